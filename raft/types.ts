@@ -104,7 +104,9 @@ export type RaftErrorCode =
   | 'bad-message'
   | 'bad-config'
 
-export type Result = { readonly ok: true } | { readonly ok: false; readonly code: RaftErrorCode; readonly message: string }
+export type Result =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly code: RaftErrorCode; readonly message: string }
 
 export type GroupOptions = {
   readonly id: number

@@ -15,6 +15,7 @@ const STATE = 0
 const INTERVAL_SECONDS = 1
 const ID_GRACE_WINDOWS = 2
 const DISK_FULL = 3
+const REPLICA_SLEEPS = 16
 const LEASE_UNTIL_MS = 8 // as a float64: word 8..9
 
 export const controlBuffer = (): SharedArrayBuffer => new SharedArrayBuffer(1024)
@@ -75,5 +76,25 @@ export class Control {
 
   get diskFull(): boolean {
     return Atomics.load(this.words, DISK_FULL) === 1
+  }
+
+  /** Replica thread: about to sleep on the returned wait; look at the rings once more between this and awaiting. */
+  sleepReplica(timeoutMs: number): { async: boolean; value: Promise<string> | string } {
+    Atomics.store(this.words, REPLICA_SLEEPS, 1)
+    return Atomics.waitAsync(this.words, REPLICA_SLEEPS, 1, timeoutMs)
+  }
+
+  /** Replica thread: awake; producers need not wake it. */
+  replicaAwake(): void {
+    Atomics.store(this.words, REPLICA_SLEEPS, 0)
+  }
+
+  /** Front end, after publishing to a ring: wakes the replica thread if it sleeps. */
+  wakeReplica(): void {
+    if (
+      Atomics.load(this.words, REPLICA_SLEEPS) === 1 &&
+      Atomics.exchange(this.words, REPLICA_SLEEPS, 0) === 1
+    )
+      Atomics.notify(this.words, REPLICA_SLEEPS)
   }
 }

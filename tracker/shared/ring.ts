@@ -128,14 +128,6 @@ export class ChangeRing {
     this.head = (this.head + n) | 0
     Atomics.store(this.control, HEAD, this.head)
   }
-
-  sleeping(yes: boolean): void {
-    Atomics.store(this.control, SLEEPING, yes ? 1 : 0)
-  }
-
-  takeSleeper(): boolean {
-    return Atomics.load(this.control, SLEEPING) === 1 && Atomics.exchange(this.control, SLEEPING, 0) === 1
-  }
 }
 
 /** Buffer of a `ChangeRing` with room for `slots` parked changes (a power of two). */
