@@ -1,0 +1,91 @@
+#!/usr/bin/env node
+// The one command: names the subcommands, loads the one that is meant, turns errors into sentences and exit codes.
+// Refuses: doing anything itself.
+
+import { readFileSync } from 'node:fs'
+import { CommanderError, newCommand, UsageError } from './tracker/config-flags.ts'
+import { EXIT_CODES, INTERNAL, OK, USAGE } from './tracker/exit-codes.ts'
+
+type Run = (args: string[]) => Promise<number>
+
+/** Loaded when called, so that help and completion stay quick. */
+const COMMANDS: readonly (readonly [string, string, () => Promise<Run>])[] = [
+  [
+    'start',
+    'Run a tracker in this terminal, with words for people.',
+    async () => (await import('./tracker/start.ts')).startCommand,
+  ],
+  [
+    'tracker',
+    'Run one tracker replica, as a server does.',
+    async () => (await import('./tracker/start.ts')).trackerCommand,
+  ],
+  [
+    'ctl',
+    'Ask and change a running replica through its control API.',
+    async () => (await import('./tracker/ctl.ts')).ctlCommand,
+  ],
+  ['bench', 'Load a tracker and measure it: skep bench udp.', async () => bench],
+  [
+    'completion',
+    'Print completions for bash, zsh or fish.',
+    async () => (await import('./tracker/config-completion.ts')).completionCommand,
+  ],
+]
+
+async function bench(args: string[]): Promise<number> {
+  const [what, ...rest] = args
+  if (what === 'udp') return (await import('./load/bench-udp.ts')).benchUdp(rest)
+  const command = newCommand('skep bench', 'Load a tracker and measure it.').usage('udp [options]')
+  command
+    .command('udp')
+    .description('Announces, scrapes and connects over UDP; see skep bench udp --help.')
+    .helpOption(false)
+  await command.parseAsync(args.length === 0 ? ['--help'] : args, { from: 'user' })
+  return USAGE
+}
+
+async function run(args: string[]): Promise<number> {
+  const version = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'))
+    .version as string
+  if (args[1] === '--version' || args[1] === '-V') args = ['--version']
+  const program = newCommand('skep', 'A BitTorrent tracker cluster that survives losing a machine.')
+  program.version(version, '-V, --version', 'Show the version.').enablePositionalOptions()
+  program.addHelpText(
+    'after',
+    `\nExit codes:\n${EXIT_CODES.map(([code, text]) => `  ${String(code).padEnd(4)}${text}`).join('\n')}`,
+  )
+  let code = OK
+  for (const [name, summary, load] of COMMANDS)
+    program
+      .command(name)
+      .description(summary)
+      .argument('[args...]')
+      .usage('[options]')
+      .helpOption(false)
+      .allowUnknownOption()
+      .passThroughOptions()
+      .exitOverride()
+      .action(async (rest: string[]) => {
+        code = await (await load())(rest)
+      })
+  await program.parseAsync(args.length === 0 ? ['--help'] : args, { from: 'user' })
+  return code
+}
+
+/** Prints what went wrong as a person needs it, and says how the process ends. */
+function explain(error: unknown): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return OK
+    process.stderr.write(`skep: ${error.message.replace(/^error: /, '')}\n`)
+    return USAGE
+  }
+  if (error instanceof UsageError) {
+    for (const line of error.message.split('\n')) process.stderr.write(`skep: ${line}\n`)
+    return error.exitCode
+  }
+  process.stderr.write(`skep: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  return INTERNAL
+}
+
+process.exitCode = await run(process.argv.slice(2)).catch(explain)

@@ -1,0 +1,26 @@
+// How a command ends, in the numbers of BSD's sysexits, so that scripts and supervisors can tell causes apart.
+// Refuses: nothing; it only names them.
+
+export const OK = 0
+/** A command could not do what it was told; the reason is on stderr. */
+export const FAILURE = 1
+/** A wrong flag, variable or file: starting again is useless. */
+export const USAGE = 64
+/** Something that is needed is not there: a port is taken, the control API does not answer. */
+export const UNAVAILABLE = 69
+/** A bug, or a panic in the Raft core: nothing of that step was stored or sent. */
+export const INTERNAL = 70
+/** The disk failed, the log is damaged, or another process holds the data folder. */
+export const IO = 74
+/** Try again later: a change may or may not have been committed. */
+export const TEMPORARY = 75
+
+export const EXIT_CODES: readonly (readonly [number, string])[] = [
+  [OK, 'done'],
+  [FAILURE, 'failed; the reason is on stderr'],
+  [USAGE, 'wrong flag, variable or configuration file'],
+  [UNAVAILABLE, 'a port is taken, or the control API does not answer'],
+  [INTERNAL, 'a bug, or a panic of the Raft core'],
+  [IO, 'disk error, damaged log, or a data folder in use'],
+  [TEMPORARY, 'not known whether it was done: ask, or try again'],
+]
