@@ -1,0 +1,479 @@
+// The read side of an announce: which change it asks for, and the answer. Per packet: numbers and buffers, nothing
+// allocated. Readers run beside the writer: everything between two loads of a swarm's sequence number counts only
+// if the number stayed the same and even. Refuses: to write to the table.
+
+import { allowed } from './access.ts'
+import { addressClass4, addressClass6, PUBLIC } from './address.ts'
+import { IPV6, KIND_MASK, LEAVE, SEEDER, WORD_HASH, WORD_TAG } from './change.ts'
+import { type Family, formOf, sizeOf } from './family.ts'
+import {
+  BUCKET_MS,
+  C_ACCESS,
+  C_BUCKET,
+  C_SETTINGS,
+  HAS_PRIVATE,
+  PAGE,
+  T_COMPLETED,
+  T_FLAGS,
+  T_LEECHERS,
+  T_SEEDERS,
+  T_SEQUENCE,
+} from './layout.ts'
+import { WHOLE } from './pages.ts'
+import type { Store } from './store.ts'
+import { checkOf, lock } from './table.ts'
+import { tagOf } from './twins.ts'
+
+/** What an announce asks for. */
+export const NONE = 0
+/** Nothing but "still here": answer, and put `touch` into the touch ring. */
+export const REFRESH = 1
+/** A join, move, completion or leave: park it, it must be committed. */
+export const CHANGE = 2
+/** The access lists forbid this info_hash. */
+export const DENIED = 3
+/** The swarm kept changing while it was read: treat as CHANGE. */
+export const BUSY = 4
+
+const TRIES = 4
+/** Leaves looked at for one answer, at the most. */
+const MAX_LEAVES = 256
+const ALLOW_PRIVATE_AUTO = 0
+
+export class Announcer {
+  /** Counts of the swarm last looked at; a client seen on IPv4 and IPv6 counts once. */
+  seeders = 0
+  leechers = 0
+  completed = 0
+  /** Peers written by the last answer. */
+  count4 = 0
+  count6 = 0
+  /** After REFRESH: the word for the touch ring. */
+  touch = 0
+  /** Looks that met a half-written swarm. */
+  retries = 0
+  private readonly store: Store
+  private readonly torrents: Int32Array
+  private readonly control: Int32Array
+  private random: number
+  private handles: Int32Array | null = null
+  private handle = 0
+
+  /** `seed`: of the random windows, any number. */
+  constructor(store: Store, seed: number) {
+    this.store = store
+    this.torrents = store.torrents
+    this.control = store.control
+    this.random = seed | 0 || 88172645
+  }
+
+  /**
+   * Decides and answers. `words[at..]` is a change record (change.ts). Peers go to `out` from half-word `o`: `count4`
+   * times 3 half-words, then `count6` times 9. `families`: 1 IPv4, 2 IPv6, 3 both. After CHANGE, DENIED and BUSY
+   * nothing of the answer counts.
+   */
+  announce(
+    words: Int32Array,
+    at: number,
+    want: number,
+    families: number,
+    out: Uint16Array,
+    o: number,
+    handles: Int32Array | null = null,
+  ): number {
+    const s = this.store
+    if (this.control[C_ACCESS + 1] !== 0 && !allowed(s, words, at + WORD_HASH)) return DENIED
+    this.handles = handles
+    for (let tries = 0; tries < TRIES; tries++) {
+      const k = s.torrent(words, at + WORD_HASH)
+      if (k < 0) {
+        this.nothing()
+        return (words[at]! & KIND_MASK) === LEAVE ? NONE : CHANGE
+      }
+      if (!this.enter(k)) continue
+      const what = this.decide(k, words, at, want, families, out, o)
+      if (this.leave(k)) return what
+    }
+    return BUSY
+  }
+
+  /** The same answer without deciding anything: after the change was applied. False if the swarm kept changing. */
+  answer(
+    words: Int32Array,
+    at: number,
+    want: number,
+    families: number,
+    out: Uint16Array,
+    o: number,
+    handles: Int32Array | null = null,
+  ): boolean {
+    const s = this.store
+    this.handles = handles
+    for (let tries = 0; tries < TRIES * 16; tries++) {
+      const before = s.indexSequence
+      const k = s.torrent(words, at + WORD_HASH)
+      if (k < 0) {
+        this.nothing()
+        if ((before & 1) === 0 && s.indexSequence === before) return true
+        continue
+      }
+      if (!this.enter(k)) continue
+      this.locate(k, words, at)
+      this.fill(k, words, at, want, families, out, o)
+      if (this.leave(k)) return true
+    }
+    return false
+  }
+
+  /** Counts only (BEP 48); an unknown info_hash at words[at] has none. */
+  scrape(words: Int32Array, at: number): void {
+    const s = this.store
+    for (let tries = 0; tries < TRIES * 16; tries++) {
+      const before = s.indexSequence
+      const k = s.torrent(words, at)
+      if (k < 0) {
+        this.nothing()
+        if ((before & 1) === 0 && s.indexSequence === before) return
+        continue
+      }
+      if (!this.enter(k)) continue
+      this.counts(k)
+      if (this.leave(k)) return
+    }
+  }
+
+  /** peer_id of a peer by a handle from `handles`, as five words into `to`; false where details are not kept. */
+  peerId(handle: number, to: Int32Array): boolean {
+    const family = handle < 0 ? this.store.peers6 : this.store.peers4
+    if (family.details.length === 0) return false
+    const unit = handle & 0x7fffffff
+    for (let i = 0; i < 5; i++) to[i] = family.details[unit * 12 + i]!
+    return true
+  }
+
+  private nothing(): void {
+    this.seeders = 0
+    this.leechers = 0
+    this.completed = 0
+    this.count4 = 0
+    this.count6 = 0
+  }
+
+  private counts(k: number): void {
+    this.seeders = this.store.seeders(k)
+    this.leechers = this.store.leechers(k)
+    this.completed = this.torrents[k + T_COMPLETED]!
+  }
+
+  private enter(k: number): boolean {
+    if (!this.store.buffers.ordered) {
+      lock(this.torrents, k + T_SEQUENCE)
+      return true
+    }
+    if ((this.store.sequence & 1) === 0) return true
+    this.retries++
+    return false
+  }
+
+  private leave(k: number): boolean {
+    if (!this.store.buffers.ordered) {
+      const now = Atomics.load(this.torrents, k + T_SEQUENCE)
+      Atomics.store(this.torrents, k + T_SEQUENCE, now - 1)
+      return now - 1 === this.store.sequence
+    }
+    if (Atomics.load(this.torrents, k + T_SEQUENCE) === this.store.sequence) return true
+    this.retries++
+    return false
+  }
+
+  /** The asker's unit in the set of its state, in the other set, or nowhere. */
+  private me = -1
+  private meOther = false
+
+  private locate(k: number, words: Int32Array, at: number): void {
+    const s = this.store
+    const word0 = words[at]!
+    const seeder = (word0 & SEEDER) !== 0
+    this.meOther = false
+    this.me = -1
+    if ((word0 & IPV6) === 0) {
+      const f = s.peers4
+      const a = words[at + 1]!
+      f.key[0] = a
+      f.key[1] = a >>> 16
+      f.key[2] = word0 >>> 16
+      this.me = f.find(this.torrents, k + (seeder ? T_SEEDERS : T_LEECHERS))
+      if (this.me < 0) {
+        this.me = f.find(this.torrents, k + (seeder ? T_LEECHERS : T_SEEDERS))
+        this.meOther = this.me >= 0
+      }
+      return
+    }
+    const e = s.extension(k)
+    if (e < 0) return
+    const f = s.peers6
+    for (let i = 0; i < 4; i++) {
+      f.key[2 * i] = words[at + 1 + i]!
+      f.key[2 * i + 1] = words[at + 1 + i]! >>> 16
+    }
+    f.key[8] = word0 >>> 16
+    this.me = f.find(s.extensions, e + (seeder ? 2 : 0))
+    if (this.me < 0) {
+      this.me = f.find(s.extensions, e + (seeder ? 0 : 2))
+      this.meOther = this.me >= 0
+    }
+  }
+
+  private decide(
+    k: number,
+    words: Int32Array,
+    at: number,
+    want: number,
+    families: number,
+    out: Uint16Array,
+    o: number,
+  ): number {
+    this.locate(k, words, at)
+    const word0 = words[at]!
+    if (this.me < 0) {
+      if ((word0 & KIND_MASK) !== LEAVE) return CHANGE
+      this.fill(k, words, at, 0, families, out, o)
+      return NONE
+    }
+    if (this.meOther || (word0 & KIND_MASK) === LEAVE) return CHANGE
+    const v6 = (word0 & IPV6) !== 0
+    const family = v6 ? this.store.peers6 : this.store.peers4
+    if (tagOf(family, this.me) !== words[at + WORD_TAG]) return CHANGE
+    const stamp = family.units[this.me * family.stride + family.keyLength]!
+    const age = (this.control[C_BUCKET]! - stamp) & 0xffff
+    let what = NONE
+    if (age !== 0) {
+      // In the last quarter of its life a peer is stored again rather than touched: a touch may be lost.
+      if (age * BUCKET_MS > this.control[C_SETTINGS + 1]! * 1500) return CHANGE
+      what = REFRESH
+      this.touch = this.me | (v6 ? 1 << 25 : 0) | (checkOf(family, this.me) << 26)
+    }
+    this.fill(k, words, at, want, families, out, o)
+    return what
+  }
+
+  /** Counts and peers. A seeder gets leechers first; a leecher gets both in the swarm's proportion. */
+  private fill(
+    k: number,
+    words: Int32Array,
+    at: number,
+    want: number,
+    families: number,
+    out: Uint16Array,
+    o: number,
+  ): void {
+    this.counts(k)
+    this.count4 = 0
+    this.count6 = 0
+    this.handle = 0
+    if (want <= 0 || (words[at]! & KIND_MASK) === LEAVE) return
+    const s = this.store
+    const word0 = words[at]!
+    const v6 = (word0 & IPV6) !== 0
+    const seeder = (word0 & SEEDER) !== 0
+    const hidden = this.hidesPrivate(k, words, at)
+    const e = families === 1 ? -1 : s.extension(k)
+    let d = o
+    if ((families & 1) !== 0) {
+      const most = e < 0 || families === 1 ? want : this.share(k, e, want)
+      d = this.family(
+        s.peers4,
+        this.torrents,
+        k + T_LEECHERS,
+        most,
+        seeder,
+        v6 ? -1 : this.me,
+        hidden,
+        words[at + WORD_TAG]!,
+        v6,
+        out,
+        d,
+      )
+      this.count4 = (d - o) / 3
+    }
+    if (e >= 0) {
+      const from = d
+      d = this.family(
+        s.peers6,
+        s.extensions,
+        e,
+        want - this.count4,
+        seeder,
+        v6 ? this.me : -1,
+        hidden,
+        words[at + WORD_TAG]!,
+        !v6,
+        out,
+        d,
+      )
+      this.count6 = (d - from) / 9
+    }
+  }
+
+  /** IPv4's part of an answer with both families. */
+  private share(k: number, e: number, want: number): number {
+    const T = this.torrents
+    const E = this.store.extensions
+    const n4 = sizeOf(T[k + T_LEECHERS + 1]!) + sizeOf(T[k + T_SEEDERS + 1]!)
+    const n6 = sizeOf(E[e + 1]!) + sizeOf(E[e + 3]!)
+    if (n4 + n6 <= want) return want
+    return Math.max(want - n6, Math.ceil((want * n4) / (n4 + n6)))
+  }
+
+  private hidesPrivate(k: number, words: Int32Array, at: number): boolean {
+    if ((this.torrents[k + T_FLAGS]! & HAS_PRIVATE) === 0) return false
+    if (this.control[C_SETTINGS + 4] !== ALLOW_PRIVATE_AUTO) return false
+    const kind =
+      (words[at]! & IPV6) === 0
+        ? addressClass4(words[at + 1]!)
+        : addressClass6(words[at + 1]!, words[at + 2]!, words[at + 3]!, words[at + 4]!)
+    return kind === PUBLIC
+  }
+
+  /** Writes up to `want` peers of one family: sets at `at` (leechers) and `at + 2` (seeders). Returns the new offset. */
+  private family(
+    f: Family,
+    set: Int32Array,
+    at: number,
+    want: number,
+    seeder: boolean,
+    me: number,
+    hidden: boolean,
+    tag: number,
+    skipTwin: boolean,
+    out: Uint16Array,
+    o: number,
+  ): number {
+    const l = sizeOf(set[at + 1]!) - (me >= 0 && seeder === this.meOther ? 1 : 0)
+    const n = sizeOf(set[at + 3]!) - (me >= 0 && seeder !== this.meOther ? 1 : 0)
+    let leechers = l
+    let seeders = n
+    if (l + n > want) {
+      this.random ^= this.random << 13
+      this.random ^= this.random >>> 17
+      this.random ^= this.random << 5
+      if (seeder) leechers = l < want ? l : want
+      else {
+        const all = l + n
+        leechers = Math.floor((want * l + ((this.random >>> 0) % all)) / all)
+        if (leechers > l) leechers = l
+        if (want - leechers > n) leechers = want - n
+      }
+      seeders = want - leechers
+    }
+    const slow = hidden || (skipTwin && tag !== 0)
+    let d = o
+    if (leechers > 0) d = this.window(f, set, at, leechers, me, slow, hidden, tag, out, d)
+    if (seeders > 0) d = this.window(f, set, at + 2, seeders, me, slow, hidden, tag, out, d)
+    return d
+  }
+
+  /** A run of `count` units of one set from a random place on, without the asker. */
+  private window(
+    f: Family,
+    set: Int32Array,
+    at: number,
+    count: number,
+    me: number,
+    slow: boolean,
+    hidden: boolean,
+    tag: number,
+    out: Uint16Array,
+    o: number,
+  ): number {
+    const root = set[at]!
+    const form = formOf(set[at + 1]!)
+    this.random ^= this.random << 13
+    this.random ^= this.random >>> 17
+    this.random ^= this.random << 5
+    const r = this.random >>> 0
+    if (form <= WHOLE) {
+      let n = sizeOf(set[at + 1]!)
+      if (n > PAGE) n = PAGE
+      if (n === 0) return o
+      const start = n <= count ? 0 : r % n
+      return this.run(f, root, n, start, count, me, slow, hidden, tag, out, o)
+    }
+    const depth = form - 32
+    const slots = 1 << depth
+    let slot = r & (slots - 1)
+    let left = count
+    let d = o
+    let walked = 0
+    for (let leaves = 0; leaves < MAX_LEAVES && left > 0 && walked < slots; leaves++) {
+      const page = f.directory.words[root + slot]!
+      const n = f.pages.count(page)
+      const span = 1 << Math.max(0, depth - f.pages.depth(page))
+      if (n > 0 && n <= PAGE) {
+        const start = leaves === 0 ? (r >>> 8) % n : 0
+        const to = this.run(f, page * PAGE, n, start, left, me, slow, hidden, tag, out, d)
+        left -= (to - d) / f.keyLength
+        d = to
+      }
+      const next = (slot | (span - 1)) + 1
+      walked += next - slot
+      slot = next & (slots - 1)
+    }
+    return d
+  }
+
+  /** Units first + (start, start + 1, ... mod n), at most `count` of them, address and port to `out`. */
+  private run(
+    f: Family,
+    first: number,
+    n: number,
+    start: number,
+    count: number,
+    me: number,
+    slow: boolean,
+    hidden: boolean,
+    tag: number,
+    out: Uint16Array,
+    o: number,
+  ): number {
+    const u = f.units
+    const stride = f.stride
+    const keyLength = f.keyLength
+    let d = o
+    let left = count
+    let unit = first + start
+    const end = first + n
+    for (let i = 0; i < n && left > 0; i++) {
+      if (unit !== me && !(slow && this.skipped(f, unit, hidden, tag))) {
+        const q = unit * stride
+        out[d] = u[q]!
+        out[d + 1] = u[q + 1]!
+        out[d + 2] = u[q + 2]!
+        if (keyLength === 9) for (let j = 3; j < 9; j++) out[d + j] = u[q + j]!
+        d += keyLength
+        left--
+        if (this.handles !== null) this.handles[this.handle++] = keyLength === 9 ? unit | (1 << 31) : unit
+      }
+      unit++
+      if (unit === end) unit = first
+    }
+    return d
+  }
+
+  /** Peers that this asker must not see: private ones from outside, and its own other address. */
+  private skipped(f: Family, unit: number, hidden: boolean, tag: number): boolean {
+    if (tag !== 0 && tagOf(f, unit) === tag) return true
+    if (!hidden) return false
+    const u = f.units
+    const q = unit * f.stride
+    if (f.keyLength === 3) return addressClass4(u[q]! | (u[q + 1]! << 16)) !== PUBLIC
+    return (
+      addressClass6(
+        u[q]! | (u[q + 1]! << 16),
+        u[q + 2]! | (u[q + 3]! << 16),
+        u[q + 4]! | (u[q + 5]! << 16),
+        u[q + 6]! | (u[q + 7]! << 16),
+      ) !== PUBLIC
+    )
+  }
+}

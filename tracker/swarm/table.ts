@@ -1,0 +1,437 @@
+// The write side of the swarm table: put, leave, touch, sweep. Only `apply` calls it, on the replica thread, so it is
+// deterministic: same calls, same bytes. Every write to a swarm lies between two steps of its sequence number.
+// Refuses: time, chance, and deciding what a request means (announce.ts does that before the log).
+
+import { allowed } from './access.ts'
+import { addressClass4, addressClass6, PUBLIC } from './address.ts'
+import { COMPLETED, DETAIL_WORDS, DETAILS, IPV6, SEEDER } from './change.ts'
+import { type Family, sizeOf } from './family.ts'
+import {
+  BUCKET_MS,
+  C_BUCKET,
+  C_COUNTERS,
+  C_EXTENSION_FREE,
+  C_EXTENSION_TOP,
+  C_SETTINGS,
+  C_SWEEP,
+  C_TORRENT_FREE,
+  C_TORRENT_TOP,
+  C_TORRENTS,
+  COUNTERS,
+  type Counter,
+  E_FREE,
+  E_LEECHERS,
+  E_SEEDERS,
+  HAS_PRIVATE,
+  MAX_UNITS,
+  RECORD,
+  T_COMPLETED,
+  T_EMPTY_SINCE,
+  T_EXTENSION,
+  T_FLAGS,
+  T_FREE,
+  T_LEECHERS,
+  T_SEEDERS,
+  T_SEQUENCE,
+  T_STATE,
+} from './layout.ts'
+import { bufferNumber, type Store } from './store.ts'
+import { insertIndex, removeIndex } from './torrent-index.ts'
+import { findTagged, forgetTag, rememberTag, tagOf } from './twins.ts'
+
+/** Peers taken out, and torrents looked at, by one sweep at the most; the next entry goes on. */
+export const SWEEP_PEERS = 8192
+/** A whole round of the sweep takes about this long, milliseconds of cluster time. */
+export const SWEEP_ROUND_MS = 60_000
+const SWEEP_LEAST_TORRENTS = 4096
+/** An empty torrent with completed downloads is remembered this long, milliseconds. */
+export const EMPTY_KEPT_MS = 86_400_000
+
+const T_BUFFER = bufferNumber('torrents')
+const E_BUFFER = bufferNumber('extensions')
+
+export class Table {
+  readonly store: Store
+  private readonly counter: { readonly [name in Counter]: number }
+
+  constructor(store: Store) {
+    this.store = store
+    this.counter = Object.fromEntries(COUNTERS.map((name, i) => [name, C_COUNTERS + i])) as {
+      [name in Counter]: number
+    }
+  }
+
+  count(name: Counter, by = 1): void {
+    this.store.control[this.counter[name]]! += by
+  }
+
+  /** A peer is here: `words[at..]` is a logged record (change.ts). Nothing happens if it may not be stored. */
+  put(words: Int32Array, at: number): void {
+    const s = this.store
+    const word0 = words[at]!
+    const hash = at + ((word0 & IPV6) !== 0 ? 5 : 2)
+    if (s.accessActive && !allowed(s, words, hash)) {
+      this.count('changes_denied')
+      return
+    }
+    let k = s.torrent(words, hash)
+    if (k < 0) k = this.create(words, hash)
+    if (k < 0) {
+      this.count('torrents_refused_full')
+      return
+    }
+    this.enter(k)
+    if (!this.putPeer(k, words, at, hash)) {
+      this.count('peers_refused_full')
+      if (this.isEmpty(k)) this.noteEmpty(k)
+    }
+    this.leaveSection(k)
+    this.dropIfUnused(k)
+  }
+
+  private putPeer(k: number, words: Int32Array, at: number, hash: number): boolean {
+    const s = this.store
+    const v6 = (words[at]! & IPV6) !== 0
+    const base = v6 ? this.extend(k) : k
+    if (base < 0) return false
+    const family = this.readKey(words, at)
+    const set = v6 ? s.extensions : s.torrents
+    const seeder = (words[at]! & SEEDER) !== 0
+    const tag = words[hash + 5]!
+    const target = this.setAt(base, v6, seeder)
+    const other = this.setAt(base, v6, !seeder)
+    let unit = family.find(set, target)
+    const here = unit >= 0
+    const old = here ? unit : family.find(set, other)
+    const oldTag = old >= 0 ? tagOf(family, old) : 0
+    if (here && oldTag === tag) {
+      this.writeUnit(family, unit, words, at, hash)
+      return true
+    }
+    let known = old >= 0
+    let wasSeeder = known && here === seeder
+    if (known) forgetTag(this, k, v6, oldTag, wasSeeder, family.hashOf(old))
+    if (tag !== 0 && oldTag !== tag) {
+      const moved = this.takeMoved(k, v6, family, tag)
+      if (moved >= 0 && !known) {
+        wasSeeder = moved === 1
+        known = true
+      }
+    }
+    if (here)
+      unit = family.find(set, target) // taking a moved peer away may have shifted it
+    else {
+      unit = family.insert(set, target)
+      if (unit < 0) {
+        if (old >= 0 && oldTag !== 0) rememberTag(this, k, v6, oldTag, !seeder, family.hashKey())
+        return false
+      }
+      if (old >= 0) family.remove(set, other, family.find(set, other))
+      this.notePrivate(k, words, at)
+    }
+    this.writeUnit(family, unit, words, at, hash)
+    const twinSeeds = rememberTag(this, k, v6, tag, seeder, family.hashOf(unit))
+    this.countDownload(k, seeder, wasSeeder, known, (words[at]! & COMPLETED) !== 0, twinSeeds)
+    if (!known) this.count('joins')
+    s.torrents[k + T_EMPTY_SINCE] = 0
+    return true
+  }
+
+  /** BEP 48 `downloaded`: a stored peer that stops being incomplete, or an unknown one that says `completed`. */
+  private countDownload(
+    k: number,
+    seeder: boolean,
+    wasSeeder: boolean,
+    known: boolean,
+    event: boolean,
+    twinSeeds: boolean,
+  ): void {
+    if (!seeder || wasSeeder || twinSeeds || (!known && !event)) return
+    this.store.torrents[k + T_COMPLETED]!++
+    this.count('completions')
+  }
+
+  /** Same tag, same family, another address: the client has moved. Removes the old peer; 0 it leeched, 1 it seeded, -1 none. */
+  private takeMoved(k: number, v6: boolean, family: Family, tag: number): number {
+    const found = findTagged(this.store, k, v6, tag)
+    if (found === null) return -1
+    forgetTag(this, k, v6, tag, found.seeder, family.hashOf(found.unit))
+    const set = v6 ? this.store.extensions : this.store.torrents
+    const base = v6 ? this.store.extension(k) : k
+    family.remove(set, this.setAt(base, v6, found.seeder), found.unit)
+    this.count('moves')
+    return found.seeder ? 1 : 0
+  }
+
+  private writeUnit(family: Family, unit: number, words: Int32Array, at: number, hash: number): void {
+    family.guard(unit, 1)
+    const u = family.units
+    const q = unit * family.stride + family.keyLength
+    const tag = words[hash + 5]!
+    u[q] = this.store.control[C_BUCKET]!
+    u[q + 1] = tag
+    u[q + 2] = tag >>> 16
+    if (family.details.length === 0) return
+    const has = (words[at]! & DETAILS) !== 0
+    for (let i = 0; i < DETAIL_WORDS; i++) family.details[unit * 12 + i] = has ? words[hash + 6 + i]! : 0
+  }
+
+  /** Event `stopped`. */
+  leave(words: Int32Array, at: number): void {
+    const s = this.store
+    const v6 = (words[at]! & IPV6) !== 0
+    const k = s.torrent(words, at + (v6 ? 5 : 2))
+    if (k < 0) return
+    const base = v6 ? s.extension(k) : k
+    if (base < 0) return
+    const family = this.readKey(words, at)
+    const set = v6 ? s.extensions : s.torrents
+    for (const seeder of [true, false]) {
+      const setAt = this.setAt(base, v6, seeder)
+      const unit = family.find(set, setAt)
+      if (unit < 0) continue
+      this.enter(k)
+      this.removePeer(k, v6, seeder, unit)
+      this.leaveSection(k)
+      this.count('leaves')
+    }
+    this.dropIfUnused(k)
+  }
+
+  /**
+   * "Still here": a touch word is unit (bits 0-24), family (bit 25), check of the address (bits 26-31). A stale one
+   * is dropped; the peer's next announce repairs that, since a peer lives for at least two.
+   */
+  touch(word: number): void {
+    const family = (word & (1 << 25)) !== 0 ? this.store.peers6 : this.store.peers4
+    const unit = word & (MAX_UNITS - 1)
+    if (unit >= family.pages.top * 64 || checkOf(family, unit) !== word >>> 26) {
+      this.count('stale_touches')
+      return
+    }
+    family.guard(unit, 1)
+    family.units[unit * family.stride + family.keyLength] = this.store.control[C_BUCKET]!
+    this.count('touches')
+  }
+
+  /** Takes out peers that have been silent for longer than twice the largest interval; `stepMs` since the last entry. */
+  sweep(stepMs: number): void {
+    const c = this.store.control
+    const top = c[C_TORRENT_TOP]!
+    if (top === 0) return
+    const share = Math.ceil((top * stepMs) / SWEEP_ROUND_MS)
+    const life = this.lifeBuckets()
+    let look = Math.min(top, Math.max(SWEEP_LEAST_TORRENTS, share))
+    let room = SWEEP_PEERS
+    let at = c[C_SWEEP]! % top
+    for (; look > 0 && room > 0; look--) {
+      if (this.store.torrents[at * RECORD + T_STATE] === 1) room -= this.sweepTorrent(at * RECORD, life)
+      at = at + 1 === top ? 0 : at + 1
+    }
+    c[C_SWEEP] = at
+  }
+
+  /** Buckets of silence after which a peer is gone. */
+  lifeBuckets(): number {
+    return Math.ceil((2 * this.store.control[C_SETTINGS + 1]! * 1000) / BUCKET_MS)
+  }
+
+  private sweepTorrent(k: number, life: number): number {
+    const s = this.store
+    const now = s.control[C_BUCKET]!
+    const denied = s.accessActive && !allowed(s, s.torrents, k)
+    let gone = 0
+    const e = s.extension(k)
+    for (let i = 0; i < 4; i++) {
+      const v6 = i > 1
+      if (v6 && e < 0) break
+      const family = v6 ? s.peers6 : s.peers4
+      const set = v6 ? s.extensions : s.torrents
+      const seeder = (i & 1) === 1
+      const at = this.setAt(v6 ? e : k, v6, seeder)
+      if (sizeOf(set[at + 1]!) === 0) continue
+      const silent: number[] = []
+      family.each(set, at, (unit) => {
+        const q = unit * family.stride
+        if (denied || ((now - family.units[q + family.keyLength]!) & 0xffff) > life)
+          for (let j = 0; j < family.keyLength; j++) silent.push(family.units[q + j]!)
+      })
+      gone += this.removeAll(k, v6, seeder, family, silent)
+    }
+    if (gone > 0) this.count('expired', gone)
+    if (this.isEmpty(k)) this.dropIfUnused(k)
+    return gone
+  }
+
+  private removeAll(
+    k: number,
+    v6: boolean,
+    seeder: boolean,
+    family: Family,
+    keys: readonly number[],
+  ): number {
+    if (keys.length === 0) return 0
+    const set = v6 ? this.store.extensions : this.store.torrents
+    const at = this.setAt(v6 ? this.store.extension(k) : k, v6, seeder)
+    for (let i = 0; i < keys.length; i += family.keyLength) {
+      for (let j = 0; j < family.keyLength; j++) family.key[j] = keys[i + j]!
+      const unit = family.find(set, at)
+      this.enter(k)
+      this.removePeer(k, v6, seeder, unit)
+      this.leaveSection(k)
+    }
+    return keys.length / family.keyLength
+  }
+
+  private removePeer(k: number, v6: boolean, seeder: boolean, unit: number): void {
+    const family = v6 ? this.store.peers6 : this.store.peers4
+    const tag = tagOf(family, unit)
+    if (tag !== 0) forgetTag(this, k, v6, tag, seeder, family.hashOf(unit))
+    const set = v6 ? this.store.extensions : this.store.torrents
+    family.remove(set, this.setAt(v6 ? this.store.extension(k) : k, v6, seeder), unit)
+    if (this.isEmpty(k)) this.noteEmpty(k)
+  }
+
+  setAt(base: number, v6: boolean, seeder: boolean): number {
+    if (v6) return base + (seeder ? E_SEEDERS : E_LEECHERS)
+    return base + (seeder ? T_SEEDERS : T_LEECHERS)
+  }
+
+  /** Puts a logged record's address and port into its family's key. */
+  private readKey(words: Int32Array, at: number): Family {
+    const v6 = (words[at]! & IPV6) !== 0
+    const family = v6 ? this.store.peers6 : this.store.peers4
+    const n = v6 ? 4 : 1
+    for (let i = 0; i < n; i++) {
+      family.key[2 * i] = words[at + 1 + i]!
+      family.key[2 * i + 1] = words[at + 1 + i]! >>> 16
+    }
+    family.key[2 * n] = words[at]! >>> 16
+    return family
+  }
+
+  /** The extension record of a torrent, made if need be; -1 at capacity. */
+  extend(k: number): number {
+    const s = this.store
+    const has = s.extension(k)
+    if (has >= 0) return has
+    const c = s.control
+    let number = c[C_EXTENSION_FREE]! - 1
+    if (number >= 0) c[C_EXTENSION_FREE] = s.extensions[number * RECORD + E_FREE]!
+    else {
+      number = c[C_EXTENSION_TOP]!
+      if (number >= s.buffers.limits.extensions) return -1
+      c[C_EXTENSION_TOP] = number + 1
+    }
+    this.guardExtension(number * RECORD)
+    s.extensions.fill(0, number * RECORD, (number + 1) * RECORD)
+    s.torrents[k + T_EXTENSION] = number + 1
+    return number * RECORD
+  }
+
+  private create(words: Int32Array, hash: number): number {
+    const s = this.store
+    const c = s.control
+    let number = c[C_TORRENT_FREE]! - 1
+    if (number >= 0) c[C_TORRENT_FREE] = s.torrents[number * RECORD + T_FREE]!
+    else {
+      number = c[C_TORRENT_TOP]!
+      if (number >= s.buffers.limits.torrents) return -1
+      c[C_TORRENT_TOP] = number + 1
+    }
+    const k = number * RECORD
+    this.enter(k)
+    for (let i = 0; i < 5; i++) s.torrents[k + i] = words[hash + i]!
+    s.torrents.fill(0, k + T_COMPLETED, k + RECORD)
+    s.torrents[k + T_STATE] = 1
+    c[C_TORRENTS]!++
+    this.leaveSection(k)
+    insertIndex(s, number + 1)
+    return k
+  }
+
+  private isEmpty(k: number): boolean {
+    const T = this.store.torrents
+    const e = this.store.extension(k)
+    const v4 = sizeOf(T[k + T_LEECHERS + 1]!) + sizeOf(T[k + T_SEEDERS + 1]!)
+    if (v4 > 0 || e < 0) return v4 === 0
+    const E = this.store.extensions
+    return sizeOf(E[e + E_LEECHERS + 1]!) + sizeOf(E[e + E_SEEDERS + 1]!) === 0
+  }
+
+  private noteEmpty(k: number): void {
+    this.store.torrents[k + T_EMPTY_SINCE] = this.store.control[C_BUCKET]! | 0x10000
+  }
+
+  /** An empty torrent goes at once, or after a while when it has downloads to remember. */
+  private dropIfUnused(k: number): void {
+    const s = this.store
+    const since = s.torrents[k + T_EMPTY_SINCE]!
+    if (since === 0) return
+    const age = (s.control[C_BUCKET]! - since) & 0xffff
+    if (s.torrents[k + T_COMPLETED]! > 0 && age * BUCKET_MS < EMPTY_KEPT_MS && !this.mustGo(k)) return
+    this.enter(k)
+    removeIndex(s, k / RECORD + 1)
+    const e = s.extension(k)
+    if (e >= 0) {
+      s.tags.clear(s.extensions, e + 4)
+      s.extensions[e + E_FREE] = s.control[C_EXTENSION_FREE]!
+      s.control[C_EXTENSION_FREE] = e / RECORD + 1
+    }
+    s.torrents.fill(0, k, k + T_SEQUENCE)
+    s.torrents.fill(0, k + T_COMPLETED, k + RECORD)
+    s.torrents[k + T_FREE] = s.control[C_TORRENT_FREE]!
+    s.control[C_TORRENT_FREE] = k / RECORD + 1
+    s.control[C_TORRENTS]!--
+    this.leaveSection(k)
+  }
+
+  private mustGo(k: number): boolean {
+    return this.store.accessActive && !allowed(this.store, this.store.torrents, k)
+  }
+
+  /** Notes that a swarm holds private addresses, so that answers to public askers look at each. */
+  private notePrivate(k: number, words: Int32Array, at: number): void {
+    const v6 = (words[at]! & IPV6) !== 0
+    const kind = v6
+      ? addressClass6(words[at + 1]!, words[at + 2]!, words[at + 3]!, words[at + 4]!)
+      : addressClass4(words[at + 1]!)
+    if (kind !== PUBLIC) this.store.torrents[k + T_FLAGS]! |= HAS_PRIVATE
+  }
+
+  private enter(k: number): void {
+    const s = this.store
+    if (s.cow.active) {
+      s.cow.before(T_BUFFER, k * 4, (k + RECORD) * 4)
+      const e = s.extension(k)
+      if (e >= 0) this.guardExtension(e)
+    }
+    if (s.buffers.ordered) Atomics.add(s.torrents, k + T_SEQUENCE, 1)
+    else lock(s.torrents, k + T_SEQUENCE)
+  }
+
+  private leaveSection(k: number): void {
+    const T = this.store.torrents
+    Atomics.store(T, k + T_SEQUENCE, (T[k + T_SEQUENCE]! + 1) & 0x3fffffff)
+  }
+
+  private guardExtension(e: number): void {
+    if (this.store.cow.active) this.store.cow.before(E_BUFFER, e * 4, (e + RECORD) * 4)
+  }
+}
+
+/** Six bits of a unit's address: tells a touch that its unit has another peer now. */
+export function checkOf(family: Family, unit: number): number {
+  const u = family.units
+  const q = unit * family.stride
+  const n = family.keyLength
+  return (Math.imul(u[q]! ^ (u[q + n - 2]! << 3) ^ (u[q + n - 1]! << 1), 0x9e3779b1) >>> 26) & 63
+}
+
+/** Takes the lock of a swarm where reads are not ordered: even to odd, against readers that do the same. */
+export function lock(words: Int32Array, at: number): void {
+  for (;;) {
+    const s = Atomics.load(words, at)
+    if ((s & 1) === 0 && Atomics.compareExchange(words, at, s, s + 1) === s) return
+  }
+}

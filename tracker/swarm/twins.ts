@@ -1,0 +1,186 @@
+// One client seen twice: the same tag on IPv4 and IPv6 counts once (a seeder if either is), the same tag in one family
+// at another address has moved. Small sets are scanned; torrents with a big set keep a tag index: a family of units
+// (tag, hash of the peer's address). Refuses: tag 0, which is nobody's.
+
+import { type Family, formOf } from './family.ts'
+import {
+  E_TAGS,
+  E_TWIN_LEECHERS,
+  E_TWIN_SEEDERS,
+  PAGE,
+  T_FLAGS,
+  T_LEECHERS,
+  T_SEEDERS,
+  TAGGED,
+} from './layout.ts'
+import { WHOLE } from './pages.ts'
+import type { Store } from './store.ts'
+import type { Table } from './table.ts'
+
+export const tagOf = (family: Family, unit: number): number => {
+  const q = unit * family.stride + family.keyLength + 1
+  return family.units[q]! | (family.units[q + 1]! << 16)
+}
+
+export type Found = { readonly unit: number; readonly seeder: boolean }
+
+/** The peer of one family with this tag, or null. */
+export function findTagged(store: Store, k: number, v6: boolean, tag: number): Found | null {
+  const base = v6 ? store.extension(k) : k
+  if (base < 0) return null
+  const family = v6 ? store.peers6 : store.peers4
+  const set = v6 ? store.extensions : store.torrents
+  const first = v6 ? base : base + T_LEECHERS
+  for (let i = 0; i < 2; i++) {
+    const at = first + 2 * i
+    const form = formOf(set[at + 1]!)
+    const unit =
+      form === 0
+        ? -1
+        : form <= WHOLE
+          ? scanTags(family, set, at, tag)
+          : findInLeaves(store, k, family, set, at, tag)
+    if (unit >= 0) return { unit, seeder: i === 1 }
+  }
+  return null
+}
+
+function scanTags(family: Family, set: Int32Array, at: number, tag: number): number {
+  const n = set[at + 1]! & 0x3ffffff
+  for (let i = 0; i < n; i++) if (tagOf(family, set[at]! + i) === tag) return set[at]! + i
+  return -1
+}
+
+/** Asks the tag index for the address hashes of `tag`, and looks into the leaf of each. */
+function findInLeaves(
+  store: Store,
+  k: number,
+  family: Family,
+  set: Int32Array,
+  at: number,
+  tag: number,
+): number {
+  let found = -1
+  eachTagUnit(store, k, tag, (hash) => {
+    if (found >= 0) return
+    const depth = formOf(set[at + 1]!) - 32
+    const slot = depth === 0 ? 0 : hash >>> (32 - depth)
+    const page = family.directory.words[set[at]! + slot]!
+    for (let i = 0, n = family.pages.count(page); i < n; i++) {
+      const unit = page * PAGE + i
+      if (tagOf(family, unit) === tag && family.hashOf(unit) === hash) found = unit
+    }
+  })
+  return found
+}
+
+/** Address hashes noted for a tag. All units of a tag share a leaf, since only the tag is hashed. */
+function eachTagUnit(store: Store, k: number, tag: number, visit: (hash: number) => void): void {
+  const e = store.extension(k)
+  if (e < 0) return
+  const tags = store.tags
+  setTagKey(tags, tag, 0)
+  tags.eachAlike(store.extensions, e + E_TAGS, (unit) => {
+    const q = unit * 4
+    if ((tags.units[q]! | (tags.units[q + 1]! << 16)) === tag)
+      visit((tags.units[q + 2]! | (tags.units[q + 3]! << 16)) >>> 0)
+  })
+}
+
+function setTagKey(tags: Family, tag: number, hash: number): void {
+  tags.key[0] = tag
+  tags.key[1] = tag >>> 16
+  tags.key[2] = hash
+  tags.key[3] = hash >>> 16
+}
+
+/**
+ * A peer was stored: notes its tag and counts its pair once (tag 0: only keeps the index complete). True if its twin in the other family
+ * seeds already (its download is counted then).
+ */
+export function rememberTag(
+  table: Table,
+  k: number,
+  v6: boolean,
+  tag: number,
+  seeder: boolean,
+  hash: number,
+): boolean {
+  const s = table.store
+  if ((s.torrents[k + T_FLAGS]! & TAGGED) === 0) {
+    if (hasBigSet(s, k)) indexAll(table, k)
+  } else if (tag !== 0) addTag(table, k, tag, hash)
+  if (tag === 0) return false
+  const twin = findTagged(s, k, !v6, tag)
+  if (twin !== null) {
+    countPair(table, k, seeder, twin.seeder, 1)
+    table.count('twins')
+  }
+  return twin?.seeder === true
+}
+
+/** A tagged peer is about to go, or to change its tag or state. */
+export function forgetTag(
+  table: Table,
+  k: number,
+  v6: boolean,
+  tag: number,
+  seeder: boolean,
+  hash: number,
+): void {
+  if (tag === 0) return
+  const s = table.store
+  const twin = findTagged(s, k, !v6, tag)
+  if (twin !== null) countPair(table, k, seeder, twin.seeder, -1)
+  if ((s.torrents[k + T_FLAGS]! & TAGGED) === 0) return
+  const e = s.extension(k)
+  setTagKey(s.tags, tag, hash)
+  const unit = s.tags.find(s.extensions, e + E_TAGS)
+  if (unit >= 0) s.tags.remove(s.extensions, e + E_TAGS, unit)
+  if (!hasBigSet(s, k)) {
+    s.tags.clear(s.extensions, e + E_TAGS)
+    s.torrents[k + T_FLAGS]! &= ~TAGGED
+  }
+}
+
+function countPair(table: Table, k: number, a: boolean, b: boolean, by: number): void {
+  const e = table.store.extension(k)
+  table.store.extensions[e + (a && b ? E_TWIN_SEEDERS : E_TWIN_LEECHERS)]! += by
+}
+
+function addTag(table: Table, k: number, tag: number, hash: number): void {
+  const s = table.store
+  setTagKey(s.tags, tag, hash)
+  const e = s.extension(k)
+  if (s.tags.find(s.extensions, e + E_TAGS) < 0 && s.tags.insert(s.extensions, e + E_TAGS) < 0)
+    table.count('tag_index_full')
+}
+
+const isBig = (word: number): boolean => formOf(word) > WHOLE
+
+function hasBigSet(store: Store, k: number): boolean {
+  const T = store.torrents
+  if (isBig(T[k + T_LEECHERS + 1]!) || isBig(T[k + T_SEEDERS + 1]!)) return true
+  const e = store.extension(k)
+  return e >= 0 && (isBig(store.extensions[e + 1]!) || isBig(store.extensions[e + 3]!))
+}
+
+/** A set has just outgrown a block: from now on this torrent's tags are indexed. */
+function indexAll(table: Table, k: number): void {
+  const s = table.store
+  const e = table.extend(k)
+  if (e < 0) {
+    table.count('tag_index_full')
+    return
+  }
+  s.torrents[k + T_FLAGS]! |= TAGGED
+  const add = (family: Family, set: Int32Array, at: number) =>
+    family.each(set, at, (unit) => {
+      const tag = tagOf(family, unit)
+      if (tag !== 0) addTag(table, k, tag, family.hashOf(unit))
+    })
+  for (let i = 0; i < 2; i++) {
+    add(s.peers4, s.torrents, k + T_LEECHERS + 2 * i)
+    add(s.peers6, s.extensions, e + 2 * i)
+  }
+}
