@@ -1,0 +1,66 @@
+// The door to lmdb: the second store behind the same interface (docs/decisions/0002-log-store.md says when).
+// Refuses: everything but the five calls a log makes, and two processes on one directory (lmdb itself would allow it).
+
+import type { RootDatabase } from 'lmdb'
+import { open } from 'lmdb'
+import { LogDamaged, saysFull } from './log.ts'
+import type { KeyValue, Pair } from './log-disk.ts'
+import type { OpenKeyValue } from './log-files.ts'
+import { fileDisk } from './log-files.ts'
+import { openLevel } from './log-level.ts'
+
+export const lmdbDisk = (dir: string): ReturnType<typeof fileDisk> => fileDisk(dir, 'lmdb', openLmdb)
+
+const openLmdb: OpenKeyValue = async (dir, locked) => {
+  const lock = await openLevel(`${dir}/lock`, locked)
+  try {
+    const db = open<Buffer, Buffer>({
+      path: `${dir}/lmdb`,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+      compression: false,
+      overlappingSync: false,
+    })
+    return new Lmdb(db, lock)
+  } catch (error) {
+    await lock.close()
+    if (saysFull(error)) throw error
+    throw new LogDamaged(dir, `lmdb cannot open it: ${error instanceof Error ? error.message : error}`, {
+      cause: error,
+    })
+  }
+}
+
+class Lmdb implements KeyValue {
+  private readonly db: RootDatabase<Buffer, Buffer>
+  private readonly lock: KeyValue
+
+  constructor(db: RootDatabase<Buffer, Buffer>, lock: KeyValue) {
+    this.db = db
+    this.lock = lock
+  }
+
+  async write(puts: readonly Pair[], deletes: readonly Uint8Array[], sync: boolean): Promise<void> {
+    await this.db.batch(() => {
+      for (const key of deletes) void this.db.remove(asBuffer(key))
+      for (const { key, value } of puts) void this.db.put(asBuffer(key), asBuffer(value))
+    })
+    if (sync) await this.db.flushed
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    return this.db.get(asBuffer(key))
+  }
+
+  async *range(from: Uint8Array, to: Uint8Array): AsyncGenerator<Pair> {
+    for (const { key, value } of this.db.getRange({ start: asBuffer(from), end: asBuffer(to) }))
+      yield { key: Uint8Array.from(key), value: Uint8Array.from(value) }
+  }
+
+  async close(): Promise<void> {
+    await this.db.close()
+    await this.lock.close()
+  }
+}
+
+const asBuffer = (b: Uint8Array): Buffer => Buffer.from(b.buffer, b.byteOffset, b.byteLength)
