@@ -38,8 +38,10 @@ export type Message = {
   readonly type: number
   /** May leave before this node's own disk write: a leader's appends and heartbeats (Raft thesis 10.2.1). */
   readonly early: boolean
-  /** raftpb.Message as protobuf: a view into the core's memory, valid until the next call. */
+  /** raftpb.Message as protobuf: a view into the core's memory, valid until the next call. Empty with slots. */
   readonly data: Uint8Array
+  /** With `ready(handle, true)`: where the message is kept as an object. Otherwise -1. */
+  readonly slot: number
 }
 
 export type ReadState = { readonly index: number; readonly context: Uint8Array }
@@ -68,6 +70,13 @@ export type Status = {
   readonly applied: number
   /** 0: no transfer under way. */
   readonly transferee: number
+  /** The log that can be had, in memory or read back; empty when firstIndex > lastIndex. */
+  readonly firstIndex: number
+  readonly lastIndex: number
+  /** Index of the newest snapshot known to the core, 0: none. */
+  readonly snapshotIndex: number
+  /** A follower lags behind the log and the snapshot is too old to help it: call `createSnapshot`. */
+  readonly snapshotWanted: boolean
 }
 
 /** tracker.Progress of one member, as its leader sees it. */
@@ -120,10 +129,36 @@ export type GroupOptions = {
   /** What was on disk: all empty for a new node. */
   readonly hardState: HardState | null
   readonly snapshot: Snapshot | null
-  /** Entries after the snapshot, oldest first. Copied. */
+  /**
+   * Entries after the snapshot (or after `compacted`), oldest first. Copied. With `readEntries` the oldest ones may
+   * be left out.
+   */
   readonly entries: readonly Entry[]
-  /** Index up to which the state machine has applied already. */
+  /** Index up to which the state machine has applied already: it will not be told of those entries again. */
   readonly applied: number
-  /** Entries older than the kept tail, read back on demand; called synchronously from inside the core. */
-  readonly readEntries?: (from: number, to: number, maxBytes: number) => readonly Entry[] | null
+  /** Who is a member as of `applied`, where that differs from the snapshot's. */
+  readonly confState?: ConfState
+  /** The last entry that is gone from disk, where older entries than the snapshot's are still there. */
+  readonly compacted?: { readonly index: number; readonly term: number }
+  /** How many bytes of the newest entries stay in the core's memory. Default 16 MiB. */
+  readonly keepBytes?: number
+  /**
+   * Reads back entries older than the kept tail: `from` up to but not including `to`, at least one, then as many as
+   * fit `maxBytes` of data. Called synchronously from inside the core, so it must not call it. null: they are gone
+   * for good. What it throws ends the instance.
+   */
+  readonly readEntries?: ReadEntries
+}
+
+export type ReadEntries = (from: number, to: number, maxBytes: number) => readonly Entry[] | null
+
+/** Bytes, except where it says otherwise. */
+export type Memory = {
+  /** The linear memory: it only grows. */
+  readonly linear: number
+  readonly heap: number
+  readonly heapInUse: number
+  readonly allocatedInTotal: number
+  readonly collections: number
+  readonly pausedMilliseconds: number
 }
