@@ -9,7 +9,7 @@ export type IntervalLimits = {
 }
 
 export type IntervalState = {
-  /** Answers a second, smoothed. */
+  /** Answers a second, smoothed over an interval: shorter, and the bunches that every change of it makes would echo. */
   readonly rate: number
   /** The interval that the peers asking now were given, smoothed over its own length. */
   readonly heldSeconds: number
@@ -17,10 +17,8 @@ export type IntervalState = {
   readonly seconds: number
 }
 
-/** Time over which the rate is smoothed, seconds. */
-const RATE_SECONDS = 30
 /** Largest step of the interval, as a share of it, a second. */
-const STEP = 0.02
+const STEP = 0.002
 
 export const startInterval = (limits: IntervalLimits): IntervalState => ({
   rate: 0,
@@ -41,14 +39,14 @@ export function nextInterval(
   if (elapsedSeconds <= 0) return state
   const follow = (from: number, to: number, over: number): number =>
     to + (from - to) * Math.exp(-elapsedSeconds / over)
-  const rate = follow(state.rate, answers / elapsedSeconds, RATE_SECONDS)
+  const rate = follow(state.rate, answers / elapsedSeconds, state.heldSeconds)
   const heldSeconds = follow(state.heldSeconds, state.seconds, state.heldSeconds)
   const wished = clamp(
     (rate * heldSeconds) / limits.targetAnswers,
     limits.intervalSeconds,
     limits.intervalMaxSeconds,
   )
-  const step = Math.max(1, state.seconds * STEP) * elapsedSeconds
+  const step = state.seconds * STEP * elapsedSeconds
   const seconds = clamp(
     clamp(wished, state.seconds - step, state.seconds + step),
     limits.intervalSeconds,
