@@ -1,0 +1,68 @@
+// Lists of info_hashes as people write them: one a line, hexadecimal, base32 or a magnet link; `#` begins a comment.
+// Refuses: a list with any line that is none of these, whole, so that a slip never shortens it.
+
+import { createHash } from 'node:crypto'
+
+/** Bytes of an info_hash (version 2 hashes are cut to this, as trackers see them: BEP 52). */
+export const INFO_HASH_BYTES = 20
+/** Faults told of one list; more are only counted. */
+const FAULTS_TOLD = 10
+
+export type InfoHashes = {
+  /** 20 bytes each, sorted, each once. */
+  readonly bytes: Uint8Array
+  readonly count: number
+  /** SHA-256 of `bytes`, hexadecimal: comments, order and spelling do not change it. */
+  readonly digest: string
+}
+
+export type ReadList =
+  | { readonly ok: true; readonly hashes: InfoHashes }
+  | { readonly ok: false; readonly faults: readonly string[] }
+
+export function readInfoHashes(text: string): ReadList {
+  const found = new Set<string>()
+  const faults: string[] = []
+  let wrong = 0
+  text.split('\n').forEach((line, index) => {
+    const entry = line.replace(/#.*$/, '').trim()
+    if (entry === '') return
+    const hash = readInfoHash(entry)
+    if (hash !== null) found.add(hash)
+    else if (++wrong <= FAULTS_TOLD) faults.push(`line ${index + 1}: ${shorten(entry)} is not an info_hash`)
+  })
+  if (wrong > FAULTS_TOLD) faults.push(`and ${wrong - FAULTS_TOLD} more`)
+  return wrong > 0 ? { ok: false, faults } : { ok: true, hashes: infoHashes([...found]) }
+}
+
+/** From hexadecimal digits, 40 each. */
+export function infoHashes(hex: readonly string[]): InfoHashes {
+  const sorted = [...new Set(hex)].sort()
+  const bytes = Buffer.from(sorted.join(''), 'hex')
+  return { bytes, count: sorted.length, digest: createHash('sha256').update(bytes).digest('hex') }
+}
+
+/** 40 hexadecimal digits of one entry, or null. */
+export function readInfoHash(entry: string): string | null {
+  if (/^[0-9a-f]{40}$/i.test(entry)) return entry.toLowerCase()
+  if (/^[a-z2-7]{32}$/i.test(entry)) return fromBase32(entry)
+  if (/^[0-9a-f]{64}$/i.test(entry)) return entry.slice(0, 40).toLowerCase()
+  if (!/^magnet:\?/i.test(entry)) return null
+  const topics = new URLSearchParams(entry.slice('magnet:?'.length))
+  const named = [...topics].filter(([key]) => /^xt(\.\d+)?$/.test(key)).map(([, value]) => value)
+  const first = named.map((topic) => /^urn:btih:(\w+)$/i.exec(topic)?.[1]).find((hash) => hash !== undefined)
+  if (first !== undefined) return first.length === 64 ? null : readInfoHash(first)
+  const second = named
+    .map((topic) => /^urn:btmh:1220([0-9a-f]{64})$/i.exec(topic)?.[1])
+    .find((hash) => hash !== undefined)
+  return second === undefined ? null : readInfoHash(second)
+}
+
+function fromBase32(text: string): string {
+  let bits = 0n
+  for (const letter of text.toLowerCase())
+    bits = (bits << 5n) | BigInt('abcdefghijklmnopqrstuvwxyz234567'.indexOf(letter))
+  return bits.toString(16).padStart(40, '0')
+}
+
+const shorten = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text)
