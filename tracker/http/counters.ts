@@ -1,0 +1,33 @@
+// What the HTTP front end counts, by name. Each limit has its counter here.
+// Refuses: anything by client or torrent.
+
+export const HTTP_COUNTERS = {
+  connections: 'Connections taken',
+  connections_refused: 'Connections closed at once: the most connections were open',
+  connections_timed_out: 'Connections closed after silence or a request that did not arrive whole',
+  general: 'Connections handed to the general HTTP parser: other paths, HTTP/1.0, bodies, requests in pieces',
+  bad_requests: 'Requests that were no HTTP, or too long',
+  pages: 'Requests for anything but announce and scrape',
+  announces: 'Announces received',
+  scrapes: 'Scrapes received',
+  answered: 'Announces and scrapes answered with peers or counts',
+  refused_query: 'Requests answered with a failure: the query was not understood',
+  refused_address: 'Announces answered with a failure: the address may not be a peer',
+  refused_access: 'Announces answered with a failure: the access lists forbid the torrent',
+  refused_full_disk: 'Changes answered with a failure: they cannot be stored now',
+  parked: 'Changes that waited for a majority',
+  parked_full: 'Changes answered 503: as many as may wait were waiting',
+  parked_late: 'Changes answered 503: no outcome in time (they may still take effect)',
+  parked_unknown: 'Changes answered 503: appended, not committed',
+  waited: 'Requests that waited for a leader',
+  waiting_full: 'Requests answered 503: as many as may wait for a leader were waiting',
+  waiting_late: 'Requests answered 503: no leader in time',
+  gone: 'Clients that left before their answer',
+  touches_dropped: 'Refreshes answered but not passed on: the ring was full (the next refresh mends it)',
+} as const
+
+export type HttpCounter = keyof typeof HTTP_COUNTERS
+export type HttpCounts = { [K in HttpCounter]: number }
+
+export const httpCounts = (): HttpCounts =>
+  Object.fromEntries(Object.keys(HTTP_COUNTERS).map((name) => [name, 0])) as HttpCounts

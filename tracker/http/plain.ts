@@ -1,0 +1,107 @@
+// Recognises the requests that nearly all traffic consists of, `GET /announce?...` and `GET /scrape?...` of HTTP/1.1 with
+// plain headers, so that they need no general parser (measured: 8.5 against 15 us CPU a request).
+// Refuses: everything else, including whatever two parsers could read differently (a body, an odd line end, a folded
+// header, no Host); that goes to node:http, which knows what to do or to answer.
+
+import { MAX_TARGET_BYTES } from './query.ts'
+import { ANNOUNCE, SCRAPE } from './tracker.ts'
+
+/** Longest request that is looked at here, bytes, headers included. */
+export const MAX_PLAIN_BYTES = 16 * 1024
+
+const LF = 10
+
+/** One recognised request; offsets are into the text given. */
+export class PlainRequest {
+  kind = ANNOUNCE
+  queryFrom = 0
+  queryEnd = 0
+  /** Where the next request begins. */
+  next = 0
+  /** The client wants the connection closed after the answer. */
+  close = false
+  /** X-Forwarded-For, several joined by commas; empty: none. */
+  forwardedFor = ''
+
+  /** True: a whole plain request begins at `from`. */
+  read(text: string, from: number): boolean {
+    if (text.startsWith('GET /announce?', from)) {
+      this.kind = ANNOUNCE
+      this.queryFrom = from + 14
+    } else if (text.startsWith('GET /scrape?', from)) {
+      this.kind = SCRAPE
+      this.queryFrom = from + 12
+    } else return false
+    const space = text.indexOf(' ', this.queryFrom)
+    if (space < 0 || space - from - 4 > MAX_TARGET_BYTES) return false
+    if (!text.startsWith(' HTTP/1.1\r\n', space)) return false
+    if (text.indexOf('\r', from) !== space + 9 || text.indexOf('\n', from) !== space + 10) return false
+    this.queryEnd = space
+    return this.headers(text, from, space + 11)
+  }
+
+  private headers(text: string, from: number, firstLine: number): boolean {
+    this.close = false
+    this.forwardedFor = ''
+    let host = false
+    for (let at = firstLine; ; ) {
+      const end = text.indexOf('\r', at)
+      if (end < 0 || text.charCodeAt(end + 1) !== LF) return false
+      if (end - from > MAX_PLAIN_BYTES) return false
+      if (end === at) {
+        this.next = end + 2
+        return host
+      }
+      if (text.indexOf('\n', at) !== end + 1) return false
+      const colon = text.indexOf(':', at)
+      if (colon <= at || colon > end || !isToken(text, at, colon)) return false
+      switch (text.charCodeAt(at) | 0x20) {
+        case 0x68: // h
+          if (named(text, at, colon, 'host')) {
+            if (host) return false
+            host = true
+          }
+          break
+        case 0x63: // c
+          if (named(text, at, colon, 'connection')) {
+            const value = text
+              .slice(colon + 1, end)
+              .trim()
+              .toLowerCase()
+            if (value === 'close') this.close = true
+            else if (value !== 'keep-alive') return false
+          } else if (named(text, at, colon, 'content-length')) return false
+          break
+        case 0x78: // x
+          if (named(text, at, colon, 'x-forwarded-for')) {
+            const value = text.slice(colon + 1, end).trim()
+            this.forwardedFor = this.forwardedFor === '' ? value : `${this.forwardedFor},${value}`
+          }
+          break
+        case 0x74: // t
+        case 0x65: // e
+        case 0x75: // u
+          if (
+            named(text, at, colon, 'transfer-encoding') ||
+            named(text, at, colon, 'expect') ||
+            named(text, at, colon, 'upgrade')
+          )
+            return false
+      }
+      at = end + 2
+    }
+  }
+}
+
+const named = (text: string, at: number, colon: number, name: string): boolean =>
+  colon - at === name.length && text.slice(at, colon).toLowerCase() === name
+
+/** A header name: letters, digits, minus, underscore. Rarer but legal characters are left to the general parser. */
+function isToken(text: string, at: number, end: number): boolean {
+  for (let i = at; i < end; i++) {
+    const c = text.charCodeAt(i)
+    const letter = (c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a
+    if (!letter && c !== 0x2d && c !== 0x5f && (c < 0x30 || c > 0x39)) return false
+  }
+  return true
+}

@@ -1,0 +1,230 @@
+// The query string of an announce or a scrape (BEP 3, 7, 23, 48), read in place from the request's text, one character
+// a byte. info_hash and peer_id are bytes, so nothing here decodes them as text.
+// Refuses: hashes that are not 20 bytes, ports that are none, more hashes than a scrape may carry. Parameters it does not
+// know, and events it does not know (BEP 21 `paused` is one), are no fault.
+
+import { COMPLETED, LEAVE, PUT, SEEDER } from '../swarm/change.ts'
+
+/** Most info_hash parameters of a scrape, as many as BEP 15 allows in a datagram. */
+export const MAX_SCRAPE_HASHES = 74
+/** Longest request target (path and query), bytes. */
+export const MAX_TARGET_BYTES = 8192
+
+/** Why a request was not understood: the sentence goes to the client as `failure reason`. */
+export type Refusal = { readonly name: string; readonly sentence: string }
+
+const refusal = (name: string, sentence: string): Refusal => Object.freeze({ name, sentence })
+export const NO_INFO_HASH = refusal('no_info_hash', 'info_hash is missing')
+export const BAD_INFO_HASH = refusal('bad_info_hash', 'info_hash must be 20 bytes, percent-encoded')
+export const BAD_PEER_ID = refusal('bad_peer_id', 'peer_id must be 20 bytes, percent-encoded')
+export const BAD_PORT = refusal('bad_port', 'port must be a number from 1 to 65535')
+export const BAD_LEFT = refusal('bad_left', 'left must be a number of bytes')
+export const TOO_MANY_HASHES = refusal(
+  'too_many_hashes',
+  `a scrape may ask for ${MAX_SCRAPE_HASHES} torrents`,
+)
+export const NO_FULL_SCRAPE = refusal('no_full_scrape', 'full scrape is not offered: name up to 74 info_hash')
+
+const PERCENT = 0x25
+const AMPERSAND = 0x26
+const MINUS = 0x2d
+const ZERO = 0x30
+
+/** Value of a hex digit by character code, -1 for the rest. */
+const HEX = new Int8Array(256).fill(-1)
+for (let i = 0; i < 16; i++) {
+  HEX[i.toString(16).charCodeAt(0)] = i
+  HEX[i.toString(16).toUpperCase().charCodeAt(0)] = i
+}
+
+/** Swaps a number to the word that its big-endian bytes make in memory. */
+export const swap32 = (n: number): number =>
+  (n << 24) | ((n & 0xff00) << 8) | ((n >>> 8) & 0xff00) | ((n >>> 24) & 0xff)
+
+/** One announce, overwritten by the next. */
+export class AnnounceQuery {
+  /** PUT or LEAVE with SEEDER and COMPLETED: the low bits of word 0 of a change record. */
+  kind = PUT
+  readonly hash = new Int32Array(5)
+  readonly peerId = new Int32Array(5)
+  /** Host order. */
+  port = 0
+  /** Raw word, 0: none sent. */
+  key = 0
+  /** Peers asked for; -1: not said. */
+  numwant = -1
+  compact = true
+  noPeerId = false
+  /** downloaded, left, uploaded: two raw words each, as BEP 15 carries them. */
+  readonly amounts = new Int32Array(6)
+  /** The `ip`, `ipv4` or `ipv6` parameter as sent; believed only from trusted networks. */
+  ip = ''
+
+  private readonly hashBytes = new Uint8Array(this.hash.buffer)
+  private readonly peerIdBytes = new Uint8Array(this.peerId.buffer)
+
+  /** Reads `text` from `from` (after the question mark) to `end`. Null: understood. Never throws. */
+  parse(text: string, from: number, end: number): Refusal | null {
+    this.kind = PUT
+    this.port = -1
+    this.key = 0
+    this.numwant = -1
+    this.compact = true
+    this.noPeerId = false
+    this.ip = ''
+    this.amounts.fill(0)
+    let hashes = 0
+    let ids = 0
+    let left = 1
+    let completed = false
+    let stopped = false
+    for (let at = from; at < end; ) {
+      const next = endOfParameter(text, at, end)
+      switch (text.charCodeAt(at)) {
+        case 0x69: // i
+          if (text.startsWith('info_hash=', at)) {
+            if (decodeBytes(text, at + 10, next, this.hashBytes, 0) !== 20) return BAD_INFO_HASH
+            hashes++
+          } else if (text.startsWith('ip=', at)) this.ip = text.slice(at + 3, next)
+          else if (text.startsWith('ipv4=', at) || text.startsWith('ipv6=', at))
+            this.ip = text.slice(at + 5, next)
+          break
+        case 0x70: // p
+          if (text.startsWith('port=', at)) this.port = parseCount(text, at + 5, next, 65536)
+          else if (text.startsWith('peer_id=', at)) {
+            if (decodeBytes(text, at + 8, next, this.peerIdBytes, 0) !== 20) return BAD_PEER_ID
+            ids++
+          }
+          break
+        case 0x6c: // l
+          if (text.startsWith('left=', at)) left = parseAmount(text, at + 5, next, this.amounts, 2)
+          break
+        case 0x64: // d
+          if (text.startsWith('downloaded=', at)) parseAmount(text, at + 11, next, this.amounts, 0)
+          break
+        case 0x75: // u
+          if (text.startsWith('uploaded=', at)) parseAmount(text, at + 9, next, this.amounts, 4)
+          break
+        case 0x65: // e
+          if (text.startsWith('event=stopped', at)) stopped = next === at + 13
+          else if (text.startsWith('event=completed', at)) completed = next === at + 15
+          break
+        case 0x6e: // n
+          if (text.startsWith('numwant=', at)) this.numwant = parseCount(text, at + 8, next, 65536)
+          else if (text.startsWith('no_peer_id=', at)) this.noPeerId = text.charCodeAt(at + 11) !== ZERO
+          break
+        case 0x63: // c
+          if (text.startsWith('compact=', at)) this.compact = text.charCodeAt(at + 8) !== ZERO
+          break
+        case 0x6b: // k
+          if (text.startsWith('key=', at)) this.key = parseKey(text, at + 4, next)
+          break
+      }
+      at = next + 1
+    }
+    if (hashes === 0) return NO_INFO_HASH
+    if (ids === 0) return BAD_PEER_ID
+    if (this.port < 1 || this.port > 65535) return BAD_PORT
+    if (left < 0) return BAD_LEFT
+    this.kind = (stopped ? LEAVE : PUT) | (left === 0 ? SEEDER : 0) | (completed ? COMPLETED : 0)
+    return null
+  }
+}
+
+/** One scrape, overwritten by the next. */
+export class ScrapeQuery {
+  readonly hashes = new Int32Array(MAX_SCRAPE_HASHES * 5)
+  readonly bytes = new Uint8Array(this.hashes.buffer)
+  /** Hashes in `hashes`, five words each. */
+  count = 0
+
+  /** As `AnnounceQuery.parse`. No info_hash at all is the question for everything: `NO_FULL_SCRAPE`. */
+  parse(text: string, from: number, end: number): Refusal | null {
+    this.count = 0
+    for (let at = from; at < end; ) {
+      const next = endOfParameter(text, at, end)
+      if (text.startsWith('info_hash=', at)) {
+        if (this.count === MAX_SCRAPE_HASHES) return TOO_MANY_HASHES
+        if (decodeBytes(text, at + 10, next, this.bytes, this.count * 20) !== 20) return BAD_INFO_HASH
+        this.count++
+      }
+      at = next + 1
+    }
+    return this.count === 0 ? NO_FULL_SCRAPE : null
+  }
+}
+
+function endOfParameter(text: string, from: number, end: number): number {
+  for (let at = from; at < end; at++) if (text.charCodeAt(at) === AMPERSAND) return at
+  return end
+}
+
+/** Percent-decodes up to 20 bytes to `out`; returns how many there were, -1 for a fault or more. A plus stays a plus. */
+function decodeBytes(text: string, from: number, end: number, out: Uint8Array, o: number): number {
+  let n = 0
+  for (let at = from; at < end; at++) {
+    let byte = text.charCodeAt(at)
+    if (byte === PERCENT) {
+      if (at + 2 >= end) return -1
+      const high = HEX[text.charCodeAt(at + 1) & 0xff]!
+      const low = HEX[text.charCodeAt(at + 2) & 0xff]!
+      if ((high | low) < 0) return -1
+      byte = (high << 4) | low
+      at += 2
+    }
+    if (n === 20 || byte > 255) return -1
+    out[o + n++] = byte
+  }
+  return n
+}
+
+/** A decimal number below `limit`; -1 if it is none, `limit` if it is larger. */
+function parseCount(text: string, from: number, end: number, limit: number): number {
+  if (from === end) return -1
+  let n = 0
+  for (let at = from; at < end; at++) {
+    const digit = text.charCodeAt(at) - ZERO
+    if (digit < 0 || digit > 9) return -1
+    n = Math.min(limit, n * 10 + digit)
+  }
+  return n
+}
+
+/**
+ * A number of bytes into two raw words (64 bits, big-endian; more is cut to all ones). Returns 0 for zero, 1 for anything
+ * else, -1 for what is no number. A minus is read as "not known": some clients say left=-1 before they have the metainfo.
+ */
+function parseAmount(text: string, from: number, end: number, out: Int32Array, o: number): number {
+  const unknown = text.charCodeAt(from) === MINUS && end > from
+  let high = 0
+  let low = 0
+  if (from === end) return -1
+  for (let at = unknown ? from + 1 : from; at < end; at++) {
+    const digit = text.charCodeAt(at) - ZERO
+    if (digit < 0 || digit > 9) return -1
+    low = low * 10 + digit
+    high = high * 10 + Math.floor(low / 4294967296)
+    low %= 4294967296
+    if (high > 4294967295) high = low = 4294967295
+  }
+  if (unknown) high = low = 4294967295
+  out[o] = swap32(high | 0)
+  out[o + 1] = swap32(low | 0)
+  return high === 0 && low === 0 ? 0 : 1
+}
+
+/** Up to 8 hex digits, as clients print the 32-bit key of BEP 15, give the same word as there; other text is hashed (FNV-1a). */
+function parseKey(text: string, from: number, end: number): number {
+  let value = 0
+  let hex = end - from <= 8
+  let hash = 0x811c9dc5
+  for (let at = from; at < end; at++) {
+    const code = text.charCodeAt(at) & 0xff
+    const digit = HEX[code]!
+    if (digit < 0) hex = false
+    value = (value << 4) | digit
+    hash = Math.imul(hash ^ code, 0x01000193)
+  }
+  if (from === end) return 0
+  return hex ? swap32(value) : hash
+}

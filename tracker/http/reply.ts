@@ -1,0 +1,84 @@
+// Which bytes a client gets for which outcome: bencoded bodies (BEP 3, 7, 23, 24, 31, 48), one character a byte.
+// Refuses: sockets, headers beyond a status line's worth, and to know why an outcome came about.
+
+import { formatIPv4, formatIPv6 } from '@skep/wire/ip.ts'
+
+/** HTTP statuses of tracker answers. Failures that a client should show go out as 200: most clients drop other bodies. */
+export const OK = 200
+export const UNAVAILABLE = 503
+/** Seconds after which a client may come back when it got 503. */
+export const RETRY_AFTER_SECONDS = 5
+
+export type Counts = { readonly seeders: number; readonly leechers: number; readonly completed: number }
+
+/** Seconds: when to come again, and how early at most (a user may press "update tracker"). */
+export type Intervals = { interval: number; min: number }
+
+/** Everything of an announce reply that comes before the peers, keys in order. */
+const head = (counts: Counts, externalIp: string, { interval, min }: Intervals): string =>
+  `d8:completei${counts.seeders}e10:downloadedi${counts.completed}e11:external ip${externalIp}` +
+  `10:incompletei${counts.leechers}e8:intervali${interval}e12:min intervali${min}e5:peers`
+
+/** Compact reply (BEP 23): `peers4` is 6 bytes a peer, `peers6` (BEP 7) 18; the latter is left out when `''`. */
+export const compactReply = (
+  counts: Counts,
+  externalIp: string,
+  intervals: Intervals,
+  peers4: string,
+  peers6: string,
+): string =>
+  `${head(counts, externalIp, intervals)}${peers4.length}:${peers4}` +
+  (peers6 === '' ? 'e' : `6:peers6${peers6.length}:${peers6}e`)
+
+/**
+ * The dictionary form of BEP 3. `bytes` holds count4 x 6 bytes at `at`, then count6 x 18; `peerIds` 20 bytes a peer in
+ * that order, or null when the tracker keeps none or the client wants none.
+ */
+export function dictionaryReply(
+  counts: Counts,
+  externalIp: string,
+  intervals: Intervals,
+  bytes: Uint8Array,
+  at: number,
+  count4: number,
+  count6: number,
+  peerIds: readonly (string | null)[] | null,
+): string {
+  let list = ''
+  let o = at
+  for (let i = 0; i < count4 + count6; i++) {
+    const v6 = i >= count4
+    const ip = v6 ? formatIPv6(bytes, o) : formatIPv4(bytes, o)
+    o += v6 ? 16 : 4
+    const id = peerIds?.[i] ?? null
+    list += `d2:ip${ip.length}:${ip}${id === null ? '' : `7:peer id20:${id}`}4:porti${(bytes[o]! << 8) | bytes[o + 1]!}ee`
+    o += 2
+  }
+  return `${head(counts, externalIp, intervals)}l${list}ee`
+}
+
+/** A failure (BEP 3) with when to come back (BEP 31): minutes, or 0 to leave that key out. */
+export function failureReply(reason: string, intervalSeconds: number, retryMinutes: number): string {
+  const retry = retryMinutes === 0 ? '' : `8:retry ini${retryMinutes}e`
+  return `d14:failure reason${reason.length}:${reason}8:intervali${intervalSeconds}e${retry}e`
+}
+
+/** A scrape reply (BEP 48): counts by info_hash, 20 characters of one byte each. */
+export function scrapeReply(entries: Map<string, Counts>, minRequestInterval: number): string {
+  let files = ''
+  for (const hash of [...entries.keys()].sort()) {
+    const counts = entries.get(hash)!
+    files += `20:${hash}d8:completei${counts.seeders}e10:downloadedi${counts.completed}e10:incompletei${counts.leechers}ee`
+  }
+  return `d5:filesd${files}e5:flagsd20:min_request_intervali${minRequestInterval}eee`
+}
+
+const STATUS_TEXT: { readonly [status: number]: string } = { 200: 'OK', 503: 'Service Unavailable' }
+
+/** A whole HTTP/1.1 response with `body`, one character a byte. */
+export function httpResponse(status: number, body: string, close: boolean): string {
+  const extra =
+    (status === UNAVAILABLE ? `Retry-After: ${RETRY_AFTER_SECONDS}\r\n` : '') +
+    (close ? 'Connection: close\r\n' : '')
+  return `HTTP/1.1 ${status} ${STATUS_TEXT[status]}\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n${extra}\r\n${body}`
+}

@@ -1,0 +1,486 @@
+// An announce or a scrape over HTTP from query to body: answers what needs no change, parks what does until the outcome
+// ring tells what became of it, lets everything wait while no lease holds.
+// Refuses: sockets, HTTP, timers (the server calls `turn` and `sweep`), and more waiting requests than its limits.
+
+import { type Control, STOPPING } from '../shared/control.ts'
+import { APPLIED, OutcomeRing, REFUSED } from '../shared/outcome.ts'
+import type { ProducerBuffers } from '../shared/producer.ts'
+import { ChangeRing, RECORD_WORDS, WordRing } from '../shared/ring.ts'
+import { addressClass4, addressClass6, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
+import { Announcer, BUSY, CHANGE, DENIED, REFRESH } from '../swarm/announce.ts'
+import { DETAILS, IPV6, peerTag, WORD_ADDRESS, WORD_DETAILS, WORD_HASH, WORD_TAG } from '../swarm/change.ts'
+import { C_TORRENT_TOP, RECORD, T_STATE } from '../swarm/layout.ts'
+import type { Settings } from '../swarm/settings.ts'
+import type { Store } from '../swarm/store.ts'
+import { type Asker, parseAddress } from './address.ts'
+import type { HttpCounts } from './counters.ts'
+import { AnnounceQuery, NO_FULL_SCRAPE, type Refusal, ScrapeQuery, swap32 } from './query.ts'
+import {
+  type Counts,
+  compactReply,
+  dictionaryReply,
+  failureReply,
+  type Intervals,
+  OK,
+  scrapeReply,
+  UNAVAILABLE,
+} from './reply.ts'
+
+export const ANNOUNCE = 0
+export const SCRAPE = 1
+
+/** Who waits for an answer: a connection. `answer` is called exactly once for a parked request, unless `gone`. */
+export interface Waiter {
+  readonly gone: boolean
+  answer(status: number, body: string): void
+}
+
+/** Most peers in a reply, whatever was asked and set: bounds the reply at 20 KiB. */
+export const MAX_PEERS = 1000
+const PEERS_BYTES = MAX_PEERS * 18
+const IPV4_AND_IPV6 = 3
+/** Most torrents in a full scrape: about 8 MiB and a tenth of a second. */
+export const MAX_FULL_SCRAPE = 100_000
+/** Times that a parked answer is tried again while its swarm keeps changing, once a turn. */
+const ANSWER_TRIES = 16
+
+export type HttpTrackerOptions = {
+  readonly store: Store
+  readonly control: Control
+  readonly producer: ProducerBuffers
+  readonly counts: HttpCounts
+  /** Longest wait for a leader or an outcome, milliseconds. */
+  readonly parkForMs: number
+  /** Requests that may wait for a leader at once. */
+  readonly maxWaiting: number
+  /** `min interval` of the answers where the interval is longer, seconds. */
+  readonly minIntervalSeconds: number
+  /** Answer a scrape that names no torrent with all of them. */
+  readonly fullScrape: boolean
+  readonly seed: number
+}
+
+type Parked = {
+  readonly waiter: Waiter
+  readonly asker: Asker
+  readonly want: number
+  readonly compact: boolean
+  readonly peerIds: boolean
+  readonly sinceMs: number
+  /** Answered with 503 already; the slot stays taken until its outcome. */
+  late: boolean
+  tries: number
+}
+
+type Waiting = {
+  readonly kind: number
+  readonly query: string
+  readonly asker: Asker
+  readonly waiter: Waiter
+  readonly sinceMs: number
+}
+
+export class HttpTracker {
+  /** After `request` returned true: the answer. */
+  status = OK
+  body = ''
+
+  private readonly options: HttpTrackerOptions
+  private readonly announcer: Announcer
+  private readonly changes: ChangeRing
+  private readonly touches: WordRing
+  private readonly outcomes: OutcomeRing
+  private readonly query = new AnnounceQuery()
+  private readonly scrape = new ScrapeQuery()
+  /** The change record of the request at hand; copied to its slot only if it is a change. */
+  private readonly record = new Int32Array(new SharedArrayBuffer(RECORD_WORDS * 4))
+  private readonly peers16 = new Uint16Array(PEERS_BYTES / 2)
+  private readonly peers = Buffer.from(this.peers16.buffer)
+  private readonly handles = new Int32Array(MAX_PEERS)
+  private readonly id = new Int32Array(5)
+  private readonly idBytes = Buffer.from(this.id.buffer)
+  private settings: Settings
+  private stopping = false
+  /** By slot; a hole: free, or its outcome came already. */
+  private readonly parked: (Parked | null)[]
+  /** Sequence number of the oldest change without an outcome. */
+  private oldest: number
+  private unpublished = false
+  private waiting: Waiting[] = []
+  private again: number[] = []
+  private random: number
+  private readonly intervals: Intervals = { interval: 0, min: 0 }
+
+  constructor(options: HttpTrackerOptions) {
+    this.options = options
+    this.announcer = new Announcer(options.store, options.seed)
+    this.changes = new ChangeRing(options.producer.changes)
+    this.touches = new WordRing(options.producer.touches)
+    this.outcomes = new OutcomeRing(options.producer.outcomes)
+    this.parked = new Array<Parked | null>(this.changes.slots).fill(null)
+    this.oldest = this.changes.tail
+    this.random = options.seed | 1
+    this.settings = options.store.settings
+  }
+
+  /** Changes whose outcome is not known. */
+  get parkedNow(): number {
+    return (this.changes.tail - this.oldest) | 0
+  }
+
+  /** Requests waiting for a leader. */
+  get waitingNow(): number {
+    return this.waiting.length
+  }
+
+  get control(): Int32Array<SharedArrayBuffer> {
+    return this.outcomes.control
+  }
+
+  /** Says that the event loop is about to wait for outcomes; false if there are some already. */
+  sleep(): boolean {
+    this.outcomes.sleeping(true)
+    if (!this.outcomes.available()) return true
+    this.outcomes.sleeping(false)
+    return false
+  }
+
+  /**
+   * Takes one request: the query lies in `text` from `from` to `end`. True: `status` and `body` are the answer. False: the
+   * waiter gets it later.
+   */
+  request(
+    kind: number,
+    text: string,
+    from: number,
+    end: number,
+    asker: Asker,
+    waiter: Waiter,
+    nowMs: number,
+  ): boolean {
+    const { control, counts } = this.options
+    if (kind === ANNOUNCE) counts.announces++
+    else counts.scrapes++
+    if (this.stopping || control.state === STOPPING) return this.unavailable('tracker is stopping')
+    if (control.mayAnswer(nowMs))
+      return kind === ANNOUNCE
+        ? this.announce(text, from, end, asker, waiter, nowMs)
+        : this.answerScrape(text, from, end)
+    if (this.waiting.length >= this.options.maxWaiting) {
+      counts.waiting_full++
+      return this.unavailable('tracker has no leader now')
+    }
+    counts.waited++
+    this.waiting.push({ kind, query: text.slice(from, end), asker, waiter, sinceMs: nowMs })
+    return false
+  }
+
+  private announce(
+    text: string,
+    from: number,
+    end: number,
+    asker: Asker,
+    waiter: Waiter,
+    nowMs: number,
+  ): boolean {
+    const { query, record, announcer, options } = this
+    const refusal = query.parse(text, from, end)
+    if (refusal !== null) return this.refused(refusal)
+    const settings = this.settings
+    const peer =
+      asker.trusted && query.ip !== '' ? (parseAddress(query.ip.replace(/%3a/gi, ':')) ?? asker) : asker
+    const reason = addressFault(peer, settings.allowPrivate)
+    if (reason !== null) {
+      options.counts.refused_address++
+      return this.failure(reason, 60)
+    }
+    this.fillRecord(peer)
+    const asked = query.numwant < 0 ? settings.numwantDefault : query.numwant
+    const want = Math.min(asked, settings.numwantMax, MAX_PEERS)
+    const handles = query.compact ? null : this.handles
+    const decision = announcer.announce(record, 0, want, IPV4_AND_IPV6, this.peers16, 0, handles)
+    if (decision === DENIED) {
+      options.counts.refused_access++
+      return this.failure('info_hash not allowed', 60)
+    }
+    if (decision === CHANGE || decision === BUSY) return this.park(peer, waiter, want, nowMs)
+    if (decision === REFRESH) this.touch(announcer.touch)
+    this.answerAnnounce(peer, query.compact, !query.noPeerId)
+    return true
+  }
+
+  private fillRecord(asker: Asker): void {
+    const { query, record } = this
+    const { words } = asker
+    const id = query.peerId
+    const details = this.options.store.buffers.limits.details
+    record[0] = query.kind | (asker.v6 ? IPV6 : 0) | (details ? DETAILS : 0) | swap32(query.port)
+    for (let i = 0; i < 4; i++) record[WORD_ADDRESS + i] = words[i]!
+    for (let i = 0; i < 5; i++) record[WORD_HASH + i] = query.hash[i]!
+    record[WORD_TAG] = peerTag(id[0]!, id[1]!, id[2]!, id[3]!, id[4]!, query.key)
+    if (!details) return
+    for (let i = 0; i < 5; i++) record[WORD_DETAILS + i] = id[i]!
+    record[WORD_DETAILS + 5] = query.key
+    for (let i = 0; i < 6; i++) record[WORD_DETAILS + 6 + i] = query.amounts[i]!
+  }
+
+  private park(asker: Asker, waiter: Waiter, want: number, nowMs: number): boolean {
+    const { changes, options, query } = this
+    if (options.control.diskFull) {
+      options.counts.refused_full_disk++
+      return this.failure('tracker cannot store this now, try again', 1)
+    }
+    if (this.parkedNow >= changes.slots) {
+      options.counts.parked_full++
+      return this.unavailable('tracker is busy')
+    }
+    changes.words.set(this.record, changes.at(changes.tail))
+    this.parked[changes.tail & changes.mask] = {
+      waiter,
+      asker,
+      want,
+      compact: query.compact,
+      peerIds: !query.noPeerId,
+      sinceMs: nowMs,
+      late: false,
+      tries: 0,
+    }
+    changes.tail = (changes.tail + 1) | 0
+    this.unpublished = true
+    options.counts.parked++
+    return false
+  }
+
+  private touch(word: number): void {
+    if (this.touches.room(1) < 1) {
+      this.options.counts.touches_dropped++
+      return
+    }
+    this.touches.push(word)
+    this.touches.publish()
+  }
+
+  private answerAnnounce(asker: Asker, compact: boolean, peerIds: boolean): void {
+    const { announcer, peers, options } = this
+    const { count4, count6 } = announcer
+    const intervals = this.jittered()
+    options.counts.answered++
+    this.status = OK
+    if (compact) {
+      const end4 = count4 * 6
+      const peers6 = count6 === 0 ? '' : peers.toString('latin1', end4, end4 + count6 * 18)
+      this.body = compactReply(
+        announcer,
+        asker.externalIp,
+        intervals,
+        peers.toString('latin1', 0, end4),
+        peers6,
+      )
+      return
+    }
+    const ids = peerIds && options.store.buffers.limits.details ? this.peerIds(count4 + count6) : null
+    this.body = dictionaryReply(announcer, asker.externalIp, intervals, peers, 0, count4, count6, ids)
+  }
+
+  /** By the handles of the answer just made. A peer that left meanwhile may show its successor's: then a client drops it. */
+  private peerIds(count: number): (string | null)[] {
+    const ids: (string | null)[] = []
+    for (let i = 0; i < count; i++)
+      ids.push(
+        this.announcer.peerId(this.handles[i]!, this.id) ? this.idBytes.toString('latin1', 0, 20) : null,
+      )
+    return ids
+  }
+
+  private answerScrape(text: string, from: number, end: number): boolean {
+    const { scrape, options } = this
+    const refusal = scrape.parse(text, from, end)
+    if (refusal === NO_FULL_SCRAPE && options.fullScrape) return this.answerFullScrape()
+    if (refusal !== null) return this.refused(refusal)
+    const files = new Map<string, Counts>()
+    for (let i = 0; i < scrape.count; i++) this.scrapeOne(files, scrape.hashes, scrape.bytes, i * 5)
+    return this.answerCounts(files)
+  }
+
+  private scrapeOne(files: Map<string, Counts>, hashes: Int32Array, bytes: Uint8Array, at: number): void {
+    this.announcer.scrape(hashes, at)
+    const { seeders, leechers, completed } = this.announcer
+    const hash = String.fromCharCode(...bytes.subarray(at * 4, at * 4 + 20))
+    files.set(hash, { seeders, leechers, completed })
+  }
+
+  private answerFullScrape(): boolean {
+    const { store, counts } = this.options
+    const { torrents } = store
+    if (store.torrentCount > MAX_FULL_SCRAPE) {
+      counts.refused_query++
+      return this.failure('too many torrents for a full scrape: name up to 74 info_hash', 0)
+    }
+    const bytes = new Uint8Array(torrents.buffer)
+    const files = new Map<string, Counts>()
+    const top = store.control[C_TORRENT_TOP]! * RECORD
+    for (let k = 0; k < top; k += RECORD)
+      if (torrents[k + T_STATE] === 1) this.scrapeOne(files, torrents, bytes, k)
+    return this.answerCounts(files)
+  }
+
+  private answerCounts(files: Map<string, Counts>): boolean {
+    this.options.counts.answered++
+    this.status = OK
+    this.body = scrapeReply(files, this.options.minIntervalSeconds)
+    return true
+  }
+
+  /** From now on nothing new is taken; what waits for an outcome still gets it. */
+  stop(): void {
+    this.stopping = true
+  }
+
+  /** Once an event loop turn in which requests came: makes the changes of the turn visible and wakes the replica thread. */
+  flush(): void {
+    if (!this.unpublished) return
+    this.unpublished = false
+    this.changes.publish()
+    this.options.control.wakeReplica()
+  }
+
+  get needsFlush(): boolean {
+    return this.unpublished
+  }
+
+  /** Answers every change whose outcome came. */
+  drain(): void {
+    const { outcomes, changes } = this
+    if (this.again.length > 0) {
+      const again = this.again
+      this.again = []
+      for (const sequence of again) this.answerParked(sequence, APPLIED)
+    }
+    while (outcomes.next()) {
+      const { first, count, outcome } = outcomes
+      for (let i = 0; i < count; i++) this.answerParked((first + i) | 0, outcome)
+    }
+    while (this.oldest !== changes.tail && this.parked[this.oldest & changes.mask] === null)
+      this.oldest = (this.oldest + 1) | 0
+  }
+
+  private answerParked(sequence: number, outcome: number): void {
+    const { changes, announcer, options } = this
+    const slot = sequence & changes.mask
+    const request = this.parked[slot]!
+    if (request === null || request === undefined) return
+    if (request.late || request.waiter.gone) {
+      if (!request.late) options.counts.gone++
+      this.parked[slot] = null
+      return
+    }
+    if (outcome === APPLIED) {
+      const at = changes.at(sequence)
+      const handles = request.compact ? null : this.handles
+      if (!announcer.answer(changes.words, at, request.want, IPV4_AND_IPV6, this.peers16, 0, handles)) {
+        if (++request.tries < ANSWER_TRIES) {
+          this.again.push(sequence)
+          return
+        }
+        this.unavailable('tracker is busy')
+      } else this.answerAnnounce(request.asker, request.compact, request.peerIds)
+    } else if (outcome === REFUSED) {
+      options.counts.refused_full_disk++
+      this.failure('tracker cannot store this now, try again', 1)
+    } else {
+      options.counts.parked_unknown++
+      this.unavailable('tracker could not store this in time')
+    }
+    this.parked[slot] = null
+    request.waiter.answer(this.status, this.body)
+  }
+
+  /** Some answers must be tried again in the next turn. */
+  get hasRetries(): boolean {
+    return this.again.length > 0
+  }
+
+  /** Several times a second: lets waiting requests in when a lease holds again, and gives up on what waits too long. */
+  sweep(nowMs: number): void {
+    const { control, counts, parkForMs } = this.options
+    this.settings = this.options.store.settings
+    if (
+      this.waiting.length > 0 &&
+      (this.stopping || control.state === STOPPING || control.mayAnswer(nowMs))
+    ) {
+      const waiting = this.waiting
+      this.waiting = []
+      for (const { kind, query, asker, waiter } of waiting) {
+        if (waiter.gone) counts.gone++
+        else {
+          if (kind === ANNOUNCE) counts.announces--
+          else counts.scrapes--
+          if (this.request(kind, query, 0, query.length, asker, waiter, nowMs))
+            waiter.answer(this.status, this.body)
+        }
+      }
+    }
+    let late = 0
+    while (late < this.waiting.length && nowMs - this.waiting[late]!.sinceMs > parkForMs) late++
+    for (const { waiter } of this.waiting.splice(0, late)) {
+      counts.waiting_late++
+      if (waiter.gone) continue
+      this.unavailable('tracker has no leader now')
+      waiter.answer(this.status, this.body)
+    }
+    this.sweepParked(nowMs)
+  }
+
+  private sweepParked(nowMs: number): void {
+    const { changes, options } = this
+    for (let n = this.oldest; n !== changes.tail; n = (n + 1) | 0) {
+      const request = this.parked[n & changes.mask]!
+      if (request === null || request.late) continue
+      if (nowMs - request.sinceMs <= options.parkForMs) return
+      request.late = true
+      options.counts.parked_late++
+      if (request.waiter.gone) continue
+      this.unavailable('tracker could not store this in time')
+      request.waiter.answer(this.status, this.body)
+    }
+  }
+
+  private refused({ sentence }: Refusal): boolean {
+    this.options.counts.refused_query++
+    return this.failure(sentence, 0)
+  }
+
+  private failure(reason: string, retryMinutes: number): boolean {
+    this.status = OK
+    this.body = failureReply(reason, this.options.control.intervalSeconds, retryMinutes)
+    return true
+  }
+
+  private unavailable(reason: string): boolean {
+    this.status = UNAVAILABLE
+    this.body = failureReply(reason, 60, 1)
+    return true
+  }
+
+  /** 0.9 to 1.0 of the interval, so that clients that came together do not come back together. */
+  private jittered(): Intervals {
+    let x = this.random
+    x ^= x << 13
+    x ^= x >>> 17
+    x ^= x << 5
+    this.random = x
+    const seconds = this.options.control.intervalSeconds
+    const { intervals } = this
+    intervals.interval = seconds - Math.floor(((x >>> 0) / 4294967296) * 0.1 * seconds)
+    intervals.min = Math.min(intervals.interval, this.options.minIntervalSeconds)
+    return intervals
+  }
+}
+
+function addressFault(asker: Asker, allowPrivate: 'auto' | 'on' | 'off'): string | null {
+  const { words } = asker
+  const kind = asker.v6 ? addressClass6(words[0]!, words[1]!, words[2]!, words[3]!) : addressClass4(words[0]!)
+  if (kind === PUBLIC) return null
+  if (kind === BOGON) return 'your address cannot be that of a peer'
+  return kind === PRIVATE && allowPrivate === 'off' ? 'private addresses are not taken here' : null
+}
