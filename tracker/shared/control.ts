@@ -51,6 +51,12 @@ export class Control {
     return Atomics.load(this.words, STATE) === SERVING && nowMs < this.floats[LEASE_UNTIL_MS / 2]!
   }
 
+  /** May the answer of a committed change leave now? As `mayAnswer`, and while draining before the end too. */
+  mayRelease(nowMs: number): boolean {
+    const state = Atomics.load(this.words, STATE)
+    return (state === SERVING || state === STOPPING) && nowMs < this.floats[LEASE_UNTIL_MS / 2]!
+  }
+
   /** Main thread: the announce interval handed out now, seconds, before jitter. */
   setIntervalSeconds(seconds: number): void {
     Atomics.store(this.words, INTERVAL_SECONDS, seconds)

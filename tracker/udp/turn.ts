@@ -1,0 +1,253 @@
+// One turn of a UDP worker: outcomes -> answers; datagrams -> answers or parked changes; everything handed over at once.
+// The driver (worker.ts) calls it until nothing is left and then sleeps, in poll or in the event loop.
+// Refuses: offsets and hashing (packet.ts); to answer while no lease holds, tested before every batch that is sent.
+
+import { type Control, STOPPING } from '../shared/control.ts'
+import type { OutcomeRing } from '../shared/outcome.ts'
+import type { ChangeRing, WordRing } from '../shared/ring.ts'
+import {
+  ANSWERED,
+  BATCHES,
+  type Counts,
+  LEASE_LOST,
+  PARKED_NOW,
+  RECEIVED,
+  SEND_DROPPED,
+  SEND_ERRORS,
+  SOCKET_DROPS,
+  WAITED,
+  WAITING_FULL,
+  WAITING_LATE,
+  WAITING_NOW,
+} from './counters.ts'
+import type { Packets } from './packet.ts'
+import type { Pending } from './pending.ts'
+import type { Inbox } from './slots.ts'
+import type { UdpSocket } from './socket.ts'
+import { looksLikeRequest, Waiting } from './waiting.ts'
+
+/** Turns between two looks at a socket that had nothing last time, while another one keeps the worker busy. */
+const COLD_TURNS = 8
+/** How often settings and the kernel's counters are read, milliseconds. */
+const HOUSEKEEPING_MS = 500
+
+export type TurnParts = {
+  readonly sockets: readonly UdpSocket[]
+  readonly packets: Packets
+  readonly pending: Pending
+  readonly ring: ChangeRing
+  readonly touches: WordRing
+  readonly outcomes: OutcomeRing
+  readonly control: Control
+  readonly counts: Counts
+  readonly parkForMs: number
+  /** Requests a socket keeps while there is no leader. */
+  readonly waitingMost: number
+  /** Milliseconds of the monotonic clock. */
+  readonly now: () => number
+}
+
+/** A socket with what belongs to it. */
+class Place {
+  readonly number: number
+  readonly socket: UdpSocket
+  readonly waiting: Waiting
+  /** Of the answer in slot o: which datagram of `from` it answers, -1 for a parked one. */
+  readonly origin: Int32Array
+  cold = 0
+
+  constructor(number: number, socket: UdpSocket, waitingMost: number) {
+    this.number = number
+    this.socket = socket
+    this.waiting = new Waiting(socket.family, waitingMost)
+    this.origin = new Int32Array(socket.outbox.slots)
+  }
+}
+
+export class Turn {
+  private readonly parts: TurnParts
+  private readonly places: readonly Place[]
+  private nowMs = 0
+  private housekeepingMs = -Infinity
+  private publishedTail: number
+  /** Requests or outcomes wait for a lease: the driver looks again soon. */
+  held = false
+
+  constructor(parts: TurnParts) {
+    this.parts = parts
+    this.places = parts.sockets.map((socket, i) => new Place(i, socket, parts.waitingMost))
+    this.publishedTail = parts.ring.tail
+  }
+
+  /** Does what there is to do; false when nothing was. */
+  run(): boolean {
+    const { control, counts, packets, pending } = this.parts
+    const now = this.parts.now()
+    this.nowMs = now
+    const state = control.state
+    const serving = control.mayAnswer(now)
+    if (now - this.housekeepingMs >= HOUSEKEEPING_MS) this.housekeep(now)
+    packets.begin(now, control.intervalSeconds, control.idGraceWindows, control.diskFull)
+    let busy = false
+    this.held = false
+    if (control.mayRelease(now)) busy = this.release()
+    else this.held = this.parts.outcomes.available()
+    let waiting = 0
+    for (let p = 0; p < this.places.length; p++) {
+      const place = this.places[p]!
+      if (place.waiting.count > 0) {
+        if (serving) busy = this.handleWaiting(place) || busy
+        else this.dropOld(place)
+      }
+      if (state !== STOPPING && this.receive(place, serving)) busy = true
+      if (place.socket.outbox.count > 0) this.send(place, place.socket.inbox)
+      waiting += place.waiting.count
+    }
+    if (waiting > 0) this.held = true
+    counts[WAITING_NOW] = waiting
+    counts[PARKED_NOW] = pending.count
+    this.publish()
+    return busy
+  }
+
+  /** Nothing parked and nothing waiting. */
+  get drained(): boolean {
+    return this.parts.pending.count === 0
+  }
+
+  /** Answers of changes whose outcome is there. */
+  private release(): boolean {
+    const { outcomes, pending, packets } = this.parts
+    let busy = false
+    while (outcomes.next()) {
+      busy = true
+      const { first, count, outcome } = outcomes
+      for (let j = 0; j < count; j++) {
+        const slot = pending.slot((first + j) | 0)
+        if (slot < 0) continue
+        const place = this.places[pending.sockets[slot]!]!
+        const { outbox } = place.socket
+        if (outbox.count === outbox.slots) this.send(place, place.socket.inbox)
+        if (packets.release(slot, outcome, outbox) > 0) place.origin[outbox.count - 1] = -1
+      }
+    }
+    return busy
+  }
+
+  /** Datagrams of one socket: decided now, or kept until somebody can decide. */
+  private receive(place: Place, serving: boolean): boolean {
+    if (place.cold > 0) {
+      place.cold--
+      return false
+    }
+    const { socket } = place
+    const n = socket.receive()
+    if (n === 0) {
+      place.cold = this.places.length > 1 ? COLD_TURNS : 0
+      return false
+    }
+    const { counts } = this.parts
+    counts[RECEIVED]! += n
+    counts[BATCHES]!++
+    if (serving) this.decide(place, socket.inbox, 0, n)
+    else for (let i = 0; i < n; i++) this.keep(place, socket.inbox, i)
+    return true
+  }
+
+  /** Every socket is looked at in the next turn: the driver has slept. */
+  warm(): void {
+    for (const place of this.places) place.cold = 0
+  }
+
+  private decide(place: Place, inbox: Inbox, from: number, n: number): void {
+    const { packets } = this.parts
+    const { outbox } = place.socket
+    if (outbox.count + n > outbox.slots) this.send(place, inbox)
+    for (let i = from; i < from + n; i++) {
+      const length = packets.handle(inbox, i, outbox, place.number)
+      if (length === 0) continue
+      place.origin[outbox.count] = i
+      outbox.reply(inbox, i, length)
+    }
+  }
+
+  private keep(place: Place, inbox: Inbox, i: number): void {
+    const { counts } = this.parts
+    if (!looksLikeRequest(inbox, i)) return
+    counts[place.waiting.push(inbox, i, this.nowMs) ? WAITED : WAITING_FULL]!++
+  }
+
+  private dropOld(place: Place): void {
+    const { counts, parkForMs } = this.parts
+    while (this.nowMs - place.waiting.oldestMs > parkForMs) {
+      place.waiting.shift(1)
+      counts[WAITING_LATE]!++
+    }
+  }
+
+  /** A lease holds again: requests that waited are handled as if they had come just now, in order of arrival. */
+  private handleWaiting(place: Place): boolean {
+    this.dropOld(place)
+    const { waiting, socket } = place
+    while (waiting.count > 0) {
+      if (socket.outbox.count > 0) this.send(place, socket.inbox)
+      // Up to the end of the ring of slots, so that it is one run.
+      const first = waiting.slot(0)
+      const n = Math.min(waiting.count, socket.outbox.slots, waiting.inbox.slots - first)
+      this.decide(place, waiting.inbox, first, n)
+      if (socket.outbox.count > 0 && !this.send(place, null)) return false
+      waiting.shift(n)
+    }
+    return true
+  }
+
+  /**
+   * Sends what is in the outbox if a lease holds still. If it does not, the requests answered go to wait (`inbox` holds
+   * them; null: they wait already), and answers of parked ones are dropped, since their records are free by now.
+   */
+  private send(place: Place, inbox: Inbox | null): boolean {
+    const { control, counts } = this.parts
+    const { socket } = place
+    const { outbox } = socket
+    const n = outbox.count
+    if (!control.mayRelease(this.parts.now())) {
+      outbox.count = 0
+      for (let o = 0; o < n; o++) {
+        const i = place.origin[o]!
+        if (i < 0) counts[LEASE_LOST]!++
+        else if (inbox !== null) this.keep(place, inbox, i)
+      }
+      return false
+    }
+    const errors = socket.sendErrors
+    const sent = socket.send()
+    counts[ANSWERED]! += sent
+    if (sent < n) counts[SEND_DROPPED]! += n - sent - (socket.sendErrors - errors)
+    return true
+  }
+
+  /** What this turn has written becomes visible; the replica thread is woken for changes, or when touches pile up. */
+  private publish(): void {
+    const { ring, touches, control } = this.parts
+    touches.publish()
+    if (ring.tail !== this.publishedTail) {
+      this.publishedTail = ring.tail
+      ring.publish()
+      control.wakeReplica()
+    } else if (touches.room(touches.words.length >> 1) < touches.words.length >> 1) control.wakeReplica()
+  }
+
+  private housekeep(now: number): void {
+    const { counts, packets, sockets } = this.parts
+    this.housekeepingMs = now
+    packets.readSettings()
+    let drops = 0
+    let errors = 0
+    for (const socket of sockets) {
+      drops += socket.drops()
+      errors += socket.sendErrors
+    }
+    counts[SOCKET_DROPS] = drops
+    counts[SEND_ERRORS] = errors
+  }
+}

@@ -1,0 +1,52 @@
+// Requests that arrived while there was nobody to decide on them (no leader, no lease, still starting): raw copies in
+// order of arrival, bounded in number and in age. A BEP 15 client that gets nothing comes back after 15 seconds only,
+// so waiting here is what makes a change of leader invisible.
+// Refuses: datagrams that are no request by their shape; to wait for ever.
+
+import { copyDatagram, Inbox } from './slots.ts'
+
+export class Waiting {
+  readonly inbox: Inbox
+  private readonly arrivedMs: Float64Array
+  private head = 0
+  count = 0
+
+  /** `slots`: how many may wait. */
+  constructor(family: 4 | 6, slots: number) {
+    this.inbox = new Inbox(family, slots)
+    this.arrivedMs = new Float64Array(slots)
+  }
+
+  /** Keeps datagram i of `source`; false if as many wait as may. */
+  push(source: Inbox, i: number, nowMs: number): boolean {
+    const { slots } = this.inbox
+    if (this.count === slots) return false
+    const slot = (this.head + this.count) % slots
+    copyDatagram(source, i, this.inbox, slot)
+    this.arrivedMs[slot] = nowMs
+    this.count++
+    return true
+  }
+
+  /** Slot of the n-th oldest. */
+  slot(n: number): number {
+    return (this.head + n) % this.inbox.slots
+  }
+
+  /** When the oldest arrived; Infinity if none waits. */
+  get oldestMs(): number {
+    return this.count === 0 ? Infinity : this.arrivedMs[this.head]!
+  }
+
+  /** Forgets the n oldest. */
+  shift(n: number): void {
+    this.head = (this.head + n) % this.inbox.slots
+    this.count -= n
+  }
+}
+
+/** Could datagram i be a request: long enough, and an action a client may ask? (IDs cannot be told yet.) */
+export function looksLikeRequest(inbox: Inbox, i: number): boolean {
+  const action = inbox.words[i * inbox.strideWords + 2]!
+  return inbox.lengths[i * 16 + 14]! >= 16 && (action & 0xffffff) === 0 && action >>> 24 <= 2
+}
