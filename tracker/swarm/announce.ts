@@ -5,24 +5,23 @@
 import { allowed } from './access.ts'
 import { addressClass4, addressClass6, PUBLIC } from './address.ts'
 import { IPV6, KIND_MASK, LEAVE, SEEDER, WORD_HASH, WORD_TAG } from './change.ts'
-import { type Family, formOf, sizeOf } from './family.ts'
+import { sizeOf } from './family.ts'
 import {
   BUCKET_MS,
   C_ACCESS,
   C_BUCKET,
   C_SETTINGS,
   HAS_PRIVATE,
-  PAGE,
   T_COMPLETED,
   T_FLAGS,
   T_LEECHERS,
   T_SEEDERS,
   T_SEQUENCE,
 } from './layout.ts'
-import { WHOLE } from './pages.ts'
 import type { Store } from './store.ts'
 import { checkOf, lock } from './table.ts'
 import { tagOf } from './twins.ts'
+import { Windows } from './window.ts'
 
 /** What an announce asks for. */
 export const NONE = 0
@@ -36,8 +35,6 @@ export const DENIED = 3
 export const BUSY = 4
 
 const TRIES = 4
-/** Leaves looked at for one answer, at the most. */
-const MAX_LEAVES = 256
 const ALLOW_PRIVATE_AUTO = 0
 
 export class Announcer {
@@ -54,17 +51,15 @@ export class Announcer {
   retries = 0
   private readonly store: Store
   private readonly torrents: Int32Array
+  private readonly windows: Windows
   private readonly control: Int32Array
-  private random: number
-  private handles: Int32Array | null = null
-  private handle = 0
 
   /** `seed`: of the random windows, any number. */
   constructor(store: Store, seed: number) {
     this.store = store
     this.torrents = store.torrents
     this.control = store.control
-    this.random = seed | 0 || 88172645
+    this.windows = new Windows(seed)
   }
 
   /**
@@ -83,7 +78,7 @@ export class Announcer {
   ): number {
     const s = this.store
     if (this.control[C_ACCESS + 1] !== 0 && !allowed(s, words, at + WORD_HASH)) return DENIED
-    this.handles = handles
+    this.windows.handles = handles
     for (let tries = 0; tries < TRIES; tries++) {
       const k = s.torrent(words, at + WORD_HASH)
       if (k < 0) {
@@ -108,7 +103,7 @@ export class Announcer {
     handles: Int32Array | null = null,
   ): boolean {
     const s = this.store
-    this.handles = handles
+    this.windows.handles = handles
     for (let tries = 0; tries < TRIES * 16; tries++) {
       const before = s.indexSequence
       const k = s.torrent(words, at + WORD_HASH)
@@ -198,13 +193,11 @@ export class Announcer {
     this.me = -1
     if ((word0 & IPV6) === 0) {
       const f = s.peers4
-      const a = words[at + 1]!
-      f.key[0] = a
-      f.key[1] = a >>> 16
-      f.key[2] = word0 >>> 16
-      this.me = f.find(this.torrents, k + (seeder ? T_SEEDERS : T_LEECHERS))
+      const address = words[at + 1]!
+      const port = word0 >>> 16
+      this.me = f.find4(this.torrents, k + (seeder ? T_SEEDERS : T_LEECHERS), address, port)
       if (this.me < 0) {
-        this.me = f.find(this.torrents, k + (seeder ? T_LEECHERS : T_SEEDERS))
+        this.me = f.find4(this.torrents, k + (seeder ? T_LEECHERS : T_SEEDERS), address, port)
         this.meOther = this.me >= 0
       }
       return
@@ -257,7 +250,7 @@ export class Announcer {
     return what
   }
 
-  /** Counts and peers. A seeder gets leechers first; a leecher gets both in the swarm's proportion. */
+  /** Counts and peers of one or both families. */
   private fill(
     k: number,
     words: Int32Array,
@@ -270,48 +263,29 @@ export class Announcer {
     this.counts(k)
     this.count4 = 0
     this.count6 = 0
-    this.handle = 0
     if (want <= 0 || (words[at]! & KIND_MASK) === LEAVE) return
     const s = this.store
-    const word0 = words[at]!
-    const v6 = (word0 & IPV6) !== 0
-    const seeder = (word0 & SEEDER) !== 0
-    const hidden = this.hidesPrivate(k, words, at)
+    const w = this.windows
+    const v6 = (words[at]! & IPV6) !== 0
     const e = families === 1 ? -1 : s.extension(k)
+    w.seeder = (words[at]! & SEEDER) !== 0
+    w.hidden = (this.torrents[k + T_FLAGS]! & HAS_PRIVATE) !== 0 && this.hidesPrivate(words, at)
+    w.meOther = this.meOther
+    w.handle = 0
     let d = o
     if ((families & 1) !== 0) {
-      const most = e < 0 || families === 1 ? want : this.share(k, e, want)
-      d = this.family(
-        s.peers4,
-        this.torrents,
-        k + T_LEECHERS,
-        most,
-        seeder,
-        v6 ? -1 : this.me,
-        hidden,
-        words[at + WORD_TAG]!,
-        v6,
-        out,
-        d,
-      )
-      this.count4 = (d - o) / 3
+      w.me = v6 ? -1 : this.me
+      w.tag = v6 ? words[at + WORD_TAG]! : 0
+      const most = e < 0 ? want : this.share(k, e, want)
+      d = w.write(s.peers4, this.torrents, k + T_LEECHERS, most, out, d)
+      this.count4 = ((d - o) / 3) | 0
     }
     if (e >= 0) {
       const from = d
-      d = this.family(
-        s.peers6,
-        s.extensions,
-        e,
-        want - this.count4,
-        seeder,
-        v6 ? this.me : -1,
-        hidden,
-        words[at + WORD_TAG]!,
-        !v6,
-        out,
-        d,
-      )
-      this.count6 = (d - from) / 9
+      w.me = v6 ? this.me : -1
+      w.tag = v6 ? 0 : words[at + WORD_TAG]!
+      d = w.write(s.peers6, s.extensions, e, want - this.count4, out, d)
+      this.count6 = ((d - from) / 9) | 0
     }
   }
 
@@ -325,155 +299,13 @@ export class Announcer {
     return Math.max(want - n6, Math.ceil((want * n4) / (n4 + n6)))
   }
 
-  private hidesPrivate(k: number, words: Int32Array, at: number): boolean {
-    if ((this.torrents[k + T_FLAGS]! & HAS_PRIVATE) === 0) return false
+  /** Does this asker come from outside, and must not see private addresses? */
+  private hidesPrivate(words: Int32Array, at: number): boolean {
     if (this.control[C_SETTINGS + 4] !== ALLOW_PRIVATE_AUTO) return false
     const kind =
       (words[at]! & IPV6) === 0
         ? addressClass4(words[at + 1]!)
         : addressClass6(words[at + 1]!, words[at + 2]!, words[at + 3]!, words[at + 4]!)
     return kind === PUBLIC
-  }
-
-  /** Writes up to `want` peers of one family: sets at `at` (leechers) and `at + 2` (seeders). Returns the new offset. */
-  private family(
-    f: Family,
-    set: Int32Array,
-    at: number,
-    want: number,
-    seeder: boolean,
-    me: number,
-    hidden: boolean,
-    tag: number,
-    skipTwin: boolean,
-    out: Uint16Array,
-    o: number,
-  ): number {
-    const l = sizeOf(set[at + 1]!) - (me >= 0 && seeder === this.meOther ? 1 : 0)
-    const n = sizeOf(set[at + 3]!) - (me >= 0 && seeder !== this.meOther ? 1 : 0)
-    let leechers = l
-    let seeders = n
-    if (l + n > want) {
-      this.random ^= this.random << 13
-      this.random ^= this.random >>> 17
-      this.random ^= this.random << 5
-      if (seeder) leechers = l < want ? l : want
-      else {
-        const all = l + n
-        leechers = Math.floor((want * l + ((this.random >>> 0) % all)) / all)
-        if (leechers > l) leechers = l
-        if (want - leechers > n) leechers = want - n
-      }
-      seeders = want - leechers
-    }
-    const slow = hidden || (skipTwin && tag !== 0)
-    let d = o
-    if (leechers > 0) d = this.window(f, set, at, leechers, me, slow, hidden, tag, out, d)
-    if (seeders > 0) d = this.window(f, set, at + 2, seeders, me, slow, hidden, tag, out, d)
-    return d
-  }
-
-  /** A run of `count` units of one set from a random place on, without the asker. */
-  private window(
-    f: Family,
-    set: Int32Array,
-    at: number,
-    count: number,
-    me: number,
-    slow: boolean,
-    hidden: boolean,
-    tag: number,
-    out: Uint16Array,
-    o: number,
-  ): number {
-    const root = set[at]!
-    const form = formOf(set[at + 1]!)
-    this.random ^= this.random << 13
-    this.random ^= this.random >>> 17
-    this.random ^= this.random << 5
-    const r = this.random >>> 0
-    if (form <= WHOLE) {
-      let n = sizeOf(set[at + 1]!)
-      if (n > PAGE) n = PAGE
-      if (n === 0) return o
-      const start = n <= count ? 0 : r % n
-      return this.run(f, root, n, start, count, me, slow, hidden, tag, out, o)
-    }
-    const depth = form - 32
-    const slots = 1 << depth
-    let slot = r & (slots - 1)
-    let left = count
-    let d = o
-    let walked = 0
-    for (let leaves = 0; leaves < MAX_LEAVES && left > 0 && walked < slots; leaves++) {
-      const page = f.directory.words[root + slot]!
-      const n = f.pages.count(page)
-      const span = 1 << Math.max(0, depth - f.pages.depth(page))
-      if (n > 0 && n <= PAGE) {
-        const start = leaves === 0 ? (r >>> 8) % n : 0
-        const to = this.run(f, page * PAGE, n, start, left, me, slow, hidden, tag, out, d)
-        left -= (to - d) / f.keyLength
-        d = to
-      }
-      const next = (slot | (span - 1)) + 1
-      walked += next - slot
-      slot = next & (slots - 1)
-    }
-    return d
-  }
-
-  /** Units first + (start, start + 1, ... mod n), at most `count` of them, address and port to `out`. */
-  private run(
-    f: Family,
-    first: number,
-    n: number,
-    start: number,
-    count: number,
-    me: number,
-    slow: boolean,
-    hidden: boolean,
-    tag: number,
-    out: Uint16Array,
-    o: number,
-  ): number {
-    const u = f.units
-    const stride = f.stride
-    const keyLength = f.keyLength
-    let d = o
-    let left = count
-    let unit = first + start
-    const end = first + n
-    for (let i = 0; i < n && left > 0; i++) {
-      if (unit !== me && !(slow && this.skipped(f, unit, hidden, tag))) {
-        const q = unit * stride
-        out[d] = u[q]!
-        out[d + 1] = u[q + 1]!
-        out[d + 2] = u[q + 2]!
-        if (keyLength === 9) for (let j = 3; j < 9; j++) out[d + j] = u[q + j]!
-        d += keyLength
-        left--
-        if (this.handles !== null) this.handles[this.handle++] = keyLength === 9 ? unit | (1 << 31) : unit
-      }
-      unit++
-      if (unit === end) unit = first
-    }
-    return d
-  }
-
-  /** Peers that this asker must not see: private ones from outside, and its own other address. */
-  private skipped(f: Family, unit: number, hidden: boolean, tag: number): boolean {
-    if (tag !== 0 && tagOf(f, unit) === tag) return true
-    if (!hidden) return false
-    const u = f.units
-    const q = unit * f.stride
-    if (f.keyLength === 3) return addressClass4(u[q]! | (u[q + 1]! << 16)) !== PUBLIC
-    return (
-      addressClass6(
-        u[q]! | (u[q + 1]! << 16),
-        u[q + 2]! | (u[q + 3]! << 16),
-        u[q + 4]! | (u[q + 5]! << 16),
-        u[q + 6]! | (u[q + 7]! << 16),
-      ) !== PUBLIC
-    )
   }
 }

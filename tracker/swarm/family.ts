@@ -33,6 +33,8 @@ export class Family {
   /** Leading half-words of the key that are hashed: all of it, or only the tag. */
   readonly hashLength: number
   readonly units: Uint16Array<SharedArrayBuffer>
+  /** The same bytes as 32-bit words. */
+  readonly words: Int32Array<SharedArrayBuffer>
   readonly details: Int32Array<SharedArrayBuffer>
   readonly pages: Pages
   readonly directory: Directory
@@ -63,6 +65,7 @@ export class Family {
     this.keyLength = options.keyLength
     this.hashLength = options.hashLength
     this.units = new Uint16Array(options.units)
+    this.words = new Int32Array(options.units)
     this.details = new Int32Array(options.details ?? new SharedArrayBuffer(0))
     this.pages = options.pages
     this.directory = options.directory
@@ -122,6 +125,28 @@ export class Family {
         if (j >= this.keyLength) return first + i
       }
     }
+    return -1
+  }
+
+  /** `find` for IPv4 without the detour over `key`: one comparison of words a unit. The hot path of announces. */
+  find4(set: Int32Array, at: number, address: number, port: number): number {
+    const word = set[at + 1]!
+    const form = word >>> 26
+    if (form === 0) return -1
+    const w = this.words
+    let first = set[at]!
+    let n = word & SIZE_MASK
+    if (form > WHOLE) {
+      let h = mixInto(mixInto(this.seed, address), port)
+      h = (h ^ (h >>> 16)) >>> 0
+      const page = this.directory.words[first + this.slot(h, form - 32)]!
+      first = page * PAGE
+      n = this.pages.count(page)
+    }
+    if (n > PAGE) n = PAGE
+    const end = first + n
+    for (let unit = first, q = first * 3; unit < end; unit++, q += 3)
+      if (w[q] === address && (w[q + 1]! & 0xffff) === port) return unit
     return -1
   }
 

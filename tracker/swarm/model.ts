@@ -1,0 +1,64 @@
+// The swarm table's slow, obvious twin, in maps and strings: what the real one must agree with. For tests and the
+// simulator only. Refuses: to be fast, and capacity.
+
+export type ModelPeer = {
+  readonly address: string
+  readonly v6: boolean
+  seeder: boolean
+  tag: number
+  bucket: number
+}
+export type ModelSwarm = { readonly peers: Map<string, ModelPeer>; completed: number }
+
+export class Model {
+  readonly swarms = new Map<string, ModelSwarm>()
+  bucket = 0
+
+  put(hash: string, address: string, v6: boolean, seeder: boolean, tag: number, event: boolean): void {
+    let swarm = this.swarms.get(hash)
+    if (swarm === undefined) this.swarms.set(hash, (swarm = { peers: new Map(), completed: 0 }))
+    const old = swarm.peers.get(address)
+    let known = old !== undefined
+    let wasSeeder = old?.seeder ?? false
+    const sameTag = old !== undefined && old.tag === tag
+    if (tag !== 0 && !sameTag)
+      for (const [key, peer] of swarm.peers)
+        if (peer.tag === tag && peer.v6 === v6 && key !== address) {
+          swarm.peers.delete(key)
+          if (!known) wasSeeder = peer.seeder
+          known = true
+        }
+    const twin = tag === 0 ? undefined : [...swarm.peers.values()].find((p) => p.tag === tag && p.v6 !== v6)
+    if (seeder && !wasSeeder && (known || event) && twin?.seeder !== true) swarm.completed++
+    swarm.peers.delete(address)
+    swarm.peers.set(address, { address, v6, seeder, tag, bucket: this.bucket })
+  }
+
+  leave(hash: string, address: string): void {
+    this.swarms.get(hash)?.peers.delete(address)
+  }
+
+  touch(hash: string, address: string): void {
+    const peer = this.swarms.get(hash)?.peers.get(address)
+    if (peer !== undefined) peer.bucket = this.bucket
+  }
+
+  expire(lifeBuckets: number): void {
+    for (const swarm of this.swarms.values())
+      for (const [key, peer] of swarm.peers)
+        if (this.bucket - peer.bucket > lifeBuckets) swarm.peers.delete(key)
+  }
+
+  /** Seeders and leechers, twins once: a seeder if either is. */
+  counts(hash: string): { seeders: number; leechers: number; completed: number } {
+    const swarm = this.swarms.get(hash)
+    if (swarm === undefined) return { seeders: 0, leechers: 0, completed: 0 }
+    const people = new Map<string, boolean>()
+    for (const peer of swarm.peers.values()) {
+      const who = peer.tag === 0 ? peer.address : `tag ${peer.tag}`
+      people.set(who, (people.get(who) ?? false) || peer.seeder)
+    }
+    const seeders = [...people.values()].filter((s) => s).length
+    return { seeders, leechers: people.size - seeders, completed: swarm.completed }
+  }
+}
