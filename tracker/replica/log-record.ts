@@ -3,7 +3,7 @@
 // Refuses: to decide what a mismatch means; log-store.ts does.
 
 import { crc32 } from 'node:zlib'
-import type { Entry, HardState } from '@skep/raft/types.ts'
+import type { Entry, HardState } from '@skep/raft'
 
 export const FORMAT = 'skep log 1'
 

@@ -4,7 +4,7 @@
 // Refuses: to look into a chunk; the machine checks its own.
 
 import { crc32 } from 'node:zlib'
-import type { ConfState } from '@skep/raft/types.ts'
+import type { ConfState } from '@skep/raft'
 import type { SnapshotRecord, SnapshotWriter } from './log.ts'
 import { LogDamaged } from './log.ts'
 import type { LogDisk } from './log-disk.ts'

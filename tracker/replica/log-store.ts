@@ -13,7 +13,7 @@
 //      lost. A process that is killed loses nothing of the mark.)
 
 import { crc32 } from 'node:zlib'
-import type { Entry, HardState } from '@skep/raft/types.ts'
+import type { Entry, HardState } from '@skep/raft'
 import type { LogBatch, LogStore, SnapshotRecord } from './log.ts'
 import { LogDamaged, LogWriteFailed, saysFull } from './log.ts'
 import { checkLog, sealSnapshot } from './log-check.ts'

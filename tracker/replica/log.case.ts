@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Entry } from '@skep/raft/types.ts'
+import type { Entry } from '@skep/raft'
 import fc from 'fast-check'
 import type { LogStore } from './log.ts'
 import { LogDamaged, LogLocked, LogWriteFailed } from './log.ts'

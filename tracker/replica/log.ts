@@ -1,7 +1,7 @@
 // The durable log of one Raft group as the loop sees it: entries, hard state, snapshots, and the ways it can fail.
 // Refuses: to know a store, a file or an entry's meaning; log-store.ts keeps the promises, the disks are doors of their own.
 
-import type { ConfState, Entry, HardState } from '@skep/raft/types.ts'
+import type { ConfState, Entry, HardState } from '@skep/raft'
 
 /** One Ready's worth of durable state. Data may be views that end with the call: `append` copies before it returns. */
 export type LogBatch = {
