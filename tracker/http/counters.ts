@@ -3,28 +3,31 @@
 
 export const HTTP_COUNTERS = {
   connections: 'Connections taken',
-  connections_refused: 'Connections closed at once: the most connections were open',
-  connections_timed_out: 'Connections closed after silence or a request that did not arrive whole',
+  connectionsRefused: 'Connections closed at once: the most connections were open',
+  connectionsTimedOut: 'Connections closed after silence or a request that did not arrive whole',
   general: 'Connections handed to the general HTTP parser: other paths, HTTP/1.0, bodies, requests in pieces',
-  bad_requests: 'Requests that were no HTTP, or too long',
+  badRequests: 'Requests that were no HTTP, or too long',
   pages: 'Requests for anything but announce and scrape',
   announces: 'Announces received',
   scrapes: 'Scrapes received',
   answered: 'Announces and scrapes answered with peers or counts',
-  refused_query: 'Requests answered with a failure: the query was not understood',
-  refused_address: 'Announces answered with a failure: the address may not be a peer',
-  refused_access: 'Announces answered with a failure: the access lists forbid the torrent',
-  refused_full_disk: 'Changes answered with a failure: they cannot be stored now',
+  refusedQuery: 'Requests answered with a failure: the query was not understood',
+  refusedAddress: 'Announces answered with a failure: the address may not be a peer',
+  refusedAccess: 'Announces answered with a failure: the access lists forbid the torrent',
+  refusedFullDisk: 'Changes answered with a failure: they cannot be stored now',
   parked: 'Changes that waited for a majority',
-  parked_full: 'Changes answered 503: as many as may wait were waiting',
-  parked_late: 'Changes answered 503: no outcome in time (they may still take effect)',
-  parked_unknown: 'Changes answered 503: appended, not committed',
+  parkedFull: 'Changes answered 503: as many as may wait were waiting',
+  parkedLate: 'Changes answered 503: no outcome in time (they may still take effect)',
+  parkedUnknown: 'Changes answered 503: appended, not committed',
   waited: 'Requests that waited for a leader',
-  waiting_full: 'Requests answered 503: as many as may wait for a leader were waiting',
-  waiting_late: 'Requests answered 503: no leader in time',
+  waitingFull: 'Requests answered 503: as many as may wait for a leader were waiting',
+  waitingLate: 'Requests answered 503: no leader in time',
   gone: 'Clients that left before their answer',
-  touches_dropped: 'Refreshes answered but not passed on: the ring was full (the next refresh mends it)',
+  touchesDropped: 'Refreshes answered but not passed on: the ring was full (the next refresh mends it)',
 } as const
+
+/** What stands at this moment, beside what was counted since start. */
+export const HTTP_GAUGES = ['connectionsNow', 'parkedNow', 'waitingNow'] as const
 
 export type HttpCounter = keyof typeof HTTP_COUNTERS
 export type HttpCounts = { [K in HttpCounter]: number }

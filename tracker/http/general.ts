@@ -33,7 +33,7 @@ export function handleRequest(
   const url = request.url!
   if (hasBody(request)) response.shouldKeepAlive = false
   if (url.length > MAX_TARGET_BYTES) {
-    options.counts.bad_requests++
+    options.counts.badRequests++
     sendPage(request, response, page(414, `The request is longer than ${MAX_TARGET_BYTES} bytes`))
     return
   }
@@ -121,8 +121,8 @@ export function answerFault(error: NodeJS.ErrnoException, socket: Duplex, counts
     socket.destroy()
     return
   }
-  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') counts.connections_timed_out++
-  else counts.bad_requests++
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') counts.connectionsTimedOut++
+  else counts.badRequests++
   const status = FAULTS[error.code ?? ''] ?? '400 Bad Request'
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }

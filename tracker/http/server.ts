@@ -174,7 +174,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     const asker = remote === undefined ? null : parseAddress(remote, trusted)
     const full = this.connections.size + this.sockets.size >= this.options.maxConnections
     if (asker === null || full || this.stopped) {
-      if (full) this.counts.connections_refused++
+      if (full) this.counts.connectionsRefused++
       socket.on('error', () => {})
       socket.destroy()
       return
@@ -235,7 +235,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     for (const connection of this.connections) {
       if (connection.busy) continue
       if (now - connection.activeMs < (connection.served ? KEEP_ALIVE_MS : FIRST_REQUEST_MS)) continue
-      this.counts.connections_timed_out++
+      this.counts.connectionsTimedOut++
       connection.close()
     }
   }
@@ -243,9 +243,9 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
   counters(): Record<string, number> {
     return {
       ...this.counts,
-      connections_now: this.connections.size + this.sockets.size,
-      parked_now: this.tracker.parkedNow,
-      waiting_now: this.tracker.waitingNow,
+      connectionsNow: this.connections.size + this.sockets.size,
+      parkedNow: this.tracker.parkedNow,
+      waitingNow: this.tracker.waitingNow,
     }
   }
 

@@ -167,7 +167,7 @@ export class HttpTracker {
         ? this.announce(text, from, end, asker, waiter, nowMs)
         : this.answerScrape(text, from, end)
     if (this.waiting.length >= this.options.maxWaiting) {
-      counts.waiting_full++
+      counts.waitingFull++
       return this.unavailable('tracker has no leader now')
     }
     counts.waited++
@@ -191,7 +191,7 @@ export class HttpTracker {
       asker.trusted && query.ip !== '' ? (parseAddress(query.ip.replace(/%3a/gi, ':')) ?? asker) : asker
     const reason = addressFault(peer, settings.allowPrivate)
     if (reason !== null) {
-      options.counts.refused_address++
+      options.counts.refusedAddress++
       return this.failure(reason, 60)
     }
     this.fillRecord(peer)
@@ -200,7 +200,7 @@ export class HttpTracker {
     const handles = query.compact ? null : this.handles
     const decision = announcer.announce(record, 0, want, IPV4_AND_IPV6, this.peers16, 0, handles)
     if (decision === DENIED) {
-      options.counts.refused_access++
+      options.counts.refusedAccess++
       return this.failure('info_hash not allowed', 60)
     }
     if (decision === CHANGE || decision === BUSY) return this.park(peer, waiter, want, nowMs)
@@ -227,11 +227,11 @@ export class HttpTracker {
   private park(asker: Asker, waiter: Waiter, want: number, nowMs: number): boolean {
     const { changes, options, query } = this
     if (options.control.diskFull) {
-      options.counts.refused_full_disk++
+      options.counts.refusedFullDisk++
       return this.failure('tracker cannot store this now, try again', 1)
     }
     if (this.parkedNow >= changes.slots) {
-      options.counts.parked_full++
+      options.counts.parkedFull++
       return this.unavailable('tracker is busy')
     }
     changes.words.set(this.record, changes.at(changes.tail))
@@ -253,7 +253,7 @@ export class HttpTracker {
 
   private touch(word: number): void {
     if (this.touches.room(1) < 1) {
-      this.options.counts.touches_dropped++
+      this.options.counts.touchesDropped++
       return
     }
     this.touches.push(word)
@@ -313,7 +313,7 @@ export class HttpTracker {
     const { store, counts } = this.options
     const { torrents } = store
     if (store.torrentCount > MAX_FULL_SCRAPE) {
-      counts.refused_query++
+      counts.refusedQuery++
       return this.failure('too many torrents for a full scrape: name up to 74 info_hash', 0)
     }
     const bytes = new Uint8Array(torrents.buffer)
@@ -385,10 +385,10 @@ export class HttpTracker {
         this.unavailable('tracker is busy')
       } else this.answerAnnounce(request.asker, request.compact, request.peerIds)
     } else if (outcome === REFUSED) {
-      options.counts.refused_full_disk++
+      options.counts.refusedFullDisk++
       this.failure('tracker cannot store this now, try again', 1)
     } else {
-      options.counts.parked_unknown++
+      options.counts.parkedUnknown++
       this.unavailable('tracker could not store this in time')
     }
     this.parked[slot] = null
@@ -423,7 +423,7 @@ export class HttpTracker {
     let late = 0
     while (late < this.waiting.length && nowMs - this.waiting[late]!.sinceMs > parkForMs) late++
     for (const { waiter } of this.waiting.splice(0, late)) {
-      counts.waiting_late++
+      counts.waitingLate++
       if (waiter.gone) continue
       this.unavailable('tracker has no leader now')
       waiter.answer(this.status, this.body)
@@ -438,7 +438,7 @@ export class HttpTracker {
       if (request === null || request.late) continue
       if (nowMs - request.sinceMs <= options.parkForMs) return
       request.late = true
-      options.counts.parked_late++
+      options.counts.parkedLate++
       if (request.waiter.gone) continue
       this.unavailable('tracker could not store this in time')
       request.waiter.answer(this.status, this.body)
@@ -446,7 +446,7 @@ export class HttpTracker {
   }
 
   private refused({ sentence }: Refusal): boolean {
-    this.options.counts.refused_query++
+    this.options.counts.refusedQuery++
     return this.failure(sentence, 0)
   }
 
