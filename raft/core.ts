@@ -161,7 +161,7 @@ const logCalls = ({ call, known, result, give, giveWritten, output, linear }: Wi
       known(handle)
       // The data may be a view of the very memory it is copied to.
       give('input', entry.data.slice())
-      const refused = result(call('apply_conf_change', handle, entry.type))
+      const refused = result(call('apply_conf_change', handle, entry.type, entry.index))
       if (!refused.ok) throw new RaftError(refused.code, refused.message)
       const at = output()
       return readConfState(linear(), at)

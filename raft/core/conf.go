@@ -42,28 +42,19 @@ func proposeConfChange(h uint32) uint32 {
 // rehearse applies a change to a copy of the configuration in force. That copy is the one it will meet: the
 // library refuses a change while another one is not applied yet.
 func rehearse(g *group, cc *pb.ConfChangeV2) error {
-	_, err := changed(g, cc)
-	return err
-}
-
-func changed(g *group, cc *pb.ConfChangeV2) (tracker.Config, error) {
 	trk := tracker.MakeProgressTracker(1, 0)
 	trk.Config = g.rn.Status().Config
-	g.rn.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-		p.Inflights = tracker.NewInflights(1, 0)
-		trk.Progress[id] = &p
-	})
+	g.rn.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) { trk.Progress[id] = &p })
 	changer := confchange.Changer{Tracker: trk, LastIndex: g.store.last}
+	var err error
 	if cc.LeaveJoint() {
-		config, _, err := changer.LeaveJoint()
-		return config, err
+		_, _, err = changer.LeaveJoint()
+	} else if autoLeave, joint := cc.EnterJoint(); joint {
+		_, _, err = changer.EnterJoint(autoLeave, cc.Changes...)
+	} else {
+		_, _, err = changer.Simple(cc.Changes...)
 	}
-	if autoLeave, joint := cc.EnterJoint(); joint {
-		config, _, err := changer.EnterJoint(autoLeave, cc.Changes...)
-		return config, err
-	}
-	config, _, err := changer.Simple(cc.Changes...)
-	return config, err
+	return err
 }
 
 // restoreConf checks that a ConfState can be restored, which the library does by panicking.
@@ -71,11 +62,11 @@ func restoreConf(cs *pb.ConfState, last uint64) (tracker.Config, tracker.Progres
 	return confchange.Restore(confchange.Changer{Tracker: tracker.MakeProgressTracker(1, 0), LastIndex: last}, cs)
 }
 
-// apply_conf_change takes the data of a committed entry of the given type from the input and leaves the new
-// ConfState in the output.
+// apply_conf_change takes the data of the committed entry at index, of the given type, from the input and leaves
+// the new ConfState in the output.
 //
 //go:wasmexport apply_conf_change
-func applyConfChange(h uint32, entryType uint32) uint32 {
+func applyConfChange(h uint32, entryType uint32, index float64) uint32 {
 	g := at(h)
 	var cc pb.ConfChangeI
 	if pb.EntryType(entryType) == pb.EntryConfChange {
@@ -95,6 +86,7 @@ func applyConfChange(h uint32, entryType uint32) uint32 {
 		return refuse(badConfig, err.Error())
 	}
 	out = putConfState(out[:0], g.rn.ApplyConfChange(cc))
+	g.store.changed = max(g.store.changed, uint64(index))
 	return okay
 }
 

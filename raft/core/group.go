@@ -53,7 +53,7 @@ func create() uint32 {
 	}
 	s.confState = pb.EnsureConfState(s.snapshot.GetMetadata().GetConfState())
 	if r.number() != 0 {
-		s.confState = readConfState(&r)
+		s.confState, s.changed = readConfState(&r), c.Applied
 	}
 	if r.number() != 0 {
 		s.offset, s.offsetTerm = r.integer(), r.integer()
@@ -93,6 +93,7 @@ func (s *storage) load(entries []*pb.Entry, hardState *pb.HardState, c *raft.Con
 		c.Applied = s.applied
 	}
 	s.append(entries)
+	s.shrink()
 	if s.last < base {
 		return fmt.Sprintf("the log ends at %d, before its snapshot at %d", s.last, base)
 	}

@@ -41,11 +41,11 @@ func ready(h uint32, slots uint32) uint32 {
 	if !raft.IsEmptyHardState(rd.HardState) {
 		flags |= hasHardState
 	}
+	if !raft.IsEmptySnap(rd.Snapshot) {
+		flags |= hasSnapshot | mustSync // the library forgets that an acknowledged snapshot is a promise, too
+	}
 	if rd.MustSync {
 		flags |= mustSync
-	}
-	if !raft.IsEmptySnap(rd.Snapshot) {
-		flags |= hasSnapshot
 	}
 	if cap(out) > bufferKeptBytes {
 		out = make([]byte, 0, 64<<10)
@@ -138,6 +138,7 @@ func advance(h uint32) {
 		g.store.applied = rd.CommittedEntries[n-1].GetIndex()
 	}
 	g.store.append(rd.Entries)
+	g.store.shrink()
 	g.busy, g.rd = false, raft.Ready{}
 	g.rn.Advance(rd)
 }

@@ -26,7 +26,8 @@ type storage struct {
 	bytes      int
 	keepBytes  int
 	canRead    bool   // the host can read entries back
-	applied    uint64 // never drop what is not applied unless it can be read back
+	applied    uint64 // what is not applied yet is never dropped: it would only be read back at once
+	changed    uint64 // index of the last configuration change in force
 	wanted     bool   // a follower needs a newer snapshot than there is
 }
 
@@ -92,9 +93,10 @@ func (s *storage) Entries(lo, hi, maxBytes uint64) ([]*pb.Entry, error) {
 	return append(make([]*pb.Entry, 0, n), held[:n]...), nil
 }
 
-// Snapshot never answers with one that leaves a gap to the log: the follower would be sent it again and again.
+// Snapshot never answers with one that leaves a gap to the log, nor with one from before the last configuration
+// change, which a newcomer ignores because it is not named in it: either would be sent again and again.
 func (s *storage) Snapshot() (*pb.Snapshot, error) {
-	if s.snapshot == nil || s.snapshot.GetMetadata().GetIndex() < s.offset {
+	if s.snapshot == nil || s.snapshot.GetMetadata().GetIndex() < max(s.offset, s.changed) {
 		s.wanted = true
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
@@ -119,7 +121,6 @@ func (s *storage) append(added []*pb.Entry) {
 		s.bytes += cost(e)
 	}
 	s.last = added[len(added)-1].GetIndex()
-	s.shrink()
 }
 
 // cut removes the entries from index first on.
@@ -142,11 +143,11 @@ func (s *storage) cut(first uint64) {
 	s.last = first - 1
 }
 
-// shrink drops the oldest entries from memory until the bound is kept.
+// shrink drops the oldest applied entries from memory until the bound is kept.
 func (s *storage) shrink() {
 	n := 0
 	for bytes := s.bytes; bytes > s.keepBytes && n < len(s.entries)-1; n++ {
-		if !s.canRead && s.start+uint64(n) > s.applied {
+		if s.start+uint64(n) > s.applied {
 			break
 		}
 		bytes -= cost(s.entries[n])
