@@ -4,12 +4,15 @@
 import type { Socket } from 'node:net'
 import { monotonicMs } from '../shared/control.ts'
 import type { Asker, TrustedNetworks } from './address.ts'
+import type { Waiter } from './pending.ts'
 import type { PlainRequest } from './plain.ts'
 import { httpResponse } from './reply.ts'
-import type { HttpTracker, Waiter } from './tracker.ts'
+import type { HttpTracker } from './tracker.ts'
 
 /** Most bytes a client may send ahead while its answer is parked. */
 export const MAX_AHEAD_BYTES = 64 * 1024
+/** Answers to requests sent in one go are written out at this many bytes; a client that does not read gets no more. */
+export const MAX_BEHIND_BYTES = 64 * 1024
 
 export type ConnectionOwner = {
   readonly tracker: HttpTracker
@@ -31,6 +34,8 @@ export class Connection implements Waiter {
   busy = false
   /** At least one request was answered. */
   served = false
+  /** The client does not read its answers: nothing is taken until it does. */
+  private clogged = false
   private rest = ''
   private closeAfter = false
   private ended = false
@@ -54,7 +59,7 @@ export class Connection implements Waiter {
 
   private readonly onData = (chunk: Buffer): void => {
     const text = chunk.toString('latin1', 0, chunk.length)
-    if (!this.busy) {
+    if (!this.busy && !this.clogged) {
       this.process(text)
       return
     }
@@ -68,7 +73,9 @@ export class Connection implements Waiter {
   }
 
   private readonly onDrain = (): void => {
+    this.clogged = false
     this.socket.resume()
+    if (!this.busy) this.continue()
   }
 
   private readonly onError = (): void => {
@@ -118,6 +125,12 @@ export class Connection implements Waiter {
         return
       }
       at = next
+      if (out.length < MAX_BEHIND_BYTES) continue
+      this.write(out)
+      out = ''
+      if (!this.clogged) continue
+      this.rest = text.slice(at)
+      break
     }
     if (out !== '') this.write(out)
     owner.worked()
@@ -134,14 +147,20 @@ export class Connection implements Waiter {
       return
     }
     this.write(response)
-    if (this.rest === '') return
+    if (!this.clogged) this.continue()
+  }
+
+  /** Goes on with what was read ahead. */
+  private continue(): void {
     const { rest } = this
     this.rest = ''
-    this.process(rest)
+    if (rest !== '') this.process(rest)
   }
 
   private write(text: string): void {
-    if (!this.socket.write(text, 'latin1')) this.socket.pause()
+    if (this.socket.write(text, 'latin1')) return
+    this.clogged = true
+    this.socket.pause()
   }
 
   private handOver(rest: string): void {

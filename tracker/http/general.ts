@@ -8,9 +8,10 @@ import { monotonicMs } from '../shared/control.ts'
 import { type Asker, parseAddress, type TrustedNetworks } from './address.ts'
 import type { HttpCounts } from './counters.ts'
 import { type Page, type PageSources, pageOf, sendPage } from './pages.ts'
+import type { Waiter } from './pending.ts'
 import { MAX_TARGET_BYTES } from './query.ts'
 import { RETRY_AFTER_SECONDS, UNAVAILABLE } from './reply.ts'
-import { ANNOUNCE, type HttpTracker, SCRAPE, type Waiter } from './tracker.ts'
+import { ANNOUNCE, type HttpTracker, SCRAPE } from './tracker.ts'
 
 export type GeneralOptions = {
   readonly tracker: HttpTracker

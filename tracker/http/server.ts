@@ -89,11 +89,14 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
   readonly failed: Promise<Error>
   private readonly counts = httpCounts()
   private readonly options: HttpOptions
+  private readonly control: Control
   private readonly general: GeneralOptions
   private readonly servers: Server[] = []
   private readonly connections = new Set<Connection>()
   /** Sockets at the general server. */
   private readonly sockets = new Set<Socket>()
+  /** The general server's own listener for connections, of the first host. */
+  private take: ((socket: Socket) => void) | undefined
   private fail!: (error: Error) => void
   private sweeper: NodeJS.Timeout | undefined
   private sweptMs = 0
@@ -103,6 +106,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
 
   constructor(options: HttpOptions) {
     this.options = options
+    this.control = new Control(options.control)
     this.networks = new TrustedNetworks(options.trustedProxies)
     this.failed = new Promise((resolve) => {
       this.fail = resolve
@@ -110,7 +114,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     this.tracker = new HttpTracker({
       ...options,
       store: new Store(options.store),
-      control: new Control(options.control),
+      control: this.control,
       counts: this.counts,
       seed: (Math.random() * 2 ** 31) | 1,
     })
@@ -161,12 +165,10 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
       })
     })
     server.on('error', (error) => this.fail(error))
-    this.takers.set(server, take)
+    this.take ??= take.bind(server)
     this.servers.push(server)
     this.port = (server.address() as AddressInfo).port
   }
-
-  private readonly takers = new Map<Server, (this: Server, socket: Socket) => void>()
 
   private connected(socket: Socket): void {
     const remote = socket.remoteAddress
@@ -191,27 +193,28 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     this.counts.general++
     this.sockets.add(socket)
     socket.once('close', () => this.sockets.delete(socket))
-    const server = this.servers[0]!
-    this.takers.get(server)!.call(server, socket)
+    this.take!(socket)
   }
 
   /** Once an event loop turn with requests: publishes its changes together, then waits for their outcomes. */
   worked(): void {
-    if (this.flushing || !this.tracker.needsFlush) return
+    if (this.flushing || !this.tracker.pending.unpublished) return
     this.flushing = true
     setImmediate(this.flush)
   }
 
   private readonly flush = (): void => {
     this.flushing = false
-    this.tracker.flush()
+    this.tracker.pending.publish(this.control)
     this.await()
   }
 
   private await(): void {
-    if (this.asleep || this.tracker.parkedNow === 0) return
+    if (this.asleep || this.tracker.pending.size === 0) return
     this.asleep = true
-    const wait = this.tracker.sleep() ? Atomics.waitAsync(this.tracker.control, 32, 1, SLEEP_MS) : null
+    const wait = this.tracker.pending.sleep()
+      ? Atomics.waitAsync(this.tracker.pending.sleepWords, 32, 1, SLEEP_MS)
+      : null
     if (wait?.async) wait.value.then(this.wake)
     else setImmediate(this.wake)
   }
@@ -244,7 +247,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     return {
       ...this.counts,
       connectionsNow: this.connections.size + this.sockets.size,
-      parkedNow: this.tracker.parkedNow,
+      parkedNow: this.tracker.pending.size,
       waitingNow: this.tracker.waitingNow,
     }
   }
@@ -254,10 +257,10 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     this.stopped = true
     this.tracker.stop()
     this.tracker.sweep(monotonicMs())
-    this.tracker.flush()
+    this.tracker.pending.publish(this.control)
     const closed = this.servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
     const until = monotonicMs() + this.options.parkForMs + 4 * SWEEP_MS
-    while (this.tracker.parkedNow > 0 && monotonicMs() < until)
+    while (this.tracker.pending.size > 0 && monotonicMs() < until)
       await new Promise((resolve) => setTimeout(resolve, SWEEP_MS / 5))
     clearInterval(this.sweeper)
     await this.closeConnections()

@@ -3,9 +3,9 @@
 // Refuses: sockets, HTTP, timers (the server calls `turn` and `sweep`), and more waiting requests than its limits.
 
 import { type Control, STOPPING } from '../shared/control.ts'
-import { APPLIED, OutcomeRing, REFUSED } from '../shared/outcome.ts'
+import { APPLIED, REFUSED } from '../shared/outcome.ts'
 import type { ProducerBuffers } from '../shared/producer.ts'
-import { ChangeRing, RECORD_WORDS, WordRing } from '../shared/ring.ts'
+import { RECORD_WORDS, WordRing } from '../shared/ring.ts'
 import { addressClass4, addressClass6, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
 import { Announcer, BUSY, CHANGE, DENIED, REFRESH } from '../swarm/announce.ts'
 import { DETAILS, IPV6, peerTag, WORD_ADDRESS, WORD_DETAILS, WORD_HASH, WORD_TAG } from '../swarm/change.ts'
@@ -14,6 +14,7 @@ import type { Settings } from '../swarm/settings.ts'
 import type { Store } from '../swarm/store.ts'
 import { type Asker, parseAddress } from './address.ts'
 import type { HttpCounts } from './counters.ts'
+import { type ParkedChange, PendingChanges, type Waiter } from './pending.ts'
 import { AnnounceQuery, NO_FULL_SCRAPE, type Refusal, ScrapeQuery, swap32 } from './query.ts'
 import {
   type Counts,
@@ -28,12 +29,6 @@ import {
 
 export const ANNOUNCE = 0
 export const SCRAPE = 1
-
-/** Who waits for an answer: a connection. `answer` is called exactly once for a parked request, unless `gone`. */
-export interface Waiter {
-  readonly gone: boolean
-  answer(status: number, body: string): void
-}
 
 /** Most peers in a reply, whatever was asked and set: bounds the reply at 20 KiB. */
 export const MAX_PEERS = 1000
@@ -60,18 +55,6 @@ export type HttpTrackerOptions = {
   readonly seed: number
 }
 
-type Parked = {
-  readonly waiter: Waiter
-  readonly asker: Asker
-  readonly want: number
-  readonly compact: boolean
-  readonly peerIds: boolean
-  readonly sinceMs: number
-  /** Answered with 503 already; the slot stays taken until its outcome. */
-  late: boolean
-  tries: number
-}
-
 type Waiting = {
   readonly kind: number
   readonly query: string
@@ -87,9 +70,8 @@ export class HttpTracker {
 
   private readonly options: HttpTrackerOptions
   private readonly announcer: Announcer
-  private readonly changes: ChangeRing
   private readonly touches: WordRing
-  private readonly outcomes: OutcomeRing
+  readonly pending: PendingChanges
   private readonly query = new AnnounceQuery()
   private readonly scrape = new ScrapeQuery()
   /** The change record of the request at hand; copied to its slot only if it is a change. */
@@ -101,11 +83,6 @@ export class HttpTracker {
   private readonly idBytes = Buffer.from(this.id.buffer)
   private settings: Settings
   private stopping = false
-  /** By slot; a hole: free, or its outcome came already. */
-  private readonly parked: (Parked | null)[]
-  /** Sequence number of the oldest change without an outcome. */
-  private oldest: number
-  private unpublished = false
   private waiting: Waiting[] = []
   private again: number[] = []
   private random: number
@@ -114,35 +91,15 @@ export class HttpTracker {
   constructor(options: HttpTrackerOptions) {
     this.options = options
     this.announcer = new Announcer(options.store, options.seed)
-    this.changes = new ChangeRing(options.producer.changes)
     this.touches = new WordRing(options.producer.touches)
-    this.outcomes = new OutcomeRing(options.producer.outcomes)
-    this.parked = new Array<Parked | null>(this.changes.slots).fill(null)
-    this.oldest = this.changes.tail
+    this.pending = new PendingChanges(options.producer)
     this.random = options.seed | 1
     this.settings = options.store.settings
-  }
-
-  /** Changes whose outcome is not known. */
-  get parkedNow(): number {
-    return (this.changes.tail - this.oldest) | 0
   }
 
   /** Requests waiting for a leader. */
   get waitingNow(): number {
     return this.waiting.length
-  }
-
-  get control(): Int32Array<SharedArrayBuffer> {
-    return this.outcomes.control
-  }
-
-  /** Says that the event loop is about to wait for outcomes; false if there are some already. */
-  sleep(): boolean {
-    this.outcomes.sleeping(true)
-    if (!this.outcomes.available()) return true
-    this.outcomes.sleeping(false)
-    return false
   }
 
   /**
@@ -186,6 +143,8 @@ export class HttpTracker {
     const { query, record, announcer, options } = this
     const refusal = query.parse(text, from, end)
     if (refusal !== null) return this.refused(refusal)
+    // Before the birth record is applied all settings are zero; the sweep reads them again every 50 ms.
+    if (this.settings.numwantMax === 0) this.settings = options.store.settings
     const settings = this.settings
     const peer =
       asker.trusted && query.ip !== '' ? (parseAddress(query.ip.replace(/%3a/gi, ':')) ?? asker) : asker
@@ -225,17 +184,12 @@ export class HttpTracker {
   }
 
   private park(asker: Asker, waiter: Waiter, want: number, nowMs: number): boolean {
-    const { changes, options, query } = this
+    const { options, query } = this
     if (options.control.diskFull) {
       options.counts.refusedFullDisk++
       return this.failure('tracker cannot store this now, try again', 1)
     }
-    if (this.parkedNow >= changes.slots) {
-      options.counts.parkedFull++
-      return this.unavailable('tracker is busy')
-    }
-    changes.words.set(this.record, changes.at(changes.tail))
-    this.parked[changes.tail & changes.mask] = {
+    const change: ParkedChange = {
       waiter,
       asker,
       want,
@@ -245,8 +199,10 @@ export class HttpTracker {
       late: false,
       tries: 0,
     }
-    changes.tail = (changes.tail + 1) | 0
-    this.unpublished = true
+    if (!this.pending.add(this.record, change)) {
+      options.counts.parkedFull++
+      return this.unavailable('tracker is busy')
+    }
     options.counts.parked++
     return false
   }
@@ -336,54 +292,25 @@ export class HttpTracker {
     this.stopping = true
   }
 
-  /** Once an event loop turn in which requests came: makes the changes of the turn visible and wakes the replica thread. */
-  flush(): void {
-    if (!this.unpublished) return
-    this.unpublished = false
-    this.changes.publish()
-    this.options.control.wakeReplica()
-  }
-
-  get needsFlush(): boolean {
-    return this.unpublished
-  }
-
   /** Answers every change whose outcome came. */
   drain(): void {
-    const { outcomes, changes } = this
-    if (this.again.length > 0) {
-      const again = this.again
-      this.again = []
-      for (const sequence of again) this.answerParked(sequence, APPLIED)
-    }
-    while (outcomes.next()) {
-      const { first, count, outcome } = outcomes
-      for (let i = 0; i < count; i++) this.answerParked((first + i) | 0, outcome)
-    }
-    while (this.oldest !== changes.tail && this.parked[this.oldest & changes.mask] === null)
-      this.oldest = (this.oldest + 1) | 0
+    const again = this.again
+    this.again = []
+    for (const sequence of again) this.settle(sequence, APPLIED)
+    this.pending.drain(this.settle)
   }
 
-  private answerParked(sequence: number, outcome: number): void {
-    const { changes, announcer, options } = this
-    const slot = sequence & changes.mask
-    const request = this.parked[slot]!
-    if (request === null || request === undefined) return
-    if (request.late || request.waiter.gone) {
-      if (!request.late) options.counts.gone++
-      this.parked[slot] = null
+  private readonly settle = (sequence: number, outcome: number): void => {
+    const { pending, options } = this
+    const change = pending.get(sequence)
+    if (change === null) return
+    if (change.late || change.waiter.gone) {
+      if (!change.late) options.counts.gone++
+      pending.take(sequence)
       return
     }
     if (outcome === APPLIED) {
-      const at = changes.at(sequence)
-      const handles = request.compact ? null : this.handles
-      if (!announcer.answer(changes.words, at, request.want, IPV4_AND_IPV6, this.peers16, 0, handles)) {
-        if (++request.tries < ANSWER_TRIES) {
-          this.again.push(sequence)
-          return
-        }
-        this.unavailable('tracker is busy')
-      } else this.answerAnnounce(request.asker, request.compact, request.peerIds)
+      if (!this.answerApplied(sequence, change)) return
     } else if (outcome === REFUSED) {
       options.counts.refusedFullDisk++
       this.failure('tracker cannot store this now, try again', 1)
@@ -391,8 +318,22 @@ export class HttpTracker {
       options.counts.parkedUnknown++
       this.unavailable('tracker could not store this in time')
     }
-    this.parked[slot] = null
-    request.waiter.answer(this.status, this.body)
+    pending.take(sequence)
+    change.waiter.answer(this.status, this.body)
+  }
+
+  /** False: the swarm kept changing while it was read, the answer is tried again in the next turn. */
+  private answerApplied(sequence: number, change: ParkedChange): boolean {
+    const { changes } = this.pending
+    const handles = change.compact ? null : this.handles
+    const at = changes.at(sequence)
+    if (this.announcer.answer(changes.words, at, change.want, IPV4_AND_IPV6, this.peers16, 0, handles))
+      this.answerAnnounce(change.asker, change.compact, change.peerIds)
+    else if (++change.tries < ANSWER_TRIES) {
+      this.again.push(sequence)
+      return false
+    } else this.unavailable('tracker is busy')
+    return true
   }
 
   /** Some answers must be tried again in the next turn. */
@@ -428,21 +369,12 @@ export class HttpTracker {
       this.unavailable('tracker has no leader now')
       waiter.answer(this.status, this.body)
     }
-    this.sweepParked(nowMs)
-  }
-
-  private sweepParked(nowMs: number): void {
-    const { changes, options } = this
-    for (let n = this.oldest; n !== changes.tail; n = (n + 1) | 0) {
-      const request = this.parked[n & changes.mask]!
-      if (request === null || request.late) continue
-      if (nowMs - request.sinceMs <= options.parkForMs) return
-      request.late = true
-      options.counts.parkedLate++
-      if (request.waiter.gone) continue
+    this.pending.late(nowMs, parkForMs, ({ waiter }) => {
+      counts.parkedLate++
+      if (waiter.gone) return
       this.unavailable('tracker could not store this in time')
-      request.waiter.answer(this.status, this.body)
-    }
+      waiter.answer(this.status, this.body)
+    })
   }
 
   private refused({ sentence }: Refusal): boolean {
