@@ -4,7 +4,9 @@
 //
 // The rule of the other side: a leader proposes of a member only the batch that follows the last one it proposed or
 // saw applied; any other it refuses, as it does all when it cannot store. A refusal of n says that neither n nor
-// anything after it was appended by that leader, so n is used again for the next batch.
+// anything after it was appended by that leader, so n is used again for the next batch. For that a late copy of the
+// refused batch must not pass for the new one: each batch is sent to the leader of a term and names the term, and on the
+// way to one leader order holds: a member's new connection ends what the old one may still deliver.
 
 export type Batch<T> = {
   readonly number: number
@@ -85,15 +87,18 @@ export class Batches<T> {
 /** The leader's side: which batch of each member it will propose next. */
 export class Expected {
   private readonly proposed = new Map<number, { incarnation: number; number: number }>()
+  private readonly term: number
   private readonly applied: (member: number) => { incarnation: number; number: number }
 
   /** `applied`: the last batch of a member in the applied table; read when this leader first hears of the member. */
-  constructor(applied: (member: number) => { incarnation: number; number: number }) {
+  constructor(term: number, applied: (member: number) => { incarnation: number; number: number }) {
+    this.term = term
     this.applied = applied
   }
 
-  /** 'take' the batch; 'old': proposed already, say nothing; 'refuse' it. */
-  judge(member: number, incarnation: number, number: number): 'take' | 'old' | 'refuse' {
+  /** `term`: whose leader it was sent to. 'take' it; 'old': proposed already or not for us, say nothing; 'refuse' it. */
+  judge(term: number, member: number, incarnation: number, number: number): 'take' | 'old' | 'refuse' {
+    if (term !== this.term) return 'old'
     const last = this.proposed.get(member) ?? this.applied(member)
     if (incarnation < last.incarnation) return 'old'
     if (incarnation > last.incarnation) return number === 1 ? 'take' : 'refuse'

@@ -12,7 +12,7 @@ const SAFETY = 0.9
 
 /** How long a lease lasts from the moment it is counted from. */
 export const leaseMs = (electionTicks: number, tickMs: number): number =>
-  SAFETY * (electionTicks - 1) * tickMs
+  Math.floor(SAFETY * (electionTicks - 1) * tickMs)
 
 /**
  * The newest own time that a majority of `voters` has echoed; this member counts as having echoed `nowMs`.

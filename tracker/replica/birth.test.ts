@@ -1,0 +1,91 @@
+// What an empty replica may do, case by case, and who a full one is.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { type Answer, birthStep, decodeIdentity, encodeIdentity, type Identity, memberIdOf } from './birth.ts'
+
+const identity: Identity = {
+  version: 1,
+  clusterId: 'c1',
+  memberId: 5,
+  name: 'r0',
+  initialMembers: [{ name: 'r0', id: 5 }],
+  birth: { any: 'thing' },
+}
+const EMPTY: Answer = { kind: 'empty' }
+const SILENT: Answer = { kind: 'silent' }
+const of = (clusterId: string): Answer => ({ kind: 'member', clusterId })
+
+const step = (
+  name: string,
+  answers: Record<string, Answer>,
+  initialMembers = ['r0', 'r1', 'r2'],
+  more: { identity?: Identity; joinOnly?: boolean } = {},
+): string => {
+  const s = birthStep({
+    identity: more.identity ?? null,
+    name,
+    initialMembers,
+    joinOnly: more.joinOnly ?? false,
+    answers: new Map(Object.entries(answers)),
+  })
+  if (s.kind === 'create') return `create ${s.members.join(' ')}`
+  if (s.kind === 'join') return `join ${s.clusterId} through ${s.through}`
+  return 'reason' in s ? `${s.kind}: ${s.reason}` : `${s.kind} ${s.identity.clusterId}`
+}
+
+test('alone and empty: a new cluster', () => {
+  assert.equal(step('r0', {}, []), 'create r0')
+  assert.equal(step('r0', {}, ['r0']), 'create r0')
+})
+
+test('a full directory resumes under its own name only', () => {
+  assert.equal(step('r0', {}, [], { identity }), 'resume c1')
+  assert.match(step('r1', {}, [], { identity }), /^refuse: .*belongs to "r0"/)
+})
+
+test('the lowest name creates, once all are there and empty', () => {
+  assert.equal(step('r0', { r1: EMPTY, r2: EMPTY }), 'create r0 r1 r2')
+  assert.match(step('r1', { r0: EMPTY, r2: EMPTY }), /^wait: "r0" will create/)
+  assert.match(step('r0', { r1: EMPTY, r2: SILENT }), /^wait: .*no answer from r2/)
+  assert.match(step('r0', {}), /^wait: .*r1, r2/)
+})
+
+test('where a cluster exists it is joined, even by the lowest name with a lost disk', () => {
+  assert.equal(step('r0', { r1: of('c1'), r2: SILENT }), 'join c1 through r1')
+  assert.equal(step('r9', { r1: of('c1') }, [], { joinOnly: true }), 'join c1 through r1')
+  assert.match(step('r9', { r1: EMPTY }, [], { joinOnly: true }), /^wait/)
+})
+
+test('two clusters, or a list without this replica: refused', () => {
+  assert.match(step('r0', { r1: of('c1'), r2: of('c2') }), /^refuse: .*c1.*c2/)
+  assert.match(step('r7', {}), /^refuse: .*"r7"/)
+})
+
+test('no two replicas ever create, whatever each of them hears', () => {
+  const answer = fc.constantFrom<Answer>(EMPTY, SILENT)
+  const names = ['r0', 'r1', 'r2']
+  fc.assert(
+    fc.property(fc.array(answer, { minLength: 6, maxLength: 6 }), (heard) => {
+      const creators = names.filter((name, i) => {
+        const others = names.filter((n) => n !== name)
+        const s = step(name, { [others[0]!]: heard[i * 2]!, [others[1]!]: heard[i * 2 + 1]! })
+        return s.startsWith('create')
+      })
+      assert.ok(creators.length <= 1)
+    }),
+  )
+})
+
+test('identities survive the disk; member IDs are 52 bits and never 0', () => {
+  assert.deepEqual(decodeIdentity(encodeIdentity(identity)), identity)
+  assert.throws(() => decodeIdentity(Buffer.from('{"version":2}')), /newer version/)
+  fc.assert(
+    fc.property(fc.integer(), fc.integer(), (high, low) => {
+      const id = memberIdOf(high, low)
+      assert.ok(Number.isSafeInteger(id) && id > 0 && id < 2 ** 52)
+    }),
+  )
+  assert.equal(memberIdOf(0, 0), 1)
+})
