@@ -62,7 +62,7 @@ test('whatever the network and the leaders do, batches are applied once and in o
     fc.constant('not ready' as const),
   )
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
       const member = new Batches<number>(1, 4)
       const applied: number[] = []
       const refused = new Set<number>()
