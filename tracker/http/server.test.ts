@@ -1,0 +1,514 @@
+// The HTTP front end over real sockets and a real swarm table: what clients get, in which order, and when.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { request as httpRequest } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { after, type TestContext, test } from 'node:test'
+import {
+  type AnnounceReply,
+  announceQuery,
+  decodeAnnounceReply,
+  decodeScrapeReply,
+  externalIpText,
+  type FailureReply,
+  type ScrapeReply,
+  scrapeQuery,
+} from '@skep/wire/http-tracker.ts'
+import { SERVING, WAITING } from '../shared/control.ts'
+import { APPLIED, REFUSED, UNKNOWN } from '../shared/outcome.ts'
+import { DENY } from '../swarm/access.ts'
+import { accessEntry } from '../swarm/entry.ts'
+import { LocalReplica, type LocalReplicaOptions } from './local.case.ts'
+import { type HttpFrontEnd, type HttpOptions, startHttp } from './server.ts'
+
+// The package has no types of its own.
+const oracle: { decode(bytes: Uint8Array): Record<string, unknown> } = (await import('bencode' as string))
+  .default
+
+type Setup = { readonly replica: LocalReplica; readonly front: HttpFrontEnd; readonly port: number }
+
+async function setUp(
+  t: TestContext | null,
+  http: Partial<HttpOptions> = {},
+  local: LocalReplicaOptions = {},
+): Promise<Setup> {
+  const replica = new LocalReplica(local)
+  const front = await startHttp({
+    hosts: ['127.0.0.1'],
+    port: 0,
+    store: replica.buffers,
+    control: replica.controlBuffer,
+    producer: replica.producer,
+    parkForMs: 30_000,
+    maxWaiting: 100,
+    maxConnections: 100,
+    minIntervalSeconds: 60,
+    fullScrape: false,
+    trustedProxies: [],
+    version: '9.9.9',
+    udpPort: 6969,
+    stats: () => ({ role: 'leader' }),
+    metricsText: async () => 'skep_info 1\n',
+    ready: () => ({ ok: true, reason: '' }),
+    live: () => ({ ok: true, reason: '' }),
+    ...http,
+  })
+  const end = async () => {
+    replica.outcome = APPLIED
+    replica.control.wakeReplica()
+    await front.stop()
+    await replica.stop()
+  }
+  if (t === null) after(end)
+  else t.after(end)
+  return { replica, front, port: front.port }
+}
+
+type Answer = {
+  readonly status: number
+  readonly headers: NodeJS.Dict<string | string[]>
+  readonly body: Buffer
+}
+
+function get(
+  port: number,
+  path: string,
+  options: { host?: string; method?: string; headers?: Record<string, string>; body?: string } = {},
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const { host = '127.0.0.1', method = 'GET', headers = {}, body } = options
+    const request = httpRequest({ host, port, path, method, headers, agent: false }, (response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('end', () =>
+        resolve({ status: response.statusCode!, headers: response.headers, body: Buffer.concat(chunks) }),
+      )
+    })
+    request.on('error', reject)
+    request.end(body)
+  })
+}
+
+const hash = (n: number) => new Uint8Array(20).fill(n)
+type Wish = Partial<Parameters<typeof announceQuery>[0]>
+const query = (n: number, wish: Wish = {}) =>
+  announceQuery({
+    infoHash: hash(1),
+    peerId: hash(64 + n),
+    port: 7000 + n,
+    uploaded: 0,
+    downloaded: 0,
+    left: 5,
+    ...wish,
+  })
+
+async function announce(
+  { port }: { port: number },
+  n: number,
+  wish: Wish = {},
+  options: Parameters<typeof get>[2] = {},
+): Promise<AnnounceReply> {
+  const { status, body } = await get(port, `/announce?${query(n, wish)}`, options)
+  assert.equal(status, 200)
+  const reply = decodeAnnounceReply(body)
+  assert(reply.kind === 'announce', JSON.stringify(reply))
+  return reply
+}
+
+async function failure(
+  port: number,
+  path: string,
+  options: Parameters<typeof get>[2] = {},
+  status = 200,
+): Promise<FailureReply> {
+  const answer = await get(port, path, options)
+  assert.equal(answer.status, status)
+  const reply = decodeAnnounceReply(answer.body)
+  assert(reply.kind === 'failure', JSON.stringify(reply))
+  return reply
+}
+
+async function scrape(port: number, ...hashes: Uint8Array[]): Promise<ScrapeReply> {
+  const reply = decodeScrapeReply((await get(port, `/scrape?${scrapeQuery(hashes)}`)).body)
+  assert(reply.kind === 'scrape', JSON.stringify(reply))
+  return reply
+}
+
+/** Waits until `seen` is true, looking again at each turn of the event loop. */
+async function until(seen: () => boolean): Promise<void> {
+  while (!seen()) await new Promise((resolve) => setImmediate(resolve))
+}
+
+const ports = (reply: AnnounceReply) => reply.peers.map((peer) => peer.port).sort()
+const shared = await setUp(null)
+
+test('a join is answered with the swarm as it is with the joiner in it, and without the joiner', async () => {
+  const wish = { infoHash: hash(11) }
+  const first = await announce(shared, 1, wish)
+  assert.deepEqual([first.complete, first.incomplete, first.peers.length], [0, 1, 0])
+  const second = await announce(shared, 2, { ...wish, left: 0 })
+  assert.deepEqual([second.complete, second.incomplete, second.downloaded], [1, 1, 0])
+  assert.deepEqual(second.peers, [{ address: '127.0.0.1', port: 7001 }])
+  assert.equal(externalIpText(second.externalIp!), '127.0.0.1')
+  assert(second.intervalSeconds > 1600 && second.intervalSeconds <= 1800)
+  assert.equal(second.minIntervalSeconds, 60)
+  assert.deepEqual(ports(await announce(shared, 1, wish)), [7002])
+})
+
+test('completed and stopped change the counts; the one who stops gets no peers', async () => {
+  const wish = { infoHash: hash(12) }
+  await announce(shared, 1, wish)
+  await announce(shared, 2, wish)
+  const done = await announce(shared, 1, { ...wish, left: 0, event: 'completed' })
+  assert.deepEqual([done.complete, done.incomplete, done.downloaded], [1, 1, 1])
+  const gone = await announce(shared, 2, { ...wish, event: 'stopped' })
+  assert.deepEqual([gone.complete, gone.incomplete, gone.peers.length], [1, 0, 0])
+  const { files } = await scrape(shared.port, hash(12), hash(13))
+  assert.deepEqual(files.get('0c'.repeat(20)), { complete: 1, downloaded: 1, incomplete: 0 })
+  assert.deepEqual(files.get('0d'.repeat(20)), { complete: 0, downloaded: 0, incomplete: 0 })
+})
+
+test('another decoder reads every reply', async () => {
+  const wish = { infoHash: hash(14) }
+  await announce(shared, 1, wish)
+  const compact = oracle.decode((await get(shared.port, `/announce?${query(2, wish)}`)).body)
+  assert.deepEqual([...(compact.peers as Uint8Array)], [127, 0, 0, 1, 7001 >> 8, 7001 & 255])
+  const list = oracle.decode(
+    (await get(shared.port, `/announce?${query(2, { ...wish, compact: false })}`)).body,
+  )
+  const [peer] = list.peers as { ip: Uint8Array; port: number }[]
+  assert.deepEqual([Buffer.from(peer!.ip).toString(), peer!.port], ['127.0.0.1', 7001])
+  const counts = oracle.decode((await get(shared.port, `/scrape?${scrapeQuery([hash(14)])}`)).body)
+  assert.deepEqual(Object.values(counts.files as object), [{ complete: 0, downloaded: 0, incomplete: 2 }])
+})
+
+test('numwant is kept to, up to the most the cluster gives', async (t) => {
+  const setup = await setUp(t, {}, { settings: { numwantDefault: 3, numwantMax: 5 } })
+  for (let n = 1; n <= 8; n++) await announce(setup, n, { infoHash: hash(2) })
+  const count = async (numwant?: number) =>
+    (await announce(setup, 1, { infoHash: hash(2), ...(numwant === undefined ? {} : { numwant }) })).peers
+      .length
+  assert.deepEqual([await count(0), await count(2), await count(), await count(100)], [0, 2, 3, 5])
+})
+
+test('the list form carries peer ids where the tracker keeps them and the client wants them', async (t) => {
+  const setup = await setUp(t, { hosts: ['127.0.0.1', '::1'] }, { details: true })
+  await announce(setup, 1)
+  await announce(setup, 2, {}, { host: '::1' })
+  const list = await announce(setup, 3, { compact: false })
+  const ids = list.peers.map(({ address, port, peerId }) => `${address} ${port} ${peerId?.[0]}`)
+  assert.deepEqual(ids.sort(), ['127.0.0.1 7001 65', '::1 7002 66'])
+  const without = await announce(setup, 3, { compact: false, noPeerId: true })
+  assert.deepEqual(
+    without.peers.map((peer) => peer.peerId),
+    [undefined, undefined],
+  )
+})
+
+test('IPv6 askers are IPv6 peers, IPv4-mapped ones IPv4 peers', async (t) => {
+  const setup = await setUp(t, { hosts: ['::'] })
+  await announce(setup, 1, {}, { host: '::1' })
+  const mapped = await announce(setup, 2, {}, { host: '127.0.0.1' })
+  assert.equal(externalIpText(mapped.externalIp!), '127.0.0.1')
+  const third = await announce(setup, 3, {}, { host: '::1' })
+  assert.equal(externalIpText(third.externalIp!), '::1')
+  assert.deepEqual(third.peers, [
+    { address: '127.0.0.1', port: 7002 },
+    { address: '::1', port: 7001 },
+  ])
+})
+
+test('both wildcards may be listened on, with one port', async (t) => {
+  const setup = await setUp(t, { hosts: ['0.0.0.0', '::'] })
+  assert.deepEqual(setup.front.hosts, ['0.0.0.0', '::'])
+  await announce(setup, 1, {}, { host: '127.0.0.1' })
+  assert.equal((await announce(setup, 2, {}, { host: '::1' })).peers.length, 1)
+})
+
+test('requests that are not understood get a sentence as failure reason', async () => {
+  assert.match((await failure(shared.port, '/announce')).reason, /info_hash is missing/)
+  assert.match((await failure(shared.port, `/announce?${query(1, { port: 0 })}`)).reason, /port/)
+  assert.match((await failure(shared.port, '/scrape')).reason, /full scrape is not offered/)
+  const reply = await failure(shared.port, '/announce?info_hash=abc')
+  assert.match(reply.reason, /20 bytes/)
+  assert.equal(reply.intervalSeconds, 1800)
+})
+
+test('torrents that the access lists forbid are refused, to come back later', async (t) => {
+  const setup = await setUp(t)
+  setup.replica.propose(accessEntry(DENY, 'add', 0, hash(5)))
+  const reply = await failure(setup.port, `/announce?${query(1, { infoHash: hash(5) })}`)
+  assert.equal(reply.reason, 'info_hash not allowed')
+  assert.equal(reply.retryIn, 60)
+  await announce(setup, 1, { infoHash: hash(6) })
+})
+
+test('private addresses are refused where they are switched off', async (t) => {
+  const setup = await setUp(t, {}, { settings: { allowPrivate: 'off' } })
+  assert.match((await failure(setup.port, `/announce?${query(1)}`)).reason, /private addresses/)
+  assert.equal(setup.front.counters().refusedAddress, 1)
+})
+
+test('the address behind a trusted proxy is the peer; others are not believed', async (t) => {
+  const setup = await setUp(t, { trustedProxies: ['127.0.0.0/8'] })
+  const via = (address: string) => ({ headers: { 'X-Forwarded-For': address } })
+  const direct = await announce(shared, 1, { infoHash: hash(15) }, via('198.18.0.1'))
+  assert.equal(externalIpText(direct.externalIp!), '127.0.0.1')
+  const client = await announce(setup, 1, {}, via('1.1.1.1, 8.8.4.4, 127.0.0.9'))
+  assert.equal(externalIpText(client.externalIp!), '8.8.4.4')
+  // The same through the general parser, which a lone header in the list would hide.
+  const general = await announce(
+    setup,
+    2,
+    {},
+    { headers: { 'X-Forwarded-For': '8.8.4.5', 'Content-Length': '0' } },
+  )
+  assert.equal(externalIpText(general.externalIp!), '8.8.4.5')
+  assert.deepEqual(general.peers, [{ address: '8.8.4.4', port: 7001 }])
+  const { body } = await get(setup.port, `/announce?${query(3)}&ip=2606%3A4700%3A%3A1111`)
+  assert.equal(externalIpText((decodeAnnounceReply(body) as AnnounceReply).externalIp!), '2606:4700::1111')
+  const bogon = await failure(setup.port, `/announce?${query(4)}`, via('0.1.2.3'))
+  assert.match(bogon.reason, /cannot be that of a peer/)
+})
+
+test('a full scrape gives every torrent, where it is offered', async (t) => {
+  const setup = await setUp(t, { fullScrape: true })
+  await announce(setup, 1, { infoHash: hash(2) })
+  await announce(setup, 1, { infoHash: hash(3), left: 0 })
+  const { files } = await scrape(setup.port)
+  assert.deepEqual(
+    [...files].map(([name, { complete, incomplete }]) => [name.slice(0, 2), complete, incomplete]),
+    [
+      ['02', 0, 1],
+      ['03', 1, 0],
+    ],
+  )
+})
+
+test('a refused change is a failure, an unknown one a 503 that says when to come back', async (t) => {
+  const { replica, port } = await setUp(t)
+  replica.outcome = REFUSED
+  assert.match((await failure(port, `/announce?${query(1)}`)).reason, /cannot store this now/)
+  replica.outcome = UNKNOWN
+  const unknown = await get(port, `/announce?${query(1)}`)
+  assert.deepEqual([unknown.status, unknown.headers['retry-after']], [503, '5'])
+  assert.equal((decodeAnnounceReply(unknown.body) as FailureReply).retryIn, 1)
+  replica.outcome = APPLIED
+  replica.control.setDiskFull(true)
+  assert.match((await failure(port, `/announce?${query(2)}`)).reason, /cannot store this now/)
+})
+
+test('a change without outcome is given up in time, and its slot is free when the outcome comes', async (t) => {
+  const { replica, port, front } = await setUp(t, { parkForMs: 100 }, { slots: 1 })
+  replica.outcome = null
+  assert.equal((await get(port, `/announce?${query(1)}`)).status, 503)
+  assert.match((await failure(port, `/announce?${query(2)}`, {}, 503)).reason, /busy/)
+  assert.deepEqual([front.counters().parkedLate, front.counters().parkedFull], [1, 1])
+  replica.outcome = APPLIED
+  replica.turn()
+  await until(() => front.counters().parkedNow === 0)
+  assert.deepEqual(ports(await announce({ port }, 2)), [7001])
+})
+
+test('without a leader requests wait, bounded, and are answered when there is one', async (t) => {
+  const { replica, port, front } = await setUp(t, { maxWaiting: 2 })
+  replica.control.setState(WAITING)
+  const first = announce({ port }, 1)
+  const second = scrape(port, hash(1))
+  await until(() => front.counters().waitingNow === 2)
+  assert.match((await failure(port, `/announce?${query(3)}`, {}, 503)).reason, /no leader/)
+  assert.equal((await get(port, '/livez')).status, 200)
+  replica.control.setState(SERVING)
+  assert.equal((await first).incomplete, 1)
+  assert.equal((await second).files.size, 1)
+  assert.equal(front.counters().announces, 2)
+})
+
+test('without a leader for too long requests get a 503', async (t) => {
+  const { replica, port } = await setUp(t, { parkForMs: 100 })
+  replica.control.setState(WAITING)
+  assert.match((await failure(port, `/announce?${query(1)}`, {}, 503)).reason, /no leader/)
+})
+
+test('a lease that has run out is no lease', async (t) => {
+  const { replica, port, front } = await setUp(t)
+  replica.control.setLeaseUntil(1)
+  const waits = announce({ port }, 1)
+  await until(() => front.counters().waitingNow === 1)
+  replica.control.setLeaseUntil(Number.POSITIVE_INFINITY)
+  await waits
+})
+
+test('a client that leaves while its change waits is no trouble, and the change takes effect', async (t) => {
+  const { replica, port, front } = await setUp(t)
+  replica.outcome = null
+  const socket = connect(port, '127.0.0.1')
+  socket.write(`GET /announce?${query(1)} HTTP/1.1\r\nHost: t\r\n\r\n`)
+  await until(() => front.counters().parkedNow === 1)
+  socket.resetAndDestroy()
+  await until(() => front.counters().connectionsNow === 0)
+  replica.outcome = APPLIED
+  replica.turn()
+  await until(() => front.counters().gone === 1)
+  assert.deepEqual(ports(await announce({ port }, 2)), [7001])
+})
+
+test('stopping answers what waits and takes nothing new', async (t) => {
+  const { replica, port, front } = await setUp(t)
+  replica.outcome = null
+  const parked = announce({ port }, 1)
+  await until(() => front.counters().parkedNow === 1)
+  const stopped = front.stop()
+  replica.outcome = APPLIED
+  replica.turn()
+  assert.equal((await parked).incomplete, 1)
+  await stopped
+  await assert.rejects(get(port, '/livez'), { code: 'ECONNREFUSED' })
+})
+
+test('a taken port is named, with the option that moves it', async () => {
+  await assert.rejects(setUp(null, { port: shared.port }), {
+    name: 'HttpOpenError',
+    code: 'EADDRINUSE',
+    message: new RegExp(`${shared.port}.*--http-port`),
+  })
+})
+
+/** Sends `text` and collects what comes until the other side closes or `count` responses are there. */
+async function raw(
+  port: number,
+  text: string | readonly string[],
+  count = Number.POSITIVE_INFINITY,
+): Promise<string> {
+  const socket: Socket = connect(port, '127.0.0.1')
+  let got = ''
+  socket.on('error', () => {})
+  socket.on('data', (chunk) => {
+    got += chunk.toString('latin1')
+    if (got.split('HTTP/1.1 ').length > count) socket.end()
+  })
+  await once(socket, 'connect')
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  for (const piece of typeof text === 'string' ? [text] : text) {
+    socket.write(piece)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await closed
+  return got
+}
+
+const line = (path: string, rest = '') => `GET ${path} HTTP/1.1\r\nHost: t\r\n${rest}\r\n`
+const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map((match) => Number(match[1]))
+
+test('requests sent together are answered in order, joins, scrapes and pages alike', async () => {
+  const wish = { infoHash: hash(16) }
+  const scraped = `/scrape?${scrapeQuery([hash(16)])}`
+  const text = await raw(
+    shared.port,
+    line(`/announce?${query(1, wish)}`) +
+      line(scraped) +
+      line(`/announce?${query(2, wish)}`) +
+      line(scraped) +
+      line('/livez') +
+      line(scraped) +
+      line(`/announce?${query(3, wish)}`, 'Connection: close\r\n'),
+  )
+  assert.deepEqual(statuses(text), [200, 200, 200, 200, 200, 200, 200])
+  assert.deepEqual(
+    [...text.matchAll(/incompletei(\d)e/g)].map((match) => match[1]),
+    ['1', '1', '2', '2', '2', '3'],
+  )
+})
+
+test('a request in pieces is answered like a whole one', async () => {
+  const whole = line(`/announce?${query(1, { infoHash: hash(17) })}`, 'Connection: close\r\n')
+  const text = await raw(shared.port, [whole.slice(0, 9), whole.slice(9, 70), whole.slice(70)])
+  assert.deepEqual(statuses(text), [200])
+  assert.match(text, /incompletei1e/)
+})
+
+test('HTTP/1.0 and Connection: close end the connection after the answer', async () => {
+  const path = `/scrape?${scrapeQuery([hash(1)])}`
+  assert.match(await raw(shared.port, `GET ${path} HTTP/1.0\r\n\r\n`), /200 OK[\s\S]*files/)
+  assert.match(
+    await raw(shared.port, line(path, 'Connection: close\r\n')),
+    /200 OK[\s\S]*Connection: close[\s\S]*files/,
+  )
+  assert.match(
+    await raw(shared.port, line(`/announce?${query(1, { infoHash: hash(18) })}`, 'Connection: close\r\n')),
+    /Connection: close[\s\S]*incompletei1e/,
+  )
+})
+
+test('what is too long, no HTTP or not for this path is refused with the right status', async () => {
+  const long = await raw(shared.port, line(`/announce?${'a'.repeat(9000)}`, 'Connection: close\r\n'))
+  assert.deepEqual(statuses(long), [414])
+  assert.deepEqual(statuses(await raw(shared.port, line('/', `A: ${'a'.repeat(20_000)}\r\n`))), [431])
+  assert.deepEqual(statuses(await raw(shared.port, 'nonsense\r\n\r\n')), [400])
+  assert.deepEqual(statuses(await raw(shared.port, `GET /announce?${query(1)} HTTP/1.1\r\n\r\n`)), [400])
+  const post = await get(shared.port, `/announce?${query(1)}`, { method: 'POST', body: 'x'.repeat(100_000) })
+  assert.deepEqual([post.status, post.headers.allow, post.headers.connection], [405, 'GET', 'close'])
+  const unknown = await get(shared.port, '/annouce')
+  assert.equal(unknown.status, 404)
+  assert.match(unknown.body.toString(), /\/announce/)
+})
+
+test('pages and probes', async (t) => {
+  let ready = false
+  const setup = await setUp(t, {
+    ready: () => ({ ok: ready, reason: 'not caught up' }),
+    metricsText: () => Promise.reject(new Error('broken')),
+  })
+  const page = await get(setup.port, '/', { headers: { Host: 'tracker.example:8168' } })
+  assert.match(
+    page.body.toString(),
+    /udp:\/\/tracker\.example:6969\/announce[\s\S]*http:\/\/tracker\.example:8168\/announce/,
+  )
+  const hostile = await get(setup.port, '/', { headers: { Host: 'a"><script>' } })
+  assert.doesNotMatch(hostile.body.toString(), /<script/)
+  const head = await get(setup.port, '/', { method: 'HEAD' })
+  assert.deepEqual([head.status, head.body.length], [200, 0])
+  assert(Number(head.headers['content-length']) > 500)
+  assert.deepEqual(JSON.parse((await get(setup.port, '/stats')).body.toString()), { role: 'leader' })
+  const waiting = await get(setup.port, '/readyz')
+  assert.deepEqual([waiting.status, waiting.body.toString()], [503, 'not caught up\n'])
+  ready = true
+  assert.equal((await get(setup.port, '/readyz')).status, 200)
+  assert.equal((await get(setup.port, '/metrics')).status, 500)
+})
+
+test('more connections than allowed are closed at once, and counted', async (t) => {
+  const { port, front } = await setUp(t, { maxConnections: 2 })
+  const open = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')]
+  await until(() => front.counters().connectionsNow === 2)
+  assert.equal(await raw(port, line('/livez')), '')
+  assert.equal(front.counters().connectionsRefused, 1)
+  for (const socket of open) socket.destroy()
+  await until(() => front.counters().connectionsNow === 0)
+  assert.deepEqual(statuses(await raw(port, line('/livez', 'Connection: close\r\n'))), [200])
+})
+
+test('a client that sends a flood ahead of its parked answer is cut off', async (t) => {
+  const { replica, port, front } = await setUp(t)
+  replica.outcome = null
+  const flood = line(`/scrape?${scrapeQuery([hash(1)])}`).repeat(3000)
+  assert.equal(await raw(port, [line(`/announce?${query(1)}`), flood]), '')
+  await until(() => front.counters().connectionsNow === 0)
+})
+
+test('many requests sent at once to a reader who is slow are all answered', async () => {
+  const socket = connect(shared.port, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.pause()
+  const path = `/scrape?${scrapeQuery(Array.from({ length: 74 }, (_, i) => hash(i)))}`
+  const count = 2000
+  socket.write(line(path).repeat(count - 1) + line(path, 'Connection: close\r\n'))
+  socket.resume()
+  let got = 0
+  socket.on('data', (chunk) => {
+    got += chunk.toString('latin1').split('min_request_interval').length - 1
+  })
+  await once(socket, 'close')
+  assert(got > count * 0.98, `${got} of ${count}`) // a name may be split between two chunks
+})
