@@ -289,7 +289,7 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     flag: 'udp-receive-buffer',
     group: 'udp',
     type: bytes(64 * KIB, GIB),
-    default: 4 * MIB,
+    default: 16 * MIB,
     sentence: 'Receive buffer asked for each UDP socket; Linux grants at most net.core.rmem_max.',
   },
   idGraceSeconds: {
