@@ -1,146 +1,25 @@
-// The HTTP front end over real sockets and a real swarm table: what clients get, in which order, and when.
+// The HTTP front end over real sockets and a real swarm table: what clients get, and when.
 
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { request as httpRequest } from 'node:http'
-import { connect, type Socket } from 'node:net'
-import { after, type TestContext, test } from 'node:test'
+import { connect } from 'node:net'
+import { test } from 'node:test'
 import {
   type AnnounceReply,
-  announceQuery,
   decodeAnnounceReply,
-  decodeScrapeReply,
   externalIpText,
   type FailureReply,
-  type ScrapeReply,
   scrapeQuery,
 } from '@skep/wire/http-tracker.ts'
 import { SERVING, WAITING } from '../shared/control.ts'
 import { APPLIED, REFUSED, UNKNOWN } from '../shared/outcome.ts'
 import { DENY } from '../swarm/access.ts'
 import { accessEntry } from '../swarm/entry.ts'
-import { LocalReplica, type LocalReplicaOptions } from './local.case.ts'
-import { type HttpFrontEnd, type HttpOptions, startHttp } from './server.ts'
+import { announce, failure, get, hash, ports, query, scrape, setUp, until } from './client.case.ts'
 
 // The package has no types of its own.
 const oracle: { decode(bytes: Uint8Array): Record<string, unknown> } = (await import('bencode' as string))
   .default
 
-type Setup = { readonly replica: LocalReplica; readonly front: HttpFrontEnd; readonly port: number }
-
-async function setUp(
-  t: TestContext | null,
-  http: Partial<HttpOptions> = {},
-  local: LocalReplicaOptions = {},
-): Promise<Setup> {
-  const replica = new LocalReplica(local)
-  const front = await startHttp({
-    hosts: ['127.0.0.1'],
-    port: 0,
-    store: replica.buffers,
-    control: replica.controlBuffer,
-    producer: replica.producer,
-    parkForMs: 30_000,
-    maxWaiting: 100,
-    maxConnections: 100,
-    minIntervalSeconds: 60,
-    fullScrape: false,
-    trustedProxies: [],
-    version: '9.9.9',
-    udpPort: 6969,
-    stats: () => ({ role: 'leader' }),
-    metricsText: async () => 'skep_info 1\n',
-    ready: () => ({ ok: true, reason: '' }),
-    live: () => ({ ok: true, reason: '' }),
-    ...http,
-  })
-  const end = async () => {
-    replica.outcome = APPLIED
-    replica.control.wakeReplica()
-    await front.stop()
-    await replica.stop()
-  }
-  if (t === null) after(end)
-  else t.after(end)
-  return { replica, front, port: front.port }
-}
-
-type Answer = {
-  readonly status: number
-  readonly headers: NodeJS.Dict<string | string[]>
-  readonly body: Buffer
-}
-
-function get(
-  port: number,
-  path: string,
-  options: { host?: string; method?: string; headers?: Record<string, string>; body?: string } = {},
-): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const { host = '127.0.0.1', method = 'GET', headers = {}, body } = options
-    const request = httpRequest({ host, port, path, method, headers, agent: false }, (response) => {
-      const chunks: Buffer[] = []
-      response.on('data', (chunk: Buffer) => chunks.push(chunk))
-      response.on('end', () =>
-        resolve({ status: response.statusCode!, headers: response.headers, body: Buffer.concat(chunks) }),
-      )
-    })
-    request.on('error', reject)
-    request.end(body)
-  })
-}
-
-const hash = (n: number) => new Uint8Array(20).fill(n)
-type Wish = Partial<Parameters<typeof announceQuery>[0]>
-const query = (n: number, wish: Wish = {}) =>
-  announceQuery({
-    infoHash: hash(1),
-    peerId: hash(64 + n),
-    port: 7000 + n,
-    uploaded: 0,
-    downloaded: 0,
-    left: 5,
-    ...wish,
-  })
-
-async function announce(
-  { port }: { port: number },
-  n: number,
-  wish: Wish = {},
-  options: Parameters<typeof get>[2] = {},
-): Promise<AnnounceReply> {
-  const { status, body } = await get(port, `/announce?${query(n, wish)}`, options)
-  assert.equal(status, 200)
-  const reply = decodeAnnounceReply(body)
-  assert(reply.kind === 'announce', JSON.stringify(reply))
-  return reply
-}
-
-async function failure(
-  port: number,
-  path: string,
-  options: Parameters<typeof get>[2] = {},
-  status = 200,
-): Promise<FailureReply> {
-  const answer = await get(port, path, options)
-  assert.equal(answer.status, status)
-  const reply = decodeAnnounceReply(answer.body)
-  assert(reply.kind === 'failure', JSON.stringify(reply))
-  return reply
-}
-
-async function scrape(port: number, ...hashes: Uint8Array[]): Promise<ScrapeReply> {
-  const reply = decodeScrapeReply((await get(port, `/scrape?${scrapeQuery(hashes)}`)).body)
-  assert(reply.kind === 'scrape', JSON.stringify(reply))
-  return reply
-}
-
-/** Waits until `seen` is true, looking again at each turn of the event loop. */
-async function until(seen: () => boolean): Promise<void> {
-  while (!seen()) await new Promise((resolve) => setImmediate(resolve))
-}
-
-const ports = (reply: AnnounceReply) => reply.peers.map((peer) => peer.port).sort()
 const shared = await setUp(null)
 
 test('a join is answered with the swarm as it is with the joiner in it, and without the joiner', async () => {
@@ -373,142 +252,4 @@ test('a taken port is named, with the option that moves it', async () => {
     code: 'EADDRINUSE',
     message: new RegExp(`${shared.port}.*--http-port`),
   })
-})
-
-/** Sends `text` and collects what comes until the other side closes or `count` responses are there. */
-async function raw(
-  port: number,
-  text: string | readonly string[],
-  count = Number.POSITIVE_INFINITY,
-): Promise<string> {
-  const socket: Socket = connect(port, '127.0.0.1')
-  let got = ''
-  socket.on('error', () => {})
-  socket.on('data', (chunk) => {
-    got += chunk.toString('latin1')
-    if (got.split('HTTP/1.1 ').length > count) socket.end()
-  })
-  await once(socket, 'connect')
-  const closed = new Promise((resolve) => socket.once('close', resolve))
-  for (const piece of typeof text === 'string' ? [text] : text) {
-    socket.write(piece)
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-  await closed
-  return got
-}
-
-const line = (path: string, rest = '') => `GET ${path} HTTP/1.1\r\nHost: t\r\n${rest}\r\n`
-const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map((match) => Number(match[1]))
-
-test('requests sent together are answered in order, joins, scrapes and pages alike', async () => {
-  const wish = { infoHash: hash(16) }
-  const scraped = `/scrape?${scrapeQuery([hash(16)])}`
-  const text = await raw(
-    shared.port,
-    line(`/announce?${query(1, wish)}`) +
-      line(scraped) +
-      line(`/announce?${query(2, wish)}`) +
-      line(scraped) +
-      line('/livez') +
-      line(scraped) +
-      line(`/announce?${query(3, wish)}`, 'Connection: close\r\n'),
-  )
-  assert.deepEqual(statuses(text), [200, 200, 200, 200, 200, 200, 200])
-  assert.deepEqual(
-    [...text.matchAll(/incompletei(\d)e/g)].map((match) => match[1]),
-    ['1', '1', '2', '2', '2', '3'],
-  )
-})
-
-test('a request in pieces is answered like a whole one', async () => {
-  const whole = line(`/announce?${query(1, { infoHash: hash(17) })}`, 'Connection: close\r\n')
-  const text = await raw(shared.port, [whole.slice(0, 9), whole.slice(9, 70), whole.slice(70)])
-  assert.deepEqual(statuses(text), [200])
-  assert.match(text, /incompletei1e/)
-})
-
-test('HTTP/1.0 and Connection: close end the connection after the answer', async () => {
-  const path = `/scrape?${scrapeQuery([hash(1)])}`
-  assert.match(await raw(shared.port, `GET ${path} HTTP/1.0\r\n\r\n`), /200 OK[\s\S]*files/)
-  assert.match(
-    await raw(shared.port, line(path, 'Connection: close\r\n')),
-    /200 OK[\s\S]*Connection: close[\s\S]*files/,
-  )
-  assert.match(
-    await raw(shared.port, line(`/announce?${query(1, { infoHash: hash(18) })}`, 'Connection: close\r\n')),
-    /Connection: close[\s\S]*incompletei1e/,
-  )
-})
-
-test('what is too long, no HTTP or not for this path is refused with the right status', async () => {
-  const long = await raw(shared.port, line(`/announce?${'a'.repeat(9000)}`, 'Connection: close\r\n'))
-  assert.deepEqual(statuses(long), [414])
-  assert.deepEqual(statuses(await raw(shared.port, line('/', `A: ${'a'.repeat(20_000)}\r\n`))), [431])
-  assert.deepEqual(statuses(await raw(shared.port, 'nonsense\r\n\r\n')), [400])
-  assert.deepEqual(statuses(await raw(shared.port, `GET /announce?${query(1)} HTTP/1.1\r\n\r\n`)), [400])
-  const post = await get(shared.port, `/announce?${query(1)}`, { method: 'POST', body: 'x'.repeat(100_000) })
-  assert.deepEqual([post.status, post.headers.allow, post.headers.connection], [405, 'GET', 'close'])
-  const unknown = await get(shared.port, '/annouce')
-  assert.equal(unknown.status, 404)
-  assert.match(unknown.body.toString(), /\/announce/)
-})
-
-test('pages and probes', async (t) => {
-  let ready = false
-  const setup = await setUp(t, {
-    ready: () => ({ ok: ready, reason: 'not caught up' }),
-    metricsText: () => Promise.reject(new Error('broken')),
-  })
-  const page = await get(setup.port, '/', { headers: { Host: 'tracker.example:8168' } })
-  assert.match(
-    page.body.toString(),
-    /udp:\/\/tracker\.example:6969\/announce[\s\S]*http:\/\/tracker\.example:8168\/announce/,
-  )
-  const hostile = await get(setup.port, '/', { headers: { Host: 'a"><script>' } })
-  assert.doesNotMatch(hostile.body.toString(), /<script/)
-  const head = await get(setup.port, '/', { method: 'HEAD' })
-  assert.deepEqual([head.status, head.body.length], [200, 0])
-  assert(Number(head.headers['content-length']) > 500)
-  assert.deepEqual(JSON.parse((await get(setup.port, '/stats')).body.toString()), { role: 'leader' })
-  const waiting = await get(setup.port, '/readyz')
-  assert.deepEqual([waiting.status, waiting.body.toString()], [503, 'not caught up\n'])
-  ready = true
-  assert.equal((await get(setup.port, '/readyz')).status, 200)
-  assert.equal((await get(setup.port, '/metrics')).status, 500)
-})
-
-test('more connections than allowed are closed at once, and counted', async (t) => {
-  const { port, front } = await setUp(t, { maxConnections: 2 })
-  const open = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')]
-  await until(() => front.counters().connectionsNow === 2)
-  assert.equal(await raw(port, line('/livez')), '')
-  assert.equal(front.counters().connectionsRefused, 1)
-  for (const socket of open) socket.destroy()
-  await until(() => front.counters().connectionsNow === 0)
-  assert.deepEqual(statuses(await raw(port, line('/livez', 'Connection: close\r\n'))), [200])
-})
-
-test('a client that sends a flood ahead of its parked answer is cut off', async (t) => {
-  const { replica, port, front } = await setUp(t)
-  replica.outcome = null
-  const flood = line(`/scrape?${scrapeQuery([hash(1)])}`).repeat(3000)
-  assert.equal(await raw(port, [line(`/announce?${query(1)}`), flood]), '')
-  await until(() => front.counters().connectionsNow === 0)
-})
-
-test('many requests sent at once to a reader who is slow are all answered', async () => {
-  const socket = connect(shared.port, '127.0.0.1')
-  await once(socket, 'connect')
-  socket.pause()
-  const path = `/scrape?${scrapeQuery(Array.from({ length: 74 }, (_, i) => hash(i)))}`
-  const count = 2000
-  socket.write(line(path).repeat(count - 1) + line(path, 'Connection: close\r\n'))
-  socket.resume()
-  let got = 0
-  socket.on('data', (chunk) => {
-    got += chunk.toString('latin1').split('min_request_interval').length - 1
-  })
-  await once(socket, 'close')
-  assert(got > count * 0.98, `${got} of ${count}`) // a name may be split between two chunks
 })

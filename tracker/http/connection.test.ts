@@ -1,0 +1,122 @@
+// Connections as clients treat them: requests together and in pieces, old HTTP, no HTTP, too many, too much.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { test } from 'node:test'
+import { scrapeQuery } from '@skep/wire/http-tracker.ts'
+import { get, hash, line, query, raw, setUp, statuses, until } from './client.case.ts'
+
+const shared = await setUp(null)
+
+test('requests sent together are answered in order, joins, scrapes and pages alike', async () => {
+  const wish = { infoHash: hash(16) }
+  const scraped = `/scrape?${scrapeQuery([hash(16)])}`
+  const text = await raw(
+    shared.port,
+    line(`/announce?${query(1, wish)}`) +
+      line(scraped) +
+      line(`/announce?${query(2, wish)}`) +
+      line(scraped) +
+      line('/livez') +
+      line(scraped) +
+      line(`/announce?${query(3, wish)}`, 'Connection: close\r\n'),
+  )
+  assert.deepEqual(statuses(text), [200, 200, 200, 200, 200, 200, 200])
+  assert.deepEqual(
+    [...text.matchAll(/incompletei(\d)e/g)].map((match) => match[1]),
+    ['1', '1', '2', '2', '2', '3'],
+  )
+})
+
+test('a request in pieces is answered like a whole one', async () => {
+  const whole = line(`/announce?${query(1, { infoHash: hash(17) })}`, 'Connection: close\r\n')
+  const text = await raw(shared.port, [whole.slice(0, 9), whole.slice(9, 70), whole.slice(70)])
+  assert.deepEqual(statuses(text), [200])
+  assert.match(text, /incompletei1e/)
+})
+
+test('HTTP/1.0 and Connection: close end the connection after the answer', async () => {
+  const path = `/scrape?${scrapeQuery([hash(1)])}`
+  assert.match(await raw(shared.port, `GET ${path} HTTP/1.0\r\n\r\n`), /200 OK[\s\S]*files/)
+  assert.match(
+    await raw(shared.port, line(path, 'Connection: close\r\n')),
+    /200 OK[\s\S]*Connection: close[\s\S]*files/,
+  )
+  assert.match(
+    await raw(shared.port, line(`/announce?${query(1, { infoHash: hash(18) })}`, 'Connection: close\r\n')),
+    /Connection: close[\s\S]*incompletei1e/,
+  )
+})
+
+test('what is too long, no HTTP or not for this path is refused with the right status', async () => {
+  const long = await raw(shared.port, line(`/announce?${'a'.repeat(9000)}`, 'Connection: close\r\n'))
+  assert.deepEqual(statuses(long), [414])
+  assert.deepEqual(statuses(await raw(shared.port, line('/', `A: ${'a'.repeat(20_000)}\r\n`))), [431])
+  assert.deepEqual(statuses(await raw(shared.port, 'nonsense\r\n\r\n')), [400])
+  assert.deepEqual(statuses(await raw(shared.port, `GET /announce?${query(1)} HTTP/1.1\r\n\r\n`)), [400])
+  const post = await get(shared.port, `/announce?${query(1)}`, { method: 'POST', body: 'x'.repeat(100_000) })
+  assert.deepEqual([post.status, post.headers.allow, post.headers.connection], [405, 'GET', 'close'])
+  const unknown = await get(shared.port, '/annouce')
+  assert.equal(unknown.status, 404)
+  assert.match(unknown.body.toString(), /\/announce/)
+})
+
+test('pages and probes', async (t) => {
+  let ready = false
+  const setup = await setUp(t, {
+    ready: () => ({ ok: ready, reason: 'not caught up' }),
+    metricsText: () => Promise.reject(new Error('broken')),
+  })
+  const page = await get(setup.port, '/', { headers: { Host: 'tracker.example:8168' } })
+  assert.match(
+    page.body.toString(),
+    /udp:\/\/tracker\.example:6969\/announce[\s\S]*http:\/\/tracker\.example:8168\/announce/,
+  )
+  const hostile = await get(setup.port, '/', { headers: { Host: 'a"><script>' } })
+  assert.doesNotMatch(hostile.body.toString(), /<script/)
+  const head = await get(setup.port, '/', { method: 'HEAD' })
+  assert.deepEqual([head.status, head.body.length], [200, 0])
+  assert(Number(head.headers['content-length']) > 500)
+  assert.deepEqual(JSON.parse((await get(setup.port, '/stats')).body.toString()), { role: 'leader' })
+  const waiting = await get(setup.port, '/readyz')
+  assert.deepEqual([waiting.status, waiting.body.toString()], [503, 'not caught up\n'])
+  ready = true
+  assert.equal((await get(setup.port, '/readyz')).status, 200)
+  assert.equal((await get(setup.port, '/metrics')).status, 500)
+})
+
+test('more connections than allowed are closed at once, and counted', async (t) => {
+  const { port, front } = await setUp(t, { maxConnections: 2 })
+  const open = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')]
+  await until(() => front.counters().connectionsNow === 2)
+  assert.equal(await raw(port, line('/livez')), '')
+  assert.equal(front.counters().connectionsRefused, 1)
+  for (const socket of open) socket.destroy()
+  await until(() => front.counters().connectionsNow === 0)
+  assert.deepEqual(statuses(await raw(port, line('/livez', 'Connection: close\r\n'))), [200])
+})
+
+test('a client that sends a flood ahead of its parked answer is cut off', async (t) => {
+  const { replica, port, front } = await setUp(t)
+  replica.outcome = null
+  const flood = line(`/scrape?${scrapeQuery([hash(1)])}`).repeat(3000)
+  assert.equal(await raw(port, [line(`/announce?${query(1)}`), flood]), '')
+  await until(() => front.counters().connectionsNow === 0)
+})
+
+test('many requests sent at once to a reader who is slow are all answered', async () => {
+  const socket = connect(shared.port, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.pause()
+  const path = `/scrape?${scrapeQuery(Array.from({ length: 74 }, (_, i) => hash(i)))}`
+  const count = 2000
+  socket.write(line(path).repeat(count - 1) + line(path, 'Connection: close\r\n'))
+  socket.resume()
+  let got = 0
+  socket.on('data', (chunk) => {
+    got += chunk.toString('latin1').split('min_request_interval').length - 1
+  })
+  await once(socket, 'close')
+  assert(got > count * 0.98, `${got} of ${count}`) // a name may be split between two chunks
+})
