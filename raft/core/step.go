@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"unsafe"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -19,13 +18,6 @@ func step(h uint32) uint32 {
 	}
 	if why := wrong(g, m); why != "" {
 		return refuse(badMessage, why)
-	}
-	for _, e := range m.Entries {
-		if uintptr(unsafe.Pointer(unsafe.SliceData(e.Data)))&3 != 0 {
-			moved := aligned(len(e.Data))
-			copy(moved, e.Data)
-			e.Data = moved
-		}
 	}
 	return give(g, m)
 }
