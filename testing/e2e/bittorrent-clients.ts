@@ -1,0 +1,129 @@
+// Real BitTorrent clients, each told to use the tracker only: no DHT, no peer exchange, no local discovery.
+// Refuses: to hide a client's gaps; what a client cannot do is written down with the reason.
+
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Host } from './network.ts'
+
+export type Task = {
+  readonly host: Host
+  readonly torrent: string
+  /** Where the content lies, or shall lie. */
+  readonly content: string
+  /** The client's own files. */
+  readonly home: string
+  readonly port: number
+  readonly seeding: boolean
+}
+
+export type Transport = 'udp4' | 'udp6' | 'http4' | 'http6'
+
+export type Client = {
+  readonly name: string
+  /** Debian package, program. */
+  readonly debian: string
+  readonly program: string
+  /** Transports it cannot use, with the reason. */
+  readonly lacks: Partial<Record<Transport, string>>
+  /** Ignores trackers on 127.0.0.0/8, so it needs a host. */
+  readonly needsHost: boolean
+  command(task: Task): readonly string[]
+}
+
+const aria2: Client = {
+  name: 'aria2',
+  debian: 'aria2',
+  program: 'aria2c',
+  lacks: { udp6: 'its UDP tracker client opens an IPv4 socket only' },
+  needsHost: false,
+  command: ({ torrent, content, port, seeding }) => [
+    'aria2c',
+    ...['--no-conf', '--enable-dht=false', '--enable-dht6=false', '--bt-enable-lpd=false'],
+    ...['--enable-peer-exchange=false', '--disable-ipv6=false', '--console-log-level=notice'],
+    ...['--show-console-readout=false', '--summary-interval=0', '--file-allocation=none'],
+    ...[`--listen-port=${port}`, `--dir=${content}`, '--bt-tracker-connect-timeout=5'],
+    ...(seeding ? ['--seed-ratio=0.0', '--check-integrity=true'] : ['--seed-time=0']),
+    torrent,
+  ],
+}
+
+const transmission: Client = {
+  name: 'transmission',
+  debian: 'transmission-cli',
+  program: 'transmission-cli',
+  lacks: { udp6: 'version 3.00 reads the peers of a UDP answer as IPv4 always' },
+  needsHost: true,
+  command: ({ torrent, content, home, port, seeding }) => {
+    mkdirSync(home, { recursive: true })
+    const settings = {
+      'dht-enabled': false,
+      'pex-enabled': false,
+      'lpd-enabled': false,
+      'utp-enabled': false,
+      'peer-port': port,
+      'port-forwarding-enabled': false,
+      'rpc-enabled': false,
+    }
+    writeFileSync(join(home, 'settings.json'), JSON.stringify(settings))
+    const verify = seeding ? ['--verify'] : []
+    return ['transmission-cli', '-g', home, '-w', content, '-p', String(port), '-M', ...verify, torrent]
+  },
+}
+
+const qbittorrent: Client = {
+  name: 'qbittorrent',
+  debian: 'qbittorrent-nox',
+  program: 'qbittorrent-nox',
+  lacks: {},
+  needsHost: false,
+  command: ({ torrent, content, home, port }) => {
+    const folder = join(home, 'qBittorrent', 'config')
+    mkdirSync(folder, { recursive: true })
+    const lines = [
+      '[LegalNotice]',
+      'Accepted=true',
+      '[BitTorrent]',
+      'Session\\DHTEnabled=false',
+      'Session\\PeXEnabled=false',
+      'Session\\LSDEnabled=false',
+      `Session\\Port=${port}`,
+      `Session\\DefaultSavePath=${content}`,
+      'Session\\TempPathEnabled=false',
+      '[Preferences]',
+      'WebUI\\Address=127.0.0.1',
+      'WebUI\\UseUPnP=false',
+    ]
+    writeFileSync(join(folder, 'qBittorrent.conf'), `${lines.join('\n')}\n`)
+    const where = [`--profile=${home}`, `--save-path=${content}`, `--webui-port=${port + 1000}`]
+    return ['qbittorrent-nox', ...where, torrent]
+  },
+}
+
+const rtorrent: Client = {
+  name: 'rtorrent',
+  debian: 'rtorrent',
+  program: 'rtorrent',
+  lacks: {
+    udp6: 'version 0.9.8 has no IPv6 for UDP trackers',
+    http6: 'version 0.9.8 listens for peers on IPv4 only unless bound otherwise',
+  },
+  needsHost: false,
+  command: ({ torrent, content, home, port, seeding }) => {
+    mkdirSync(home, { recursive: true })
+    const lines = [
+      `session.path.set = ${home}`,
+      `directory.default.set = ${content}`,
+      `network.port_range.set = ${port}-${port}`,
+      'dht.mode.set = disable',
+      'protocol.pex.set = no',
+      'trackers.use_udp.set = yes',
+      'system.daemon.set = true',
+      `schedule2 = add, 1, 0, "load.start=${torrent}"`,
+      ...(seeding ? ['pieces.hash.on_completion.set = no'] : []),
+    ]
+    writeFileSync(join(home, 'rtorrent.rc'), `${lines.join('\n')}\n`)
+    return ['rtorrent', '-n', '-o', `import=${join(home, 'rtorrent.rc')}`]
+  },
+}
+
+export const CLIENTS: readonly Client[] = [aria2, transmission, qbittorrent, rtorrent]

@@ -1,0 +1,234 @@
+// `npm run e2e:clients`: real clients seed and download real files through the tracker, by UDP and HTTP, over IPv4 and
+// IPv6, and the files are compared. Refuses: to find peers any other way than through the tracker.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { CLIENTS, type Client, type Transport } from './bittorrent-clients.ts'
+import { buildNetwork, canNamespace, enterOwn, type Host, HUB_4, HUB_6, loopback } from './network.ts'
+import { has, logTail, type Program, startProgram, until } from './processes.ts'
+import { scrape } from './scrape.ts'
+import { type Content, makeContent, sha256Of, writeTorrent } from './torrent.ts'
+import { startTracker, type Tracker, trackerReady } from './tracker-process.ts'
+
+const LARGE_BYTES = 64 << 20
+const SMALL_BYTES = 4 << 20
+const UDP_PORT = 6969
+const HTTP_PORT = 8168
+/** Waits: a seeder to be announced (clients check the file first), a download. */
+const SEED_MS = 45_000
+const DOWNLOAD_MS = 90_000
+const HELP = `npm run e2e:clients -- [--only TEXT] [--keep] [--no-install]
+
+Real clients (aria2, transmission, qBittorrent, rtorrent) seed and download through the tracker; files are compared.
+As root each client has a host of its own (network namespaces) and missing Debian packages are installed; otherwise all
+run on loopback, without transmission, which ignores trackers there.
+
+  --only TEXT    only the runs whose name contains it
+  --keep         keep the folder with logs and files
+  --no-install   leave missing clients out
+
+Exit codes: 0 all passed, 1 some failed, 64 usage.`
+
+type Run = {
+  readonly seeder: Client
+  readonly leecher: Client
+  readonly transport: Transport
+  readonly bytes: number
+  /** Both on the tracker's own machine, the tracker at 127.0.0.1 or ::1. */
+  readonly local: boolean
+}
+
+const nameOf = (run: Run): string =>
+  `${run.transport}${run.local ? ' loopback' : ''} ${run.seeder.name} -> ${run.leecher.name} ${run.bytes >> 20} MiB`
+
+/** Each client seeds and downloads the large file once; then every transport with every client that knows it. */
+function plan(clients: readonly Client[], hosts: boolean): Run[] {
+  const runs: Run[] = []
+  const ring = (transport: Transport, bytes: number, able: readonly Client[], local: boolean): void => {
+    for (const [i, seeder] of able.entries())
+      runs.push({ seeder, leecher: able[(i + 1) % able.length]!, transport, bytes, local })
+  }
+  const anywhere = clients.filter((client) => hosts || !client.needsHost)
+  ring('udp4', LARGE_BYTES, anywhere, !hosts)
+  for (const transport of ['http4', 'http6', 'udp6'] as const)
+    ring(
+      transport,
+      SMALL_BYTES,
+      anywhere.filter((client) => client.lacks[transport] === undefined),
+      !hosts,
+    )
+  // With hosts, loopback is the exception that must work too: people try a tracker there first.
+  const near = clients.filter((client) => !client.needsHost)
+  if (hosts)
+    for (const transport of ['udp4', 'http6', 'udp6'] as const) {
+      const able = near.filter((client) => client.lacks[transport] === undefined)
+      if (able.length > 0)
+        runs.push({
+          seeder: able[0]!,
+          leecher: able[1] ?? able[0]!,
+          transport,
+          bytes: SMALL_BYTES,
+          local: true,
+        })
+    }
+  return runs
+}
+
+function announceUrl(run: Run): string {
+  const six = run.transport.endsWith('6')
+  const address = run.local ? (six ? '[::1]' : '127.0.0.1') : six ? `[${HUB_6}]` : HUB_4
+  return run.transport.startsWith('udp')
+    ? `udp://${address}:${UDP_PORT}/announce`
+    : `http://${address}:${HTTP_PORT}/announce`
+}
+
+/** Is the content there, whole? Sizes are cheap and come first. */
+async function isThere(path: string, content: Content): Promise<true | undefined> {
+  if (!existsSync(path) || statSync(path).size !== content.bytes) return undefined
+  return (await sha256Of(path)) === content.sha256 ? true : undefined
+}
+
+async function play(run: Run, number: number, folder: string, hosts: readonly Host[]): Promise<number> {
+  const here = join(folder, `run-${number}`)
+  const [from, to] = [join(here, 'from'), join(here, 'to')]
+  for (const path of [from, to]) mkdirSync(path, { recursive: true })
+  const name = `content-${number}.bin`
+  const content = await makeContent(join(from, name), name, run.bytes, 1000 + number)
+  const torrent = join(here, 'content.torrent')
+  writeTorrent(torrent, content, announceUrl(run))
+  const programs: Program[] = []
+  const start = (client: Client, side: 'seeder' | 'leecher'): Program => {
+    const seeding = side === 'seeder'
+    const host = run.local ? loopback : hosts[seeding ? 0 : 1]!
+    const task = {
+      host,
+      torrent,
+      content: seeding ? from : to,
+      home: join(here, side),
+      port: seeding ? 7001 : 7002,
+      seeding,
+    }
+    const command = [...host.enter, ...client.command(task)]
+    const environment = { ...process.env, HOME: join(here, side), TERM: 'xterm' }
+    const program = startProgram(command, { log: join(here, `${side}.log`), env: environment })
+    programs.push(program)
+    return program
+  }
+  const begin = performance.now()
+  try {
+    const seeder = start(run.seeder, 'seeder')
+    await until(`${run.seeder.name} announces itself as a seeder`, SEED_MS, async () => {
+      if (seeder.ended() !== undefined) throw new Error(`${run.seeder.name} ended: ${seeder.ended()}`)
+      const counts = await scrape('127.0.0.1', UDP_PORT, content.infoHash)
+      return counts !== undefined && counts.seeders > 0 ? true : undefined
+    })
+    const leecher = start(run.leecher, 'leecher')
+    await until(`${run.leecher.name} downloads`, DOWNLOAD_MS, async () => {
+      const there = await isThere(join(to, name), content)
+      if (there === undefined && leecher.ended() !== undefined)
+        throw new Error(`${run.leecher.name} ended: ${leecher.ended()}`)
+      return there
+    })
+    return (performance.now() - begin) / 1000
+  } catch (error) {
+    const tails = programs.map(({ log }) => `--- ${log}\n${logTail(log)}`).join('\n')
+    throw new Error(`${(error as Error).message}\n${tails}`)
+  } finally {
+    await Promise.all(programs.map((program) => program.stop()))
+  }
+}
+
+/** Clients that are here, after installing what is missing where we may. */
+function findClients(install: boolean): Client[] {
+  const missing = CLIENTS.filter(({ program }) => !has(program))
+  if (missing.length > 0 && install && process.getuid?.() === 0 && has('apt-get')) {
+    const packages = missing.map(({ debian }) => debian)
+    process.stdout.write(`installing ${packages.join(', ')}\n`)
+    spawnSync('apt-get', ['update', '-qq'], { stdio: 'ignore' })
+    spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], {
+      stdio: 'ignore',
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    })
+  }
+  return CLIENTS.filter(({ program }) => has(program))
+}
+
+async function all(options: { only: string | undefined; keep: boolean; hosts: boolean }): Promise<number> {
+  const clients = CLIENTS.filter(({ program }) => has(program))
+  for (const { name, program } of CLIENTS)
+    if (!has(program)) process.stdout.write(`left out: ${name} (no ${program} here)\n`)
+  const hosts = options.hosts ? await buildNetwork(['seeder', 'leecher']) : []
+  const folder = mkdtempSync(join(tmpdir(), 'skep-clients-'))
+  const runs = plan(clients, options.hosts).filter((run) => nameOf(run).includes(options.only ?? ''))
+  let tracker: Tracker | undefined
+  let failed = 0
+  try {
+    tracker = startTracker({
+      dataDir: join(folder, 'data'),
+      log: join(folder, 'tracker.log'),
+      udpPort: UDP_PORT,
+      httpPort: HTTP_PORT,
+      hosts: ['0.0.0.0', '::'],
+      more: ['--allow-private', 'on', '--interval', '30s', '--interval-max', '60s', '--interval-min', '5s'],
+    })
+    await trackerReady(tracker)
+    for (const [i, run] of runs.entries()) {
+      try {
+        const seconds = await play(run, i, folder, hosts)
+        process.stdout.write(`ok      ${nameOf(run)} (${seconds.toFixed(1)} s)\n`)
+      } catch (error) {
+        failed++
+        process.stdout.write(`FAILED  ${nameOf(run)}\n${(error as Error).message}\n`)
+        process.stdout.write(`again:  npm run e2e:clients -- --only '${nameOf(run)}'\n`)
+      }
+      if (!options.keep) rmSync(join(folder, `run-${i}`), { recursive: true, force: true })
+    }
+  } catch (error) {
+    failed++
+    process.stdout.write(`FAILED  ${(error as Error).message}\n${logTail(join(folder, 'tracker.log'), 10)}\n`)
+  } finally {
+    await tracker?.program.stop()
+    if (!options.keep) rmSync(folder, { recursive: true, force: true })
+    else process.stdout.write(`kept: ${folder}\n`)
+  }
+  for (const { name, lacks } of clients)
+    for (const [transport, why] of Object.entries(lacks))
+      process.stdout.write(`not run: ${name} ${transport}: ${why}\n`)
+  if (!options.hosts)
+    process.stdout.write('not run: hosts of their own (needs root), transmission (ignores loopback)\n')
+  process.stdout.write(`e2e: ${runs.length - Math.min(failed, runs.length)} passed, ${failed} failed\n`)
+  return failed === 0 && runs.length > 0 ? 0 : 1
+}
+
+async function main(): Promise<number> {
+  const inside = process.argv.includes('--inside')
+  let values: Record<string, string | boolean | undefined>
+  try {
+    ;({ values } = parseArgs({
+      options: {
+        only: { type: 'string' },
+        keep: { type: 'boolean' },
+        'no-install': { type: 'boolean' },
+        inside: { type: 'boolean' },
+        help: { type: 'boolean' },
+      },
+    }))
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n${HELP}\n`)
+    return 64
+  }
+  if (values.help === true) {
+    process.stdout.write(`${HELP}\n`)
+    return 0
+  }
+  if (!inside) findClients(values['no-install'] !== true)
+  if (!inside && canNamespace())
+    return enterOwn(fileURLToPath(import.meta.url), [...process.argv.slice(2), '--inside'])
+  return all({ only: values.only as string | undefined, keep: values.keep === true, hosts: inside })
+}
+
+process.exit(await main())
