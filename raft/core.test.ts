@@ -1,3 +1,4 @@
+// The core as its callers meet it: text cases (testdata/), replay, many groups, refusals, panics, memory.
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { test } from 'node:test'

@@ -1,3 +1,4 @@
+// The message reader against messages that the core itself wrote, and against what is no message.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'

@@ -1,3 +1,4 @@
+// The case runner on small files of its own: what it reads, what it reports, what it rewrites.
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
