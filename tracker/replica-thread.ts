@@ -207,7 +207,8 @@ class Running {
         this.diskError = error.message
         this.control.setDiskFull(true)
         this.source.refuseAll()
-        this.source.abandon(monotonicMs())
+        // Appended, but who knows when it is on disk: nobody waits for a disk to be mended.
+        this.source.abandon(Number.POSITIVE_INFINITY)
       },
       mended: () => {
         this.diskError = ''
@@ -250,7 +251,7 @@ class Running {
   }
 
   private houseKeep(): void {
-    this.source.abandon(monotonicMs())
+    this.source.abandon(monotonicMs() - UNKNOWN_AFTER_MS)
     if (this.log.failed === null) void this.log.flush().catch(() => {})
   }
 

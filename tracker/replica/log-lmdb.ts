@@ -9,6 +9,11 @@ import type { OpenKeyValue } from './log-files.ts'
 import { fileDisk } from './log-files.ts'
 import { openLevel } from './log-level.ts'
 
+/** lmdb's flags of a transaction. */
+const ABORTABLE = 1
+const SYNCHRONOUS_COMMIT = 2
+const NO_SYNC_FLUSH = 0x10000
+
 export const lmdbDisk = (dir: string): ReturnType<typeof fileDisk> => fileDisk(dir, 'lmdb', openLmdb)
 
 const openLmdb: OpenKeyValue = async (dir, locked) => {
@@ -40,12 +45,16 @@ class Lmdb implements KeyValue {
     this.lock = lock
   }
 
+  /**
+   * In this thread, waiting: of its asynchronous commits lmdb-js neither resolves nor rejects the one that meets a full
+   * disk, and a write of which nobody hears again is worse than one that blocks.
+   */
   async write(puts: readonly Pair[], deletes: readonly Uint8Array[], sync: boolean): Promise<void> {
-    await this.db.batch(() => {
-      for (const key of deletes) void this.db.remove(asBuffer(key))
-      for (const { key, value } of puts) void this.db.put(asBuffer(key), asBuffer(value))
-    })
-    if (sync) await this.db.flushed
+    const flags = ABORTABLE | SYNCHRONOUS_COMMIT | (sync ? 0 : NO_SYNC_FLUSH)
+    this.db.transactionSync(() => {
+      for (const key of deletes) this.db.removeSync(asBuffer(key))
+      for (const { key, value } of puts) this.db.putSync(asBuffer(key), asBuffer(value))
+    }, flags)
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
