@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net'
 import { monotonicMs } from '../shared/control.ts'
 import type { Asker, TrustedNetworks } from './address.ts'
+import type { HttpCounts } from './counters.ts'
 import type { Waiter } from './pending.ts'
 import type { PlainRequest } from './plain.ts'
 import { httpResponse } from './reply.ts'
@@ -17,6 +18,7 @@ export const MAX_BEHIND_BYTES = 64 * 1024
 export type ConnectionOwner = {
   readonly tracker: HttpTracker
   readonly networks: TrustedNetworks
+  readonly counts: HttpCounts
   /** Shared scratch: connections work one after another. */
   readonly plain: PlainRequest
   /** Requests came: outcomes will have to be waited for. */
@@ -160,6 +162,7 @@ export class Connection implements Waiter {
   private write(text: string): void {
     if (this.socket.write(text, 'latin1')) return
     this.clogged = true
+    this.owner.counts.clogged++
     this.socket.pause()
   }
 

@@ -5,6 +5,7 @@ export const HTTP_COUNTERS = {
   connections: 'Connections taken',
   connectionsRefused: 'Connections closed at once: the most connections were open',
   connectionsTimedOut: 'Connections closed after silence or a request that did not arrive whole',
+  clogged: 'Times a client did not read its answers and was made to wait',
   general: 'Connections handed to the general HTTP parser: other paths, HTTP/1.0, bodies, requests in pieces',
   badRequests: 'Requests that were no HTTP, or too long',
   pages: 'Requests for anything but announce and scrape',

@@ -69,6 +69,7 @@ export function sendPage(request: IncomingMessage, response: ServerResponse, pag
 const escaped = (value: string): string => value.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
 
 function startPage(host: string, { version, udpPort }: PageSources): string {
+  // Nothing of a Host header gets into the page but what a host may be called.
   const safe = /^[A-Za-z0-9.:[\]_-]{1,255}$/.test(host) ? host : 'localhost'
   const name = safe.replace(/:\d+$/, '')
   const urls = [`http://${safe}/announce`]
@@ -87,7 +88,7 @@ code { display: block; padding: .6rem .8rem; margin: .5rem 0; border-radius: .4r
 <h1>Skep</h1>
 <p>This is a BitTorrent tracker: it tells the members of a swarm of each other. It holds no files.</p>
 <p>Put one of these into a torrent to use it:</p>
-${urls.map((url) => `<code>${escaped(url)}</code>`).join('\n')}
+${urls.map((url) => `<code>${url}</code>`).join('\n')}
 <p><a href="/stats">Statistics</a> · <a href="/metrics">metrics</a> · <a href="/readyz">ready?</a></p>
 <p><small>Skep ${escaped(version)}</small></p>
 `

@@ -1,6 +1,7 @@
 // The HTTP front end over real sockets and a real swarm table: what clients get, and when.
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import {
@@ -134,6 +135,8 @@ test('the address behind a trusted proxy is the peer; others are not believed', 
   const via = (address: string) => ({ headers: { 'X-Forwarded-For': address } })
   const direct = await announce(shared, 1, { infoHash: hash(15) }, via('198.18.0.1'))
   assert.equal(externalIpText(direct.externalIp!), '127.0.0.1')
+  const claimed = await get(shared.port, `/announce?${query(2)}&ip=8.8.8.8`)
+  assert.equal(externalIpText((decodeAnnounceReply(claimed.body) as AnnounceReply).externalIp!), '127.0.0.1')
   const client = await announce(setup, 1, {}, via('1.1.1.1, 8.8.4.4, 127.0.0.9'))
   assert.equal(externalIpText(client.externalIp!), '8.8.4.4')
   // The same through the general parser, which a lone header in the list would hide.
@@ -238,7 +241,12 @@ test('stopping answers what waits and takes nothing new', async (t) => {
   replica.outcome = null
   const parked = announce({ port }, 1)
   await until(() => front.counters().parkedNow === 1)
+  const kept = connect(port, '127.0.0.1')
+  await until(() => front.counters().connectionsNow === 2)
   const stopped = front.stop()
+  kept.write(`GET /announce?${query(2)} HTTP/1.1\r\nHost: t\r\n\r\n`)
+  const [refusal] = (await once(kept, 'data')) as [Buffer]
+  assert.match(refusal.toString('latin1'), /503 [\s\S]*tracker is stopping/)
   replica.outcome = APPLIED
   replica.turn()
   assert.equal((await parked).incomplete, 1)

@@ -87,7 +87,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
   readonly networks: TrustedNetworks
   readonly plain = new PlainRequest()
   readonly failed: Promise<Error>
-  private readonly counts = httpCounts()
+  readonly counts = httpCounts()
   private readonly options: HttpOptions
   private readonly control: Control
   private readonly general: GeneralOptions
