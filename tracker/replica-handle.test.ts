@@ -133,3 +133,15 @@ test('a damaged log is refused, and says what to do', () =>
     assert.deepEqual([damaged.kind, damaged.exitCode], ['damaged', 74])
     assert.match(damaged.message, /delete this data directory/)
   }))
+
+test('a thread that ends by itself is heard of, with everything that was asked of it', () =>
+  withDir(async (dir) => {
+    const { handle } = await started(dir)
+    // A settings entry whose text is no JSON: nobody proposes one, and applying it is a bug.
+    const fate = handle.propose(new Uint8Array(new Int32Array([2 | (1 << 8), 0, 0, 4, 0x78787878]).buffer))
+    const why = await handle.failed
+    assert.deepEqual([why.kind, why.exitCode], ['bug', 70])
+    await assert.rejects(fate, ReplicaFailed)
+    await assert.rejects(handle.status(), ReplicaFailed)
+    await handle.stop({ purge: false })
+  }))

@@ -125,6 +125,7 @@ class Running {
   private replica!: Replica
   private incarnation = 0
   private served = false
+  private wasBorn = false
   private stop: { number: number; purge: boolean; byMs: number } | null = null
   private kick: (() => void) | null = null
   private diskError = ''
@@ -187,8 +188,10 @@ class Running {
     await this.end()
   }
 
+  /** The birth record is applied; once so, for ever. Asked several times a cycle. */
   private get born(): boolean {
-    return clusterIdOf(this.store) !== ''
+    this.wasBorn ||= clusterIdOf(this.store) !== ''
+    return this.wasBorn
   }
 
   private surroundings(): Parameters<typeof drive>[0] {

@@ -5,7 +5,7 @@ import { loadCore } from '@skep/raft'
 import type { LogStore } from './log.ts'
 import type { Machine, MachineSnapshot } from './machine.ts'
 import type { ReplicaOptions, Source } from './replica.ts'
-import { begin, DONE, IDLE, Replica, WRITING } from './replica.ts'
+import { begin, DONE, IDLE, Replica } from './replica.ts'
 import { restoreSnapshot } from './snapshots.ts'
 
 /** Adds up the numbers in the entries (8 bytes each) and remembers the order of what it was told. */
@@ -105,4 +105,3 @@ export const settle = async (w: World): Promise<void> => {
     w.replica.finish(w.now)
   }
 }
-export { WRITING }

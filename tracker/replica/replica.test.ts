@@ -5,12 +5,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { settle, startReplica, WRITING } from './counter.case.ts'
+import { type Core, RaftPanic } from '@skep/raft'
+import { settle, startReplica, testCore } from './counter.case.ts'
 import { OPTIONS } from './log.case.ts'
 import { LogWriteFailed } from './log.ts'
 import { levelDisk } from './log-level.ts'
 import { memoryDisk } from './log-memory.ts'
 import { openLog } from './log-store.ts'
+import { WRITING } from './replica.ts'
 
 test('a replica alone leads, commits and applies in order', async () => {
   const w = await startReplica(await openLog(memoryDisk(), OPTIONS))
@@ -141,6 +143,30 @@ test('a failed write stops the loop at that Ready and goes on once healed', asyn
   w.replica.finish(0)
   await settle(w)
   assert.equal(w.counter.sum, 3)
+})
+
+test('a panic of the core leaves before anything of that Ready is written or sent', async () => {
+  const disk = memoryDisk()
+  const core = await testCore()
+  let panics = false
+  const breaking: Core = new Proxy(core, {
+    get: (target, name) => {
+      if (name === 'ready' && panics)
+        return () => {
+          throw new RaftPanic('index out of range', '')
+        }
+      return target[name as keyof Core]
+    },
+  })
+  const sent: number[] = []
+  const transport = { send: (_group: number, to: number) => void sent.push(to) }
+  const w = await startReplica(await openLog(disk, OPTIONS), { core: breaking, transport })
+  await settle(w)
+  const before = disk.writes
+  w.numbers.queue = [1]
+  panics = true
+  assert.throws(() => w.replica.turn(0), RaftPanic)
+  assert.deepEqual([disk.writes, w.counter.sum, sent.length], [before, 0, 0])
 })
 
 test('single proposals hear what became of them', async () => {
