@@ -20,7 +20,8 @@ export async function openDgram(options: UdpSocketOptions): Promise<EventSocket>
   if (family === 0) throw new UdpOpenError('EINVAL', host, port, 'the address')
   const socket = createSocket({
     type: family === 4 ? 'udp4' : 'udp6',
-    ipv6Only: true,
+    // Said of an IPv4 socket it is an error.
+    ipv6Only: family === 6,
     reusePort: options.reusePort,
   })
   try {
@@ -58,6 +59,8 @@ class DatagramSocket implements EventSocket {
   private turn: () => void = () => {}
   private waiting = 0
   private scheduled = false
+  private sending = 0
+  private closing = false
 
   constructor(socket: Socket, family: 4 | 6, options: UdpSocketOptions) {
     this.socket = socket
@@ -134,8 +137,10 @@ class DatagramSocket implements EventSocket {
         this.family === 4 ? formatIPv4(raw, 4) : formatIPv6(raw, 8) + (zone === 0 ? '' : this.zones[zone - 1])
       // A copy: the slot is written again before the socket has sent it.
       const answer = outbox.bytes.slice(from, from + outbox.lengths[o * 4 + 2]!)
+      this.sending++
       this.socket.send(answer, (raw[2]! << 8) | raw[3]!, address, (error) => {
         if (error !== null) this.sendErrors++
+        if (--this.sending === 0 && this.closing) this.socket.close()
       })
     }
     return n
@@ -145,7 +150,9 @@ class DatagramSocket implements EventSocket {
     return 0
   }
 
+  /** Answers that node:dgram still has are sent before. */
   close(): void {
-    this.socket.close()
+    this.closing = true
+    if (this.sending === 0) this.socket.close()
   }
 }

@@ -56,10 +56,14 @@ const IPV6_RECVPKTINFO = 49
 const IPV6_PKTINFO = 50
 const MSG_DONTWAIT = 0x40
 const POLLIN = 1
+const POLLOUT = 4
 const EFD_FLAGS = 0o2000000 | 0o4000 // close on exec, never block
 const EAGAIN = 11
 const EINTR = 4
 const ENOBUFS = 105
+
+/** How long a full send buffer may hold the worker up, milliseconds. */
+const SEND_WAIT_MS = 5
 
 const addressOf = (view: ArrayBufferView): number => Number(koffi.address(view))
 /** Offset in `buffer` of its first byte on a cache line. */
@@ -198,12 +202,22 @@ class BatchSocket implements UdpSocket {
       }
       const code = koffi.errno()
       if (code === EINTR) continue
-      if (code === EAGAIN || code === ENOBUFS) break
+      if (code === EAGAIN || code === ENOBUFS) {
+        if (this.waitForRoom()) continue
+        break
+      }
       // The first of the rest cannot be sent, for a reason of its own: step over it.
       this.sendErrors++
       sent++
     }
     return taken
+  }
+
+  /** The send buffer is full: the network gets a few milliseconds, then the rest of the batch is given up. */
+  private waitForRoom(): boolean {
+    scratch[0] = this.fd
+    scratch[1] = POLLOUT
+    return (poll(scratchAddress, 1, SEND_WAIT_MS) as number) === 1
   }
 
   drops(): number {

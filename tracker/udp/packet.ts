@@ -40,14 +40,14 @@ import type { Pending } from './pending.ts'
 import { ADDRESS_WORDS, ENDPOINT_WORDS, type Inbox, type Outbox } from './slots.ts'
 
 const CONNECT = 0
-const ANNOUNCE = 0x01000000
-const SCRAPE = 0x02000000
+export const ANNOUNCE = 0x01000000
+export const SCRAPE = 0x02000000
 const ERROR = 0x03000000
 const EVENT_COMPLETED = 0x01000000
 const EVENT_STOPPED = 0x03000000
 /** BEP 15's protocol_id, 0x41727101980. */
-const MAGIC_LO = 0x17040000
-const MAGIC_HI = 0x80191027 | 0
+export const MAGIC_LO = 0x17040000
+export const MAGIC_HI = 0x80191027 | 0
 
 /** Families of peers, as Announcer takes them. */
 const ONLY4 = 1
@@ -345,21 +345,31 @@ export class Packets {
     return 8 + text.length
   }
 
-  /** The outcome of a parked request is known: its answer into the outbox's next slot; 0: silence. Frees the slot. */
+  /**
+   * The outcome of a parked request is known: its answer into the outbox's next slot. Returns its bytes; 0: silence. The
+   * slot is free then, except where the swarm could not be read: it comes once more through `pending.again`.
+   */
   release(slot: number, outcome: number, outbox: Outbox): number {
     const { pending, counts } = this
     const transaction = pending.transactions[slot]!
     let length = 0
     if (this.nowMs - pending.arrivedMs[slot]! > this.parkForMs) counts[LATE]!++
-    else if (outcome === APPLIED) length = this.answer(slot, transaction, outbox)
-    else if (outcome === REFUSED) length = this.fault(outbox, transaction, TRY_AGAIN, REFUSALS)
+    else if (outcome === APPLIED) {
+      length = this.answer(slot, transaction, outbox)
+      if (length === 0) {
+        counts[BUSY_SWARMS]!++
+        pending.again[pending.againCount++] = slot
+        return 0
+      }
+      counts[COMMITTED]!++
+    } else if (outcome === REFUSED) length = this.fault(outbox, transaction, TRY_AGAIN, REFUSALS)
     else counts[UNKNOWNS]!++
     if (length > 0) outbox.replyTo(pending.endpoints, slot * ENDPOINT_WORDS, length)
     pending.free(slot)
     return length
   }
 
-  /** Built now, from the table with the change in it; the record still lies in the ring. */
+  /** Built now, from the table with the change in it; the record still lies in the ring. 0: the writer is in the way. */
   private answer(slot: number, transaction: number, outbox: Outbox): number {
     const { pending } = this
     const o = outbox.count * outbox.strideWords
@@ -371,11 +381,6 @@ export class Packets {
       outbox.halves,
       o * 2 + 10,
     )
-    if (!found) {
-      this.counts[BUSY_SWARMS]!++
-      return 0
-    }
-    this.counts[COMMITTED]!++
-    return this.head(outbox, o, transaction)
+    return found ? this.head(outbox, o, transaction) : 0
   }
 }

@@ -20,6 +20,9 @@ export class Pending {
   private readonly mask: number
   /** One less than the ring has slots: the next request is written into the ring before anyone knows what it asks. */
   readonly most: number
+  /** Slots whose change is applied while their swarm could not be read: looked at again in the next turn. */
+  readonly again: Int32Array
+  againCount = 0
   /** The oldest sequence number without an outcome, and the next to be given. */
   private oldest: number
   private next: number
@@ -33,6 +36,7 @@ export class Pending {
     this.sockets = new Uint8Array(slots)
     this.arrivedMs = new Float64Array(slots)
     this.held = new Uint8Array(slots)
+    this.again = new Int32Array(slots)
     this.mask = slots - 1
     this.most = slots - 1
     this.oldest = first

@@ -28,7 +28,7 @@ export type UdpSocket = {
   readonly outbox: Outbox
   /** Datagrams now in the inbox, up to a batch; 0: none waiting. Those of the call before are gone. */
   receive(): number
-  /** Sends everything in the outbox and empties it; returns how many the kernel took. Never blocks. */
+  /** Sends everything in the outbox and empties it; returns how many the kernel took. Waits for room a few milliseconds. */
   send(): number
   /** Datagrams that arrived and found no room, since the socket was opened. */
   drops(): number

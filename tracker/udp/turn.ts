@@ -3,7 +3,7 @@
 // Refuses: offsets and hashing (packet.ts); to answer while no lease holds, tested before every batch that is sent.
 
 import { type Control, STOPPING } from '../shared/control.ts'
-import type { OutcomeRing } from '../shared/outcome.ts'
+import { APPLIED, type OutcomeRing } from '../shared/outcome.ts'
 import type { ChangeRing, WordRing } from '../shared/ring.ts'
 import {
   ANSWERED,
@@ -28,6 +28,12 @@ import { looksLikeRequest, Waiting } from './waiting.ts'
 
 /** Turns between two looks at a socket that had nothing last time, while another one keeps the worker busy. */
 const COLD_TURNS = 8
+/** Milliseconds. */
+export const LONGEST_SLEEP_MS = 250
+/** While requests or outcomes wait for a lease. */
+const HELD_SLEEP_MS = 5
+/** While the writer is in the way of an answer: it may need this very core to get on. */
+const AGAIN_SLEEP_MS = 1
 /** How often settings and the kernel's counters are read, milliseconds. */
 const HOUSEKEEPING_MS = 500
 
@@ -70,8 +76,8 @@ export class Turn {
   private nowMs = 0
   private housekeepingMs = -Infinity
   private publishedTail: number
-  /** Requests or outcomes wait for a lease: the driver looks again soon. */
-  held = false
+  /** How long the driver may sleep when `run` has returned false, milliseconds. */
+  sleepMs = LONGEST_SLEEP_MS
 
   constructor(parts: TurnParts) {
     this.parts = parts
@@ -89,9 +95,9 @@ export class Turn {
     if (now - this.housekeepingMs >= HOUSEKEEPING_MS) this.housekeep(now)
     packets.begin(now, control.intervalSeconds, control.idGraceWindows, control.diskFull)
     let busy = false
-    this.held = false
+    this.sleepMs = state === STOPPING ? HELD_SLEEP_MS : LONGEST_SLEEP_MS
     if (control.mayRelease(now)) busy = this.release()
-    else this.held = this.parts.outcomes.available()
+    else if (this.parts.outcomes.available()) this.sleepMs = HELD_SLEEP_MS
     let waiting = 0
     for (let p = 0; p < this.places.length; p++) {
       const place = this.places[p]!
@@ -103,7 +109,8 @@ export class Turn {
       if (place.socket.outbox.count > 0) this.send(place, place.socket.inbox)
       waiting += place.waiting.count
     }
-    if (waiting > 0) this.held = true
+    if (waiting > 0) this.sleepMs = HELD_SLEEP_MS
+    if (pending.againCount > 0) this.sleepMs = AGAIN_SLEEP_MS
     counts[WAITING_NOW] = waiting
     counts[PARKED_NOW] = pending.count
     this.publish()
@@ -117,21 +124,31 @@ export class Turn {
 
   /** Answers of changes whose outcome is there. */
   private release(): boolean {
-    const { outcomes, pending, packets } = this.parts
+    const { outcomes, pending } = this.parts
     let busy = false
+    const again = pending.againCount
+    pending.againCount = 0
+    // Written over from the front while it is read: never past the place being read.
+    for (let j = 0; j < again; j++) busy = this.releaseOne(pending.again[j]!, APPLIED) || busy
     while (outcomes.next()) {
       busy = true
       const { first, count, outcome } = outcomes
       for (let j = 0; j < count; j++) {
         const slot = pending.slot((first + j) | 0)
-        if (slot < 0) continue
-        const place = this.places[pending.sockets[slot]!]!
-        const { outbox } = place.socket
-        if (outbox.count === outbox.slots) this.send(place, place.socket.inbox)
-        if (packets.release(slot, outcome, outbox) > 0) place.origin[outbox.count - 1] = -1
+        if (slot >= 0) this.releaseOne(slot, outcome)
       }
     }
     return busy
+  }
+
+  private releaseOne(slot: number, outcome: number): boolean {
+    const { pending, packets } = this.parts
+    const place = this.places[pending.sockets[slot]!]!
+    const { outbox } = place.socket
+    if (outbox.count === outbox.slots) this.send(place, place.socket.inbox)
+    if (packets.release(slot, outcome, outbox) === 0) return false
+    place.origin[outbox.count - 1] = -1
+    return true
   }
 
   /** Datagrams of one socket: decided now, or kept until somebody can decide. */

@@ -3,6 +3,7 @@
 // so waiting here is what makes a change of leader invisible.
 // Refuses: datagrams that are no request by their shape; to wait for ever.
 
+import { ANNOUNCE, MAGIC_HI, MAGIC_LO, SCRAPE } from './packet.ts'
 import { copyDatagram, Inbox } from './slots.ts'
 
 export class Waiting {
@@ -45,8 +46,11 @@ export class Waiting {
   }
 }
 
-/** Could datagram i be a request: long enough, and an action a client may ask? (IDs cannot be told yet.) */
+/** Could datagram i be a request: long enough, an action a client may ask, a connect's protocol_id? (IDs tell later.) */
 export function looksLikeRequest(inbox: Inbox, i: number): boolean {
-  const action = inbox.words[i * inbox.strideWords + 2]!
-  return inbox.lengths[i * 16 + 14]! >= 16 && (action & 0xffffff) === 0 && action >>> 24 <= 2
+  const w = i * inbox.strideWords
+  const action = inbox.words[w + 2]!
+  if (inbox.lengths[i * 16 + 14]! < 16) return false
+  if (action === 0) return inbox.words[w] === MAGIC_LO && inbox.words[w + 1] === MAGIC_HI
+  return action === ANNOUNCE || action === SCRAPE
 }

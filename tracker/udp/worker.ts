@@ -17,7 +17,7 @@ import type { EventSocket } from './dgram.ts'
 import { Packets } from './packet.ts'
 import { Pending } from './pending.ts'
 import { UdpOpenError, type UdpSocket } from './socket.ts'
-import { Turn } from './turn.ts'
+import { LONGEST_SLEEP_MS, Turn } from './turn.ts'
 
 export type WorkerLimits = {
   /** Requests wait for an outcome or for a leader at most this long, milliseconds. */
@@ -63,12 +63,10 @@ export type WorkerNews =
       readonly message: string
     }
 
-/** The longest sleep, milliseconds. */
-const SLEEP_MS = 250
-/** The longest sleep while something is held back until a lease holds. */
-const HELD_SLEEP_MS = 5
+/** While a worker drains before its end, milliseconds. */
+const ENDING_SLEEP_MS = 5
 
-function turnOf(orders: WorkerOrders, sockets: readonly UdpSocket[]): Turn {
+function turnOf(orders: WorkerOrders, sockets: readonly UdpSocket[], outcomes: OutcomeRing): Turn {
   const { limits, producer } = orders
   const store = new Store(orders.store)
   const ring = new ChangeRing(producer.changes)
@@ -93,7 +91,7 @@ function turnOf(orders: WorkerOrders, sockets: readonly UdpSocket[]): Turn {
     pending,
     ring,
     touches,
-    outcomes: new OutcomeRing(producer.outcomes),
+    outcomes,
     control: new Control(orders.control),
     counts,
     parkForMs: limits.parkForMs,
@@ -119,7 +117,7 @@ async function runBatched(orders: WorkerOrders): Promise<void> {
   const poller = new Poller(sockets, orders.producer.eventFd)
   const outcomes = new OutcomeRing(orders.producer.outcomes)
   const counts = countsOf(orders.counters)
-  const turn = turnOf(orders, sockets)
+  const turn = turnOf(orders, sockets, outcomes)
   const ending = shutting(orders)
   ready(sockets)
   let endMs = Infinity
@@ -130,9 +128,10 @@ async function runBatched(orders: WorkerOrders): Promise<void> {
       if (turn.drained || monotonicMs() >= endMs) break
     }
     outcomes.sleeping(true)
-    if (turn.held || !outcomes.available()) {
+    // Outcomes that came since are answered at once, unless they may not be yet.
+    if (turn.sleepMs < LONGEST_SLEEP_MS || !outcomes.available()) {
       counts[SLEEPS]!++
-      poller.wait(turn.held || endMs < Infinity ? HELD_SLEEP_MS : SLEEP_MS)
+      poller.wait(endMs < Infinity ? ENDING_SLEEP_MS : turn.sleepMs)
     }
     outcomes.sleeping(false)
     turn.warm()
@@ -148,7 +147,7 @@ async function runEvents(orders: WorkerOrders): Promise<void> {
     sockets.push(await openDgram({ ...orders.limits, host, port: orders.port, reusePort: orders.reusePort }))
   const outcomes = new OutcomeRing(orders.producer.outcomes)
   const counts = countsOf(orders.counters)
-  const turn = turnOf(orders, sockets)
+  const turn = turnOf(orders, sockets, outcomes)
   const ending = shutting(orders)
   const run = () => {
     turn.warm()
@@ -164,9 +163,9 @@ async function runEvents(orders: WorkerOrders): Promise<void> {
       if (turn.drained || monotonicMs() >= endMs) break
     }
     outcomes.sleeping(true)
-    if (!turn.held && outcomes.available()) continue
+    if (turn.sleepMs === LONGEST_SLEEP_MS && outcomes.available()) continue
     counts[SLEEPS]!++
-    const timeout = turn.held || endMs < Infinity ? HELD_SLEEP_MS : SLEEP_MS
+    const timeout = endMs < Infinity ? ENDING_SLEEP_MS : turn.sleepMs
     const sleep = Atomics.waitAsync(outcomes.control, 32, 1, timeout)
     if (sleep.async) await sleep.value
     outcomes.sleeping(false)
