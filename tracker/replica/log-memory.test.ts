@@ -43,6 +43,21 @@ test('synced batches that vanish are noticed, be it entries or only a vote', asy
   }
 })
 
+test('an entry that a conflict had replaced and that came back is noticed', async () => {
+  const disk = memoryDisk()
+  const log = await openLog(disk, OPTIONS)
+  await log.append({ hardState: state, entries: entries(1, 8, 1), sync: true })
+  const earlier = new Map(disk.values)
+  await log.append({ hardState: { ...state, term: 2 }, entries: entries(4, 8, 2), sync: true })
+  await log.append({ hardState: null, entries: entries(9, 9, 2), sync: true })
+  for (const [key, old] of earlier) {
+    const stale = disk.crash()
+    if (Buffer.compare(stale.values.get(key)!, old) === 0) continue
+    stale.values.set(key, old)
+    await assert.rejects(openLog(stale, OPTIONS), LogDamaged, key)
+  }
+})
+
 test('an older mark is no damage', async () => {
   const disk = memoryDisk()
   const log = await openLog(disk, OPTIONS)
