@@ -88,4 +88,5 @@ function explain(error: unknown): number {
   return INTERNAL
 }
 
-process.exitCode = await run(process.argv.slice(2)).catch(explain)
+// Threads of a replica that failed may still run: the process ends with them.
+process.exit(await run(process.argv.slice(2)).catch(explain))

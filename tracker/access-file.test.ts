@@ -24,6 +24,7 @@ async function world(t: TestContext, path: (folder: string) => string, before?: 
     path: path(folder),
     option: '--deny-list',
     memory: join(folder, 'memory'),
+    scope: 'cluster-1',
     log: openLogger(
       { level: 'info', format: 'json', name: 'r0' },
       { write: (line) => lines.push(JSON.parse(line).msg) },
@@ -48,8 +49,8 @@ async function world(t: TestContext, path: (folder: string) => string, before?: 
     refuseOnce: () => {
       refuse = 1
     },
-    async start() {
-      const file = await watchAccessFile(options)
+    async start(scope = options.scope) {
+      const file = await watchAccessFile({ ...options, scope })
       open.push(file)
       return file
     },
@@ -132,8 +133,10 @@ test('after a restart the same file is not committed again, another one is', asy
   await (await w.start()).stop()
   assert.deepEqual(w.commits, [A])
   writeFileSync(plain(w.folder), B)
-  await w.start()
+  await (await w.start()).stop()
   assert.deepEqual(w.commits, [A, B])
+  await w.start('cluster-2')
+  assert.deepEqual(w.commits, [A, B, B])
 })
 
 test('a commit that failed is made up for at the next look', async (t) => {

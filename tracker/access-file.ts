@@ -23,6 +23,8 @@ export type AccessFileOptions = {
   readonly option: string
   /** Remembers the digest that was committed last, so that a restart does not undo what was changed since by other means. */
   readonly memory: string
+  /** What `memory` is good for: the cluster's ID. */
+  readonly scope: string
   /** Commits the list; rejects when that was not possible now (tried again). */
   readonly commit: (hashes: InfoHashes) => Promise<void>
   readonly log: Logger
@@ -36,7 +38,8 @@ export type AccessFile = {
 
 export async function watchAccessFile(options: AccessFileOptions): Promise<AccessFile> {
   const { path, log } = options
-  let committed = (await readFile(options.memory, 'utf8').catch(() => '')).trim()
+  const [scope, digest = ''] = (await readFile(options.memory, 'utf8').catch(() => '')).trim().split(' ')
+  let committed = scope === options.scope ? digest : ''
   let told = ''
   let stopped = false
   const watchers = new Map<string, FSWatcher>()
@@ -61,7 +64,7 @@ export async function watchAccessFile(options: AccessFileOptions): Promise<Acces
     if (hashes.digest === committed) return
     await options.commit(hashes)
     committed = hashes.digest
-    await writeFile(options.memory, `${committed}\n`)
+    await writeFile(options.memory, `${options.scope} ${committed}\n`)
     log.info({ file: path, entries: hashes.count }, `${options.option}: list in force`)
   }
 

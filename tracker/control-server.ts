@@ -17,12 +17,12 @@ const REQUEST_MOST_BYTES = 8 * 1024 * 1024
 const HEADERS_MS = 10_000
 
 export type ControlServerOptions = {
-  readonly host: string
-  readonly port: number
+  readonly controlHost: string
+  readonly controlPort: number
   readonly token: string
   readonly routes: (router: ConnectRouter) => void
-  /** Null: alive; otherwise why not. Asked by GET /health, which needs no token. */
-  readonly health: () => string | null
+  /** Asked by GET /health, which needs no token. */
+  readonly live: () => { readonly ok: boolean; readonly reason: string }
 }
 
 export type ControlServer = { readonly port: number; stop(): Promise<void> }
@@ -32,7 +32,7 @@ type Response = ServerResponse | Http2ServerResponse
 
 /** Rejects with the error of `listen` (EADDRINUSE and others). */
 export async function startControlServer(options: ControlServerOptions): Promise<ControlServer> {
-  const names = [hostname(), options.host]
+  const names = [hostname(), options.controlHost]
   const calls = connectNodeAdapter({
     routes: options.routes,
     readMaxBytes: REQUEST_MOST_BYTES,
@@ -51,8 +51,8 @@ export async function startControlServer(options: ControlServerOptions): Promise
     )
     if (refused !== null) answer(response, refused.status, { code: refused.code, message: refused.message })
     else if (open) {
-      const fault = options.health()
-      answer(response, fault === null ? 200 : 503, { status: fault ?? 'ok' })
+      const { ok, reason } = options.live()
+      answer(response, ok ? 200 : 503, { status: ok ? 'ok' : reason })
     } else calls(request as IncomingMessage, response as ServerResponse)
   }
   const http1 = createHttp1({ headersTimeout: HEADERS_MS }, onRequest)
@@ -77,7 +77,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
   server.maxConnections = CONNECTIONS_MOST
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(options.port, options.host, () => {
+    server.listen(options.controlPort, options.controlHost, () => {
       server.off('error', reject)
       resolve()
     })

@@ -53,12 +53,13 @@ async function world(t: TestContext) {
     snapshot: async () => 42,
     stop: (purge) => seen.stops.push(purge),
   })
+  const live = () => ({ ok: true, reason: '' })
   const server = await startControlServer({
-    host: '127.0.0.1',
-    port: 0,
+    controlHost: '127.0.0.1',
+    controlPort: 0,
     token: TOKEN,
     routes,
-    health: () => null,
+    live,
   })
   t.after(() => server.stop())
   return { ...seen, seen, changes, port: server.port, url: `http://127.0.0.1:${server.port}` }

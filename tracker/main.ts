@@ -1,0 +1,124 @@
+// A replica from start to stop, as a story: which threads there are, who talks to whom, what ends what.
+// Refuses: deciding anything about data; and half a replica: if one part fails, all end.
+
+import { accessFiles } from './access-file-lists.ts'
+import type { ConfigKey, TrackerConfig } from './config.ts'
+import type { Source } from './config-layers.ts'
+import { clusterRoutes } from './control.ts'
+import { changesOf } from './control-changes.ts'
+import { startControlServer } from './control-server.ts'
+import { controlToken, openNetworkKey } from './control-token.ts'
+import { startHttp } from './http/server.ts'
+import type { Logger } from './log.ts'
+import {
+  birthSettingsOf,
+  birthWarnings,
+  bufferWarnings,
+  httpLimitsOf,
+  sharedMemoryOf,
+  udpOptionsOf,
+} from './main-limits.ts'
+import { startTelling } from './main-telling.ts'
+import { openReplica } from './replica-handle.ts'
+import { Store } from './swarm/store.ts'
+import { startUdpWorkers } from './udp/start.ts'
+
+export type Running = {
+  readonly ports: { readonly udp: number; readonly http: number; readonly control: number }
+  /** The addresses really listened on. */
+  readonly hosts: readonly string[]
+  readonly networkKey: { readonly path: string; readonly made: boolean }
+  readonly warnings: readonly string[]
+  /** Announces are answered. */
+  readonly serving: Promise<void>
+  /** Somebody asked by the control API that this replica stop. */
+  readonly asked: Promise<{ readonly purge: boolean }>
+  /** Resolves with the reason when any part ends by itself. */
+  readonly failed: Promise<Error>
+  stop(options: { readonly purge: boolean }): Promise<void>
+}
+
+export type RunOptions = {
+  readonly config: TrackerConfig
+  readonly sources: ReadonlyMap<ConfigKey, Source>
+  /** Addresses to listen on: the configured ones that this machine has a family for. */
+  readonly hosts: readonly string[]
+  readonly version: string
+  readonly log: Logger
+}
+
+/** Rejects when a part cannot start; what had started is stopped first. */
+export async function run({ config, sources, hosts, version, log }: RunOptions): Promise<Running> {
+  const stops: ((purge: boolean) => unknown)[] = []
+  const stop = async (purge: boolean): Promise<void> => {
+    for (const each of stops.splice(0).reverse()) await each(purge)
+  }
+  try {
+    // The cluster's secret: without it nobody could ask what is started now.
+    const networkKey = openNetworkKey(config.dataDir, config.networkKeyFile)
+
+    // What all threads share: a few control words, and three rings for each front end.
+    const { buffer, control, workers, producer, useDgram } = await sharedMemoryOf(config)
+
+    // The replica thread: Raft, the log, and the only writer of the swarm table.
+    const birth = { birthSettings: birthSettingsOf(config), producers: [...workers, producer] }
+    const replica = await openReplica({ ...config, ...birth, control: buffer })
+    stops.push((purge) => replica.stop({ purge }))
+    const store = new Store(replica.store)
+    const shared = { store: replica.store, buffers: replica.store, control: buffer, hosts, version }
+
+    // UDP workers answer from the table, and park what changes it.
+    const udp = await startUdpWorkers({ ...shared, ...udpOptionsOf(config), producers: workers, useDgram })
+    stops.push(() => udp.stop())
+
+    // What it says of itself: counters, status, probes; and what is done once a second.
+    const warnings = [
+      ...bufferWarnings(config, udp.receiveBufferBytes),
+      ...birthWarnings(config, sources, store),
+    ]
+    const telling = startTelling({
+      config,
+      version,
+      store,
+      control,
+      replica,
+      udp: udp.counters,
+      log,
+      warnings,
+    })
+    stops.push(telling.stop)
+
+    // HTTP shares the main thread: the same answers, and pages for people and probes.
+    const limits = { ...httpLimitsOf(config), port: config.httpPort, udpPort: udp.port }
+    const http = await startHttp({ ...config, ...shared, ...telling.pages, ...limits, producer })
+    telling.countHttp(() => http.counters())
+    stops.push(() => http.stop())
+
+    // The control API, for whoever has the token. It goes last, so that Stop itself is answered.
+    const changes = changesOf(store, replica.propose)
+    const { promise: asked, resolve: ask } = Promise.withResolvers<{ purge: boolean }>()
+    const calls = { changes, status: telling.status, snapshot: replica.snapshot }
+    const routes = clusterRoutes({ ...calls, stop: (purge) => ask({ purge }) })
+    const token = controlToken(networkKey.key)
+    const server = await startControlServer({ ...config, token, routes, live: telling.live })
+    stops.unshift(() => server.stop())
+
+    // Access files are watched from the moment that their changes can be committed.
+    const lists = accessFiles({ config, changes, store, log, serving: replica.serving })
+    stops.push(lists.stop)
+
+    return {
+      ports: { udp: udp.port, http: http.port, control: server.port },
+      hosts: http.hosts,
+      networkKey,
+      warnings,
+      serving: replica.serving,
+      asked,
+      failed: Promise.race([replica.failed, udp.failed, http.failed]),
+      stop: ({ purge }) => stop(purge),
+    }
+  } catch (error) {
+    await stop(false)
+    throw error
+  }
+}

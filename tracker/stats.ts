@@ -1,0 +1,179 @@
+// What a replica says of itself, from its thread's status, its table and its counters: /stats, the control API, /metrics.
+// Refuses: naming clients or torrents.
+
+import { statfs } from 'node:fs/promises'
+import { Role, State } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import type { StatusMessage } from './control.ts'
+import type { MetricSources, ReplicaFigures, TableFigures } from './metrics.ts'
+import type { ReplicaStatus } from './replica-handle.ts'
+import { type Control, SERVING, STARTING, STOPPING } from './shared/control.ts'
+import type { Census } from './stats-census.ts'
+import { PAGE } from './swarm/layout.ts'
+import type { Store } from './swarm/store.ts'
+
+export type StatsSources = {
+  readonly name: string
+  readonly version: string
+  readonly dataDir: string
+  readonly store: Store
+  readonly control: Control
+  readonly census: Census
+  readonly status: () => Promise<ReplicaStatus>
+  readonly udp: () => Readonly<Record<string, number>>
+  readonly http: () => Readonly<Record<string, number>>
+  /** Answers a second, smoothed. */
+  readonly rate: () => number
+  readonly warnings: readonly string[]
+}
+
+/** Answers given since start, over all front ends. */
+export const answersOf = (sources: Pick<StatsSources, 'udp' | 'http'>): number =>
+  (sources.udp().answered ?? 0) + (sources.http().answered ?? 0)
+
+/** The JSON of /stats. */
+export async function statsOf(sources: StatsSources): Promise<object> {
+  const { store, control, census } = sources
+  const status = await sources.status()
+  const table = tableOf(store)
+  return {
+    name: sources.name,
+    version: sources.version,
+    uptimeSeconds: Math.round(process.uptime()),
+    clusterId: status.clusterId,
+    role: status.role,
+    term: status.term,
+    members: status.members.length,
+    serving: status.serving,
+    torrents: table.torrents,
+    peers: table.peers4 + table.peers6,
+    seeders: census.seeders,
+    leechers: census.leechers,
+    answers: answersOf(sources),
+    answersPerSecond: Math.round(sources.rate() * 10) / 10,
+    intervalSeconds: control.intervalSeconds,
+    capacity: {
+      torrents: table.torrentsCapacity,
+      peers4: table.peers4Capacity,
+      peers6: table.peers6Capacity,
+    },
+    bytesInUse: table.bytes,
+    log: {
+      bytes: status.logBytes,
+      applied: status.applied,
+      commit: status.commit,
+      snapshot: status.snapshotIndex,
+    },
+    diskFull: status.diskFull,
+    warnings: warningsOf(sources, status),
+    events: store.counters(),
+    udp: sources.udp(),
+    http: sources.http(),
+  }
+}
+
+const ROLES = {
+  follower: Role.FOLLOWER,
+  'pre-candidate': Role.PRE_CANDIDATE,
+  candidate: Role.CANDIDATE,
+  leader: Role.LEADER,
+}
+
+/** The control API's Status. */
+export async function statusMessageOf(sources: StatsSources): Promise<StatusMessage> {
+  const { store, control } = sources
+  const status = await sources.status()
+  const table = tableOf(store)
+  const disk = await statfs(sources.dataDir).catch(() => null)
+  return {
+    name: sources.name,
+    version: sources.version,
+    uptimeSeconds: process.uptime(),
+    state: stateOf(control.state),
+    raft: {
+      clusterId: status.clusterId,
+      memberId: BigInt(status.id),
+      role: ROLES[status.role],
+      term: BigInt(status.term),
+      leaderId: BigInt(status.leader),
+      commitIndex: BigInt(status.commit),
+      appliedIndex: BigInt(status.applied),
+      lastIndex: BigInt(status.lastIndex),
+      members: status.members.map((member) => ({ ...member, id: BigInt(member.id) })),
+    },
+    table: {
+      torrents: BigInt(table.torrents),
+      torrentsCapacity: BigInt(table.torrentsCapacity),
+      peers: BigInt(table.peers4 + table.peers6),
+      peersIpv4Capacity: BigInt(table.peers4Capacity),
+      peersIpv6Capacity: BigInt(table.peers6Capacity),
+      bytesInUse: BigInt(table.bytes),
+      peerDetails: store.buffers.limits.details,
+    },
+    disk: {
+      logBytes: BigInt(status.logBytes),
+      snapshotIndex: BigInt(status.snapshotIndex),
+      full: status.diskFull,
+      freeBytes: disk === null ? 0n : BigInt(disk.bavail) * BigInt(disk.bsize),
+    },
+    load: {
+      answers: BigInt(answersOf(sources)),
+      answersPerSecond: sources.rate(),
+      intervalSeconds: control.intervalSeconds,
+    },
+    warnings: warningsOf(sources, status),
+  }
+}
+
+function tableOf(store: Store): TableFigures {
+  const { limits } = store.buffers
+  return {
+    torrents: store.torrentCount,
+    torrentsCapacity: limits.torrents,
+    peers4: store.peers4.inUse,
+    peers4Capacity: limits.pages4 * PAGE,
+    peers6: store.peers6.inUse,
+    peers6Capacity: limits.pages6 * PAGE,
+    bytes: store.bytesInUse,
+    events: store.counters(),
+  }
+}
+
+export const metricSourcesOf = (sources: StatsSources): MetricSources => ({
+  version: sources.version,
+  intervalSeconds: () => sources.control.intervalSeconds,
+  table: () => tableOf(sources.store),
+  udp: sources.udp,
+  http: sources.http,
+  replica: async () => replicaFiguresOf(await sources.status()),
+})
+
+const replicaFiguresOf = (status: ReplicaStatus): ReplicaFigures => ({
+  ...status,
+  members: status.members.length,
+  syncSeconds: status.syncMs.sumMs / 1000,
+})
+
+function warningsOf(sources: StatsSources, status: ReplicaStatus): string[] {
+  const warnings = [...sources.warnings]
+  const table = tableOf(sources.store)
+  if (status.diskFull) warnings.push('the disk is full: changes are refused until there is room')
+  if (status.diskError !== '') warnings.push(`the disk does not take writes: ${status.diskError}`)
+  if (status.unclean)
+    warnings.push('the machine went down with --fsync interval: the last changes may be missing')
+  for (const [what, used, room] of [
+    ['torrents', table.torrents, table.torrentsCapacity],
+    ['IPv4 peers', table.peers4, table.peers4Capacity],
+    ['IPv6 peers', table.peers6, table.peers6Capacity],
+  ] as const)
+    if (used > room * 0.95)
+      warnings.push(
+        `the table is nearly full of ${what}: ${used} of ${room}; a cluster with more --memory is needed`,
+      )
+  return warnings
+}
+
+function stateOf(state: number): State {
+  if (state === SERVING) return State.SERVING
+  if (state === STARTING) return State.STARTING
+  return state === STOPPING ? State.STOPPING : State.WAITING
+}
