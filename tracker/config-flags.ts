@@ -49,11 +49,12 @@ export function addConfigFlags(command: Command, keys: readonly ConfigKey[] = CO
       'Configuration:',
     ),
   )
-  command.addOption(
-    new Flag('--print-config', 'Print all options with their values and sources, and end.').helpGroup(
-      'Configuration:',
-    ),
-  )
+  if (keys === CONFIG_KEYS)
+    command.addOption(
+      new Flag('--print-config', 'Print all options with their values and sources, and end.').helpGroup(
+        'Configuration:',
+      ),
+    )
   return command
 }
 

@@ -63,6 +63,12 @@ export function layer(given: Given): Layered {
   return faults.length > 0 ? { ok: false, faults } : { ok: true, config, sources }
 }
 
+/** One value of an option from its text; undefined if it is out of its limits. */
+export function optionValue(key: ConfigKey, raw: string): unknown {
+  const read = v.safeParse(OPTIONS[key].type.schema as v.GenericSchema<unknown, unknown>, raw)
+  return read.success ? read.output : undefined
+}
+
 const byFlag = new Map(CONFIG_KEYS.map((key) => [OPTIONS[key].flag, key]))
 const byVariable = new Map(CONFIG_KEYS.map((key) => [variableOf(OPTIONS[key].flag), key]))
 

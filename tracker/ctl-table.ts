@@ -1,0 +1,108 @@
+// What skep ctl prints: tables for people, JSON for programs. Refuses: asking anything.
+
+import { type JsonValue, toJson as messageToJson } from '@bufbuild/protobuf'
+import {
+  AllowPrivate,
+  ChangeAccessResponseSchema,
+  Role,
+  type Settings,
+  SettingsSchema,
+  SnapshotResponseSchema,
+  State,
+  type StatusResponse,
+  StatusResponseSchema,
+} from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import { showBytes, showMilliseconds } from './config-types.ts'
+import type { Finding } from './ctl-doctor.ts'
+
+const SCHEMAS = {
+  status: StatusResponseSchema,
+  settings: SettingsSchema,
+  access: ChangeAccessResponseSchema,
+  snapshot: SnapshotResponseSchema,
+} as const
+
+/** Protobuf's JSON: 64-bit numbers are strings, enumerations names. */
+export function toJson(kind: keyof typeof SCHEMAS, message: object, indented = true): string {
+  const value: JsonValue = messageToJson(SCHEMAS[kind], message as never, { alwaysEmitImplicit: true })
+  return JSON.stringify(value, null, indented ? 2 : 0)
+}
+
+/** Rows with aligned first column. */
+function table(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([name]) => name.length)) + 2
+  return rows.map(([name, value]) => `${name.padEnd(width)}${value}`).join('\n')
+}
+
+const number = (n: bigint | number): string => n.toLocaleString('en')
+
+/** About how much, as a person says it. */
+function size(bytes: bigint): string {
+  const n = Number(bytes)
+  for (const [unit, one] of [
+    ['GiB', 1024 ** 3],
+    ['MiB', 1024 ** 2],
+    ['KiB', 1024],
+  ] as const)
+    if (n >= one) return `${(n / one).toFixed(1)} ${unit}`
+  return showBytes(n)
+}
+
+export function statusTable({
+  name,
+  version,
+  uptimeSeconds,
+  state,
+  raft,
+  table: swarm,
+  disk,
+  load,
+  warnings,
+}: StatusResponse): string {
+  const share = (used = 0n, room = 0n): string => `${number(used)} of ${number(room)}`
+  const rows: [string, string][] = [
+    ['replica', `${name}, version ${version}, up ${showMilliseconds(Math.floor(uptimeSeconds) * 1000)}`],
+    ['state', State[state].toLowerCase()],
+    [
+      'raft',
+      `${Role[raft?.role ?? 0].toLowerCase().replace('_', '-')} in term ${raft?.term}, cluster ${raft?.clusterId}`,
+    ],
+    [
+      'log',
+      `applied ${raft?.appliedIndex}, committed ${raft?.commitIndex}, last ${raft?.lastIndex}; ${size(disk?.logBytes ?? 0n)}, snapshot at ${disk?.snapshotIndex}`,
+    ],
+    ['disk', `${size(disk?.freeBytes ?? 0n)} free${disk?.full ? ', FULL: changes are refused' : ''}`],
+    ['torrents', share(swarm?.torrents, swarm?.torrentsCapacity)],
+    [
+      'peers',
+      `${number(swarm?.peers ?? 0n)} (room for ${number(swarm?.peersIpv4Capacity ?? 0n)} IPv4, ${number(swarm?.peersIpv6Capacity ?? 0n)} IPv6), ${size(swarm?.bytesInUse ?? 0n)}`,
+    ],
+    [
+      'answers',
+      `${number(load?.answers ?? 0n)}, now ${number(Math.round(load?.answersPerSecond ?? 0))} a second; interval ${showMilliseconds((load?.intervalSeconds ?? 0) * 1000)}`,
+    ],
+    ...(raft?.members ?? []).map((member): [string, string] => [
+      'member',
+      `${member.name || '?'} (${member.id}), ${member.voter ? 'voter' : 'learner'}${member.id === raft?.leaderId ? ', leader' : ''}`,
+    ]),
+    ...warnings.map((warning): [string, string] => ['warning', warning]),
+  ]
+  return table(rows)
+}
+
+export function settingsTable(settings: Settings): string {
+  return table([
+    ['interval', showMilliseconds(settings.intervalSeconds * 1000)],
+    ['interval-max', showMilliseconds(settings.intervalMaxSeconds * 1000)],
+    ['numwant-default', String(settings.numwantDefault)],
+    ['numwant-max', String(settings.numwantMax)],
+    ['allow-private', AllowPrivate[settings.allowPrivate].toLowerCase()],
+  ])
+}
+
+const MARKS = { good: 'ok  ', fair: 'note', bad: 'BAD ' } as const
+
+export const faultsTable = (findings: readonly Finding[]): string =>
+  findings
+    .map(({ verdict, what, mend }) => `${MARKS[verdict]}  ${what}${mend === '' ? '' : `\n      ${mend}`}`)
+    .join('\n')

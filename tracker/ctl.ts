@@ -1,0 +1,271 @@
+// skep ctl: asks and changes a running replica through its control API. Tables for people, --json for programs.
+// Refuses: touching the data folder itself, but for the network key that the token is derived from.
+
+import { readFileSync } from 'node:fs'
+import { Code, ConnectError } from '@connectrpc/connect'
+import { AccessList, AccessOperation } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import { infoHashes, readInfoHash, readInfoHashes } from './access-list.ts'
+import type { Configured } from './config-flags.ts'
+import { addConfigFlags, type Command, configOf, newCommand, UsageError } from './config-flags.ts'
+import { suggestion } from './config-layers.ts'
+import { controlToken, NetworkKeyError, networkKeyPath, readNetworkKey } from './control-token.ts'
+import { type ClusterClient, clusterClient } from './ctl-client.ts'
+import { examine } from './ctl-doctor.ts'
+import { readSettingWords } from './ctl-settings.ts'
+import { faultsTable, settingsTable, statusTable, toJson } from './ctl-table.ts'
+import { FAILURE, OK, TEMPORARY, UNAVAILABLE } from './exit-codes.ts'
+
+const KEYS = ['controlHost', 'controlPort', 'dataDir', 'networkKeyFile'] as const
+
+/** What a call is done with. */
+type Asked = {
+  readonly client: ClusterClient
+  readonly configured: Configured
+  readonly json: boolean
+  readonly options: Readonly<Record<string, unknown>>
+  readonly print: (text: string) => void
+}
+
+export async function ctlCommand(args: string[]): Promise<number> {
+  let code = OK
+  const program = newCommand('skep ctl', 'Ask and change a running replica through its control API.')
+  program.usage('[options] <command>').enablePositionalOptions(false)
+  const flags = (command: Command): Command =>
+    addConfigFlags(command, KEYS).option('--json', 'Print JSON instead of a table.')
+  const call =
+    (run: (asked: Asked, ...rest: string[]) => Promise<number | undefined>) =>
+    async (...given: unknown[]): Promise<void> => {
+      const command = given.at(-1) as Command
+      const rest = given.slice(0, -2).flat() as string[]
+      code = (await ask(command, run, rest)) ?? OK
+    }
+  flags(program.command('status').description('How the replica stands.'))
+    .option('--watch', 'Again each second, until Ctrl-C.')
+    .action(call(status))
+  flags(program.command('settings').description('The replicated settings: get, or set name=value ...'))
+    .argument('[action]', 'get or set', 'get')
+    .argument('[name=value...]', 'such as interval=20m numwant-max=100 allow-private=off')
+    .action(call(settings))
+  flags(program.command('access').description('The lists of allowed and denied torrents.'))
+    .argument('<list>', 'allow or deny')
+    .argument('<action>', 'list, add, remove, replace or off')
+    .argument(
+      '[info_hash...]',
+      'hexadecimal, base32 or magnet links; for replace: a file, - is standard input',
+    )
+    .option('--revision <number>', 'Only if the list has this revision.')
+    .action(call(access))
+  flags(program.command('snapshot').description('Take a snapshot and cut the log.')).action(call(snapshot))
+  flags(program.command('stop').description('Stop the replica cleanly.'))
+    .option('--purge', 'Delete its log and snapshots afterwards.')
+    .action(call(stop))
+  flags(
+    program.command('doctor').description('Look for what is wrong: on this machine and in the replica.'),
+  ).action(call(doctor))
+  for (const command of program.commands)
+    command
+      .exitOverride()
+      .configureOutput({ outputError: () => {} })
+      .showSuggestionAfterError(true)
+      .allowExcessArguments(false)
+  await program.parseAsync(args.length === 0 ? ['--help'] : args, { from: 'user' })
+  return code
+}
+
+/** Runs one call and turns what goes wrong into a sentence with cause and mend. */
+async function ask(
+  command: Command,
+  run: (asked: Asked, ...rest: string[]) => Promise<number | undefined>,
+  rest: string[],
+): Promise<number | undefined> {
+  const configured = configOf(command, process.env)
+  const { config } = configured
+  const options = command.opts()
+  const url = `http://${config.controlHost.includes(':') ? `[${config.controlHost}]` : config.controlHost}:${config.controlPort}`
+  const keyPath = networkKeyPath(config.dataDir, config.networkKeyFile)
+  const print = (text: string): void => void process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+  try {
+    // doctor looks even where there is no key.
+    const token = run === doctor ? tokenOrNone(keyPath) : controlToken(readNetworkKey(keyPath))
+    const client = clusterClient(url, token)
+    return await run({ client, configured, json: options.json === true, options, print }, ...rest)
+  } catch (error) {
+    return explain(error, url, keyPath)
+  }
+}
+
+function tokenOrNone(path: string): string {
+  try {
+    return controlToken(readNetworkKey(path))
+  } catch {
+    return ''
+  }
+}
+
+function explain(error: unknown, url: string, keyPath: string): number {
+  const say = (text: string): void => void process.stderr.write(`skep: ${text}\n`)
+  if (error instanceof NetworkKeyError) {
+    say(`${error.message}. Name the replica's folder by --data-dir, or its key by --network-key-file.`)
+    return FAILURE
+  }
+  if (!(error instanceof ConnectError)) throw error
+  const refused = /ECONNREFUSED|ENOTFOUND|ECONNRESET|EHOSTUNREACH|ETIMEDOUT|socket hang up/.exec(
+    String(error.cause ?? error.message),
+  )
+  if (refused !== null) {
+    say(
+      `nothing answers at ${url} (${refused[0]}). Is the replica running? --control-host and --control-port say where.`,
+    )
+    return UNAVAILABLE
+  }
+  if (error.code === Code.Unauthenticated) {
+    say(
+      `${url} does not take the token made from ${keyPath}: it belongs to another cluster. Name the right key by --data-dir or --network-key-file.`,
+    )
+    return FAILURE
+  }
+  say(error.rawMessage)
+  return error.code === Code.DeadlineExceeded || error.code === Code.Unavailable ? TEMPORARY : FAILURE
+}
+
+async function status({ client, json, options, print }: Asked): Promise<number | undefined> {
+  if (options.watch !== true) {
+    const answer = await client.status({})
+    print(json ? toJson('status', answer) : statusTable(answer))
+    return
+  }
+  for await (const { status: answer } of client.watch({})) {
+    if (answer === undefined) continue
+    if (json) print(toJson('status', answer, false))
+    else print(`${process.stdout.isTTY ? '\u001b[H\u001b[2J' : ''}${statusTable(answer)}`)
+  }
+}
+
+async function settings(
+  { client, json, print }: Asked,
+  action = 'get',
+  ...words: string[]
+): Promise<undefined> {
+  if (action !== 'get' && action !== 'set')
+    throw new UsageError(`settings ${action}: get or set${suggestion(action, ['get', 'set'])}`)
+  if (action === 'set' && words.length === 0)
+    throw new UsageError('settings set needs name=value, such as interval=20m')
+  if (action === 'get' && words.length > 0) throw new UsageError('settings get takes nothing more')
+  const { settings: inForce } =
+    action === 'get' ? await client.getSettings({}) : await client.changeSettings(readSettingWords(words))
+  print(json ? toJson('settings', inForce!) : settingsTable(inForce!))
+}
+
+const LISTS: Readonly<Record<string, AccessList>> = { allow: AccessList.ALLOW, deny: AccessList.DENY }
+const OPERATIONS: Readonly<Record<string, AccessOperation>> = {
+  add: AccessOperation.ADD,
+  remove: AccessOperation.REMOVE,
+  replace: AccessOperation.REPLACE,
+  off: AccessOperation.OFF,
+}
+
+async function access(
+  { client, json, options, print }: Asked,
+  listName: string,
+  action: string,
+  ...words: string[]
+): Promise<undefined> {
+  const list = LISTS[listName]
+  if (list === undefined)
+    throw new UsageError(`access ${listName}: allow or deny${suggestion(listName, Object.keys(LISTS))}`)
+  if (action === 'list') {
+    const answer = await client.getAccess({ list })
+    const hashes = answer.infoHashes.map((hash) => Buffer.from(hash).toString('hex'))
+    if (json)
+      return print(
+        JSON.stringify(
+          { list: listName, active: answer.active, revision: answer.revision, infoHashes: hashes },
+          null,
+          2,
+        ),
+      ) as undefined
+    print(
+      `# ${listName} list ${answer.active ? 'in force' : 'off'}, ${hashes.length} entries, revision ${answer.revision}`,
+    )
+    for (const hash of hashes) print(hash)
+    return
+  }
+  const operation = OPERATIONS[action]
+  if (operation === undefined)
+    throw new UsageError(
+      `access ${listName} ${action}: list, add, remove, replace or off${suggestion(action, ['list', ...Object.keys(OPERATIONS)])}`,
+    )
+  const hashes =
+    action === 'replace' ? hashesOfFile(words) : action === 'off' ? none(words) : hashesOfWords(action, words)
+  const revision =
+    options.revision === undefined
+      ? {}
+      : { expectedRevision: wholeNumber('--revision', String(options.revision)) }
+  const answer = await client.changeAccess({ list, operation, infoHashes: split(hashes), ...revision })
+  if (json) print(toJson('access', answer))
+  else
+    print(
+      `${listName} list ${answer.active ? 'in force' : 'off'}: ${answer.entries} entries, revision ${answer.revision}`,
+    )
+}
+
+function hashesOfWords(action: string, words: readonly string[]): Uint8Array {
+  if (words.length === 0) throw new UsageError(`access ... ${action} needs at least one info_hash`)
+  const hex = words.map((word) => {
+    const hash = readInfoHash(word)
+    if (hash === null)
+      throw new UsageError(
+        `${word} is not an info_hash: 40 hexadecimal digits, 32 of base32, or a magnet link`,
+      )
+    return hash
+  })
+  return infoHashes(hex).bytes
+}
+
+function hashesOfFile(words: readonly string[]): Uint8Array {
+  const [path, ...more] = words
+  if (path === undefined || more.length > 0)
+    throw new UsageError('access ... replace needs one file; - is standard input')
+  let text: string
+  try {
+    text = readFileSync(path === '-' ? 0 : path, 'utf8')
+  } catch (cause) {
+    throw new UsageError(`${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+  }
+  const read = readInfoHashes(text)
+  if (!read.ok) throw new UsageError(`${path}: ${read.faults.join('; ')}. Nothing was changed.`)
+  return read.hashes.bytes
+}
+
+function none(words: readonly string[]): Uint8Array {
+  if (words.length > 0) throw new UsageError('access ... off takes nothing more')
+  return new Uint8Array(0)
+}
+
+const split = (bytes: Uint8Array): Uint8Array<ArrayBuffer>[] =>
+  Array.from({ length: bytes.length / 20 }, (_, i) => new Uint8Array(bytes.subarray(i * 20, i * 20 + 20)))
+
+function wholeNumber(what: string, text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new UsageError(`${what} ${text}: a whole number`)
+  return Number(text)
+}
+
+async function snapshot({ client, json, print }: Asked): Promise<undefined> {
+  const answer = await client.snapshot({})
+  print(
+    json
+      ? toJson('snapshot', answer)
+      : `snapshot at index ${answer.snapshotIndex} is on disk, and the log is cut`,
+  )
+}
+
+async function stop({ client, json, options, print }: Asked): Promise<undefined> {
+  await client.stop({ purge: options.purge === true })
+  print(json ? '{}' : 'the replica stops')
+}
+
+async function doctor({ client, configured, json, print }: Asked): Promise<number> {
+  const findings = await examine(configured.config, client)
+  print(json ? JSON.stringify(findings, null, 2) : faultsTable(findings))
+  return findings.some(({ verdict }) => verdict === 'bad') ? FAILURE : OK
+}
