@@ -3,7 +3,7 @@
 
 import { CONNECTING, InFlight, JOINING, LOADING, REFRESHING, SCRAPE_HASHES, SCRAPING } from './in-flight.ts'
 import type { LoadSockets } from './load-sockets.ts'
-import { type Homes, type Model, peersBySocket, pickTorrent, socketOf } from './model.ts'
+import { type Homes, isSeeder, type Model, peersBySocket, pickTorrent, socketOf } from './model.ts'
 import { type Random, seeded } from './random.ts'
 import { type Announce, writeAnnounce, writeConnect, writeScrape, writeScrapeHash } from './requests.ts'
 import type { Swarms } from './verify.ts'
@@ -110,11 +110,14 @@ export class Asks {
     for (const list of this.again) list.length = 0
   }
 
-  /** One announce of the largest swarm's first peer; returns its slot. */
+  /** One announce of a leecher of the largest swarm (seeders are rightly given leechers first); returns its slot. */
   askLargest(now: number): number {
-    const torrent = this.model.largest
-    const k = socketOf(this.homes, torrent, 0)
-    const slot = this.takeAnnounce(REFRESHING, k, torrent, 0, now)
+    const { shape, largest, start } = this.model
+    const size = start[largest + 1]! - start[largest]!
+    let rank = 0
+    while (rank < size - 1 && isSeeder(shape, largest, rank)) rank++
+    const k = socketOf(this.homes, largest, rank)
+    const slot = this.takeAnnounce(REFRESHING, k, largest, rank, now)
     this.writeAnnounceAt(this.io.slots, 0, slot, EVENT_NONE)
     this.lengths[0] = 98
     this.io.sendSlots(k, 1, this.lengths)
