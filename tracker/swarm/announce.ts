@@ -12,6 +12,7 @@ import {
   C_BUCKET,
   C_SETTINGS,
   HAS_PRIVATE,
+  RECORD,
   T_COMPLETED,
   T_FLAGS,
   T_LEECHERS,
@@ -35,6 +36,8 @@ export const DENIED = 3
 export const BUSY = 4
 
 const TRIES = 4
+/** Announces of one batch that `warm` reads ahead for. */
+export const WARM_MOST = 256
 const ALLOW_PRIVATE_AUTO = 0
 
 export class Announcer {
@@ -47,6 +50,10 @@ export class Announcer {
   count6 = 0
   /** After REFRESH: the word for the touch ring. */
   touch = 0
+  private warmCount = 0
+  private readonly warmSlots = new Int32Array(WARM_MOST)
+  /** Keeps the reads of `warm` from being optimised away. */
+  warmed = 0
   /** Looks that met a half-written swarm. */
   retries = 0
   private readonly store: Store
@@ -135,6 +142,36 @@ export class Announcer {
       this.counts(k)
       if (this.leave(k)) return
     }
+  }
+
+  /** Notes an info_hash at words[at] for `warm`; at most WARM_MOST before it. */
+  willLook(words: Int32Array, at: number): void {
+    if (this.warmCount < WARM_MOST) this.warmSlots[this.warmCount++] = this.store.slotOf(words, at)
+  }
+
+  /**
+   * Reads, once a batch, what the announces noted by `willLook` are about to read. Independent loads wait for memory together,
+   * dependent ones one after the other: with cold caches this saves a fifth of an announce.
+   */
+  warm(): void {
+    const slots = this.warmSlots
+    const { index } = this.store
+    const T = this.torrents
+    const { words } = this.store.peers4
+    const n = this.warmCount
+    let sum = 0
+    for (let i = 0; i < n; i++) {
+      const entry = index[slots[i]!]!
+      const k = entry > 0 ? (entry - 1) * RECORD : 0
+      slots[i] = k
+      sum ^= T[k]!
+    }
+    for (let i = 0; i < n; i++) {
+      const k = slots[i]!
+      sum ^= words[T[k + T_LEECHERS]! * 3]! ^ words[T[k + T_SEEDERS]! * 3]!
+    }
+    this.warmCount = 0
+    this.warmed = sum
   }
 
   /** peer_id of a peer by a handle from `handles`, as five words into `to`; false where details are not kept. */

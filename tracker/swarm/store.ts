@@ -133,6 +133,12 @@ export class Store {
     return mixInto(mixInto(this.seed, words[at]!), words[at + 1]!)
   }
 
+  /** Where in `index` a search for the hash begins. */
+  slotOf(words: Int32Array, at: number): number {
+    const base = 1 << this.control[C_INDEX_LEVEL]!
+    return base + (this.hashOf(words, at) & (base - 1))
+  }
+
   /** Word offset of the torrent record of the info_hash at words[at], or -1. `sequence` is set when found. */
   torrent(words: Int32Array, at: number): number {
     const level = this.control[C_INDEX_LEVEL]!
