@@ -4,7 +4,7 @@
 import { Worker } from 'node:worker_threads'
 import { INTERNAL, IO, OK, USAGE } from './exit-codes.ts'
 import type { Histogram } from './replica/histogram.ts'
-import type { Outcome } from './replica/replica.ts'
+import type { Outcome } from './replica/proposals.ts'
 import type { ProducerBuffers } from './shared/producer.ts'
 import type { StoreBuffers } from './swarm/layout.ts'
 import type { Settings } from './swarm/settings.ts'

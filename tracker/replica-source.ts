@@ -9,7 +9,7 @@
 import { writeSync } from 'node:fs'
 import { type Batch, Batches } from './replica/batches.ts'
 import { ClusterClock } from './replica/cluster-clock.ts'
-import type { Source } from './replica/replica.ts'
+import type { Source } from './replica/source.ts'
 import { APPLIED, type Outcome, OutcomeRing, REFUSED, UNKNOWN } from './shared/outcome.ts'
 import type { ProducerBuffers } from './shared/producer.ts'
 import { ChangeRing, WordRing } from './shared/ring.ts'

@@ -7,12 +7,13 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { type Core, loadCore, RaftPanic } from '@skep/raft'
+import { begin } from './replica/begin.ts'
 import { birthStep, decodeIdentity, encodeIdentity, type Identity, memberIdOf } from './replica/birth.ts'
 import { type Driven, drive, newDriven } from './replica/drive.ts'
 import { LogDamaged, LogFormat, LogLocked, type LogStore, LogWriteFailed } from './replica/log.ts'
 import type { LogDisk } from './replica/log-disk.ts'
 import { openLog } from './replica/log-store.ts'
-import { begin, Replica } from './replica/replica.ts'
+import { Replica } from './replica/replica.ts'
 import { restoreSnapshot } from './replica/snapshots.ts'
 import type { FailureKind, News, Order, ReplicaOptions, ReplicaStatus } from './replica-handle.ts'
 import { BatchSource, UNKNOWN_AFTER_MS } from './replica-source.ts'
@@ -292,7 +293,7 @@ class Running {
   private async end(): Promise<void> {
     const stop = this.stop!
     this.control.setState(STOPPING)
-    this.replica.abandon()
+    this.replica.proposals.abandon()
     this.source.refuseAll()
     await this.replica.snapshots.running
     await (stop.purge ? this.log.purge() : this.log.close())

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Batches, Expected } from './batches.ts'
+import { Batches, Expected, flowOf, numberOf, wireNumber } from './batches.ts'
 
 test('batches are numbered, resolved in order, and bounded', () => {
   const b = new Batches<string>(3, 2)
@@ -23,11 +23,12 @@ test('a refused batch gives its number to the next, and takes those after it alo
   const b = new Batches<string>(1, 9)
   for (const c of 'abcd') b.add(c, 0)
   assert.deepEqual(
-    b.refused(3).map((x) => x.content),
+    b.refused(0, 3).map((x) => x.content),
     ['c', 'd'],
   )
   assert.equal(b.add('e', 1), 3)
-  assert.deepEqual(b.refused(9), [])
+  assert.deepEqual(b.refused(0, 3), [], 'a repeated refusal is of a flow that has ended')
+  assert.deepEqual(b.refused(1, 9), [])
 })
 
 test('a new leader gets everything from the last applied one on', () => {
@@ -51,78 +52,121 @@ test('late batches are abandoned once, and still resolved', () => {
   assert.equal(b.applied(1, 1).length, 1)
 })
 
-/** A member and leaders that lose, repeat and reorder, with apply's own rule; leaders change and lose their tails. */
+test('flow and number travel as one integer', () => {
+  for (const [flow, number] of [
+    [0, 1],
+    [65535, 4294967295],
+    [7, 2147483648],
+  ] as const)
+    assert.deepEqual([flowOf(wireNumber(flow, number)), numberOf(wireNumber(flow, number))], [flow, number])
+})
+
+test('a refusal is repeated to whoever has not heard it, in whichever flow of the circle', () => {
+  const expected = new Expected(1, () => ({ incarnation: 1, number: 4 }))
+  for (let flow = 65530; flow < 65560; flow++) {
+    assert.equal(expected.judge(1, 9, 1, 5, flow % 65536), 'take')
+    expected.refuse(9, 1, 5, flow % 65536)
+    assert.equal(expected.judge(1, 9, 1, 5, flow % 65536), 'refused')
+    assert.equal(expected.next(9), 5)
+  }
+})
+
+/** What is on its way: a batch for the leader of a term, or a leader's refusal. Delivered any number of times, in any order. */
+type Sent =
+  | { kind: 'batch'; term: number; number: number; flow: number; content: number }
+  | { kind: 'refusal'; term: number; number: number; flow: number }
+
+/** A member, its leaders and a network that loses, repeats and reorders, with apply's own rule. */
+class Way {
+  member = new Batches<number>(1, 4)
+  applied: number[] = []
+  refused = new Set<number>()
+  last = { incarnation: 0, number: 0 }
+  sent: Sent[] = []
+  term = 1
+  expected = new Expected(1, () => this.last)
+  appended: { number: number; content: number }[] = []
+  ready = true
+  private content = 0
+
+  add(): void {
+    if (this.member.mayAdd()) this.send(this.member.add(++this.content, 0), this.content)
+  }
+  resend(): void {
+    for (const b of this.member.unresolved(this.last)) this.send(b.number, b.content)
+  }
+  private send(number: number, content: number): void {
+    this.sent.push({ kind: 'batch', term: this.term, number, flow: this.member.flow, content })
+  }
+  /** The tail that nobody else had is lost; the new leader has applied what is committed. */
+  elect(): void {
+    this.appended = []
+    this.term++
+    this.expected = new Expected(this.term, () => this.last)
+    this.resend()
+  }
+  deliver(nth: number): void {
+    const x = this.sent[nth % Math.max(1, this.sent.length)]
+    if (x === undefined || x.term !== this.term) return
+    if (x.kind === 'refusal') {
+      for (const b of this.member.refused(x.flow, x.number)) this.refused.add(b.content)
+      return
+    }
+    const verdict = this.expected.judge(x.term, 1, 1, x.number, x.flow)
+    if (verdict === 'take' && this.ready) {
+      this.expected.took(1, 1, x.number, x.flow)
+      this.appended.push(x)
+    } else if (verdict === 'take' || verdict === 'refused') {
+      if (verdict === 'take') this.expected.refuse(1, 1, x.number, x.flow)
+      this.sent.push({ kind: 'refusal', term: this.term, number: this.expected.next(1), flow: x.flow })
+    }
+  }
+  commit(n: number): void {
+    for (const e of this.appended.splice(0, n)) {
+      const next = this.last.incarnation === 0 ? e.number === 1 : e.number === this.last.number + 1
+      if (!next) continue
+      this.last = { incarnation: 1, number: e.number }
+      this.applied.push(e.content)
+      this.member.applied(1, e.number)
+    }
+  }
+}
+
 test('whatever the network and the leaders do, batches are applied once and in order, and refused ones never', () => {
   const step = fc.oneof(
     fc.constant('add' as const),
-    fc.record({ deliver: fc.nat(20) }),
+    fc.record({ deliver: fc.nat(30) }),
+    fc.record({ deliver: fc.nat(30) }),
     fc.record({ commit: fc.nat(3) }),
-    fc.constant('new leader' as const),
+    fc.constant('elect' as const),
     fc.constant('resend' as const),
-    fc.constant('not ready' as const),
+    fc.constant('ready or not' as const),
   )
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
-      const member = new Batches<number>(1, 4)
-      const applied: number[] = []
-      const refused = new Set<number>()
-      let last = { incarnation: 0, number: 0 }
-      // What the network may still deliver: to which leader, which batch.
-      let sent: { leader: number; number: number; content: number }[] = []
-      let leader = 1
-      let expected = new Expected(leader, () => last)
-      let appended: { number: number; content: number }[] = []
-      let content = 0
-      const send = (number: number, c: number) => sent.push({ leader, number, content: c })
-      const commit = (n: number): void => {
-        for (const e of appended.splice(0, n)) {
-          const next = last.incarnation === 0 ? e.number === 1 : e.number === last.number + 1
-          if (!next) continue
-          last = { incarnation: 1, number: e.number }
-          applied.push(e.content)
-          member.applied(1, e.number)
-        }
-      }
+    fc.property(fc.array(step, { maxLength: 100, size: 'max' }), (steps) => {
+      const way = new Way()
       for (const s of steps) {
-        if (s === 'add') {
-          if (member.mayAdd()) send(member.add(++content, 0), content)
-        } else if (s === 'new leader') {
-          // The tail that nobody else had is lost; the new leader has applied what is committed.
-          appended = []
-          leader++
-          expected = new Expected(leader, () => last)
-          for (const b of member.unresolved(last)) send(b.number, b.content)
-        } else if (s === 'resend') {
-          for (const b of member.unresolved(last)) send(b.number, b.content)
-        } else if (s === 'not ready') {
-          // Refuses the first that it has not proposed yet, as a leader does whose majority cannot store.
-          const from = Math.max(last.number, appended.at(-1)?.number ?? 0) + 1
-          for (const b of member.refused(from)) refused.add(b.content)
-          // Order holds on the way to one leader: what is refused was the last to arrive.
-          sent = sent.filter((x) => x.leader !== leader || x.number < from)
-        } else if ('deliver' in s) {
-          const x = sent[s.deliver % Math.max(1, sent.length)]
-          if (x === undefined || expected.judge(x.leader, 1, 1, x.number) !== 'take') continue
-          expected.took(1, 1, x.number)
-          appended.push(x)
-        } else commit(s.commit)
+        if (s === 'add') way.add()
+        else if (s === 'elect') way.elect()
+        else if (s === 'resend') way.resend()
+        else if (s === 'ready or not') way.ready = !way.ready
+        else if ('deliver' in s) way.deliver(s.deliver)
+        else way.commit(s.commit)
       }
+      const { applied, refused } = way
       assert.deepEqual(
         applied,
         [...new Set(applied)].sort((a, b) => a - b),
       )
       for (const c of applied) assert.ok(!refused.has(c), `${c} was refused and applied`)
       // Nothing is stuck: a healed network resolves all that is under way.
-      appended = []
-      expected = new Expected(99, () => last)
-      for (const b of member.unresolved(last)) {
-        assert.equal(expected.judge(99, 1, 1, b.number), 'take')
-        expected.took(1, 1, b.number)
-        appended.push(b)
-      }
-      commit(99)
-      assert.equal(member.underWay, 0)
+      way.ready = true
+      way.sent = []
+      way.elect()
+      for (let i = 0; i < way.sent.length; i++) way.deliver(i)
+      way.commit(99)
+      assert.equal(way.member.underWay, 0)
     }),
-    { numRuns: 300 },
+    { numRuns: 400 },
   )
 })

@@ -3,10 +3,11 @@
 // Refuses: to send, and to know what a batch holds.
 //
 // The rule of the other side: a leader proposes of a member only the batch that follows the last one it proposed or
-// saw applied; any other it refuses, as it does all when it cannot store. A refusal of n says that neither n nor
-// anything after it was appended by that leader, so n is used again for the next batch. For that a late copy of the
-// refused batch must not pass for the new one: each batch is sent to the leader of a term and names the term, and on the
-// way to one leader order holds: a member's new connection ends what the old one may still deliver.
+// saw applied; earlier ones it has, later ones must come again. When it cannot store, it refuses. A refusal of n says that
+// neither n nor anything after it was appended by that leader, or ever will be; so n is used again for the next batch. A
+// late copy of the refused one must not pass for the new one, however the network repeats and reorders: each batch is
+// for the leader of one term, and names a flow; what follows a refusal goes in the next flow, and the leader takes nothing
+// of an older one.
 
 export type Batch<T> = {
   readonly number: number
@@ -17,8 +18,21 @@ export type Batch<T> = {
   abandoned: boolean
 }
 
+/** Flows are counted modulo this. */
+const FLOWS = 0x10000
+
+/** Is flow `a` older than `b`? Half of the circle is the past. */
+const older = (a: number, b: number): boolean => a !== b && ((b - a) & (FLOWS - 1)) < FLOWS / 2
+
+/** Flow and number as one integer of 48 bits, as they travel. */
+export const wireNumber = (flow: number, number: number): number => flow * 2 ** 32 + number
+export const flowOf = (wire: number): number => Math.floor(wire / 2 ** 32)
+export const numberOf = (wire: number): number => wire % 2 ** 32
+
 export class Batches<T> {
   readonly incarnation: number
+  /** Raised by each refusal. */
+  flow = 0
   /** Most batches under way at once. */
   readonly limit: number
   private waiting: Batch<T>[] = []
@@ -62,8 +76,13 @@ export class Batches<T> {
     return this.waiting.splice(0, n)
   }
 
-  /** The leader has appended neither `number` nor anything after it: these are given back. */
-  refused(number: number): Batch<T>[] {
+  /**
+   * The leader has appended neither `number` nor anything after it, of this flow: these are given back. Nothing if it
+   * speaks of another flow: it has been heard.
+   */
+  refused(flow: number, number: number): Batch<T>[] {
+    if (flow !== this.flow) return []
+    this.flow = (flow + 1) % FLOWS
     const at = this.waiting.findIndex((b) => b.number >= number)
     if (at < 0) return []
     this.following = this.waiting[at]!.number
@@ -84,9 +103,11 @@ export class Batches<T> {
   }
 }
 
+type Last = { readonly incarnation: number; readonly number: number; readonly flow: number | null }
+
 /** The leader's side: which batch of each member it will propose next. */
 export class Expected {
-  private readonly proposed = new Map<number, { incarnation: number; number: number }>()
+  private readonly members = new Map<number, Last>()
   private readonly term: number
   private readonly applied: (member: number) => { incarnation: number; number: number }
 
@@ -96,18 +117,42 @@ export class Expected {
     this.applied = applied
   }
 
-  /** `term`: whose leader it was sent to. 'take' it; 'old': proposed already or not for us, say nothing; 'refuse' it. */
-  judge(term: number, member: number, incarnation: number, number: number): 'take' | 'old' | 'refuse' {
+  /**
+   * `term`: whose leader it was sent to. 'take' it. 'old': taken already or not for us, say nothing. 'early': one before
+   * it is missing, it will come again. 'refused': its flow was refused before, say so again.
+   */
+  judge(
+    term: number,
+    member: number,
+    incarnation: number,
+    number: number,
+    flow: number,
+  ): 'take' | 'old' | 'early' | 'refused' {
     if (term !== this.term) return 'old'
-    const last = this.proposed.get(member) ?? this.applied(member)
+    const last = this.last(member)
     if (incarnation < last.incarnation) return 'old'
-    if (incarnation > last.incarnation) return number === 1 ? 'take' : 'refuse'
+    if (incarnation > last.incarnation) return number === 1 ? 'take' : 'early'
+    if (last.flow !== null && older(flow, last.flow)) return 'refused'
     if (number <= last.number) return 'old'
-    return number === last.number + 1 ? 'take' : 'refuse'
+    return number === last.number + 1 ? 'take' : 'early'
   }
 
-  /** It was appended. */
-  took(member: number, incarnation: number, number: number): void {
-    this.proposed.set(member, { incarnation, number })
+  /** It is proposed, or will be. */
+  took(member: number, incarnation: number, number: number, flow: number): void {
+    this.members.set(member, { incarnation, number, flow })
+  }
+
+  /** Neither this one nor anything after it is proposed, nor will be in this flow. */
+  refuse(member: number, incarnation: number, number: number, flow: number): void {
+    this.members.set(member, { incarnation, number: number - 1, flow: (flow + 1) % FLOWS })
+  }
+
+  /** What a repeated refusal names: the first number that was not taken. */
+  next(member: number): number {
+    return this.last(member).number + 1
+  }
+
+  private last(member: number): Last {
+    return this.members.get(member) ?? { ...this.applied(member), flow: null }
   }
 }

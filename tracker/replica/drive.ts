@@ -68,6 +68,7 @@ const written = async (s: Surroundings, began: number, driven: Driven): Promise<
       if (!(error instanceof LogWriteFailed)) throw error
     })
   }
+  await s.replica.resume()
   s.mended()
   return true
 }

@@ -178,7 +178,7 @@ test('single proposals hear what became of them', async () => {
   assert.equal(await fate, 'committed')
   assert.equal(w.counter.sum, 9)
   const lost = w.replica.propose(new Uint8Array(8))
-  w.replica.abandon()
+  w.replica.proposals.abandon()
   assert.equal(await lost, 'unknown')
 })
 

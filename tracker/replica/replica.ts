@@ -10,11 +10,24 @@
 //   4. the write is done: the held-back messages leave, `advance`.
 // A panic of the core is thrown out of `turn` before anything of that Ready is written or sent.
 
-import type { ConfState, Core, Entry, HardState, Ready, Status } from '@skep/raft'
+import type {
+  ConfChange,
+  ConfState,
+  Core,
+  Entry,
+  HardState,
+  Progress,
+  Ready,
+  Result,
+  Status,
+} from '@skep/raft'
 import { ENTRY_NORMAL } from '@skep/raft'
-import type { LogStore } from './log.ts'
+import { newestEntries } from './begin.ts'
+import type { LogStore, SnapshotRecord } from './log.ts'
 import type { Machine } from './machine.ts'
-import { Snapshots } from './snapshots.ts'
+import { type Outcome, Proposals } from './proposals.ts'
+import { restoreSnapshot, Snapshots } from './snapshots.ts'
+import type { Source } from './source.ts'
 import type { Transport } from './transport.ts'
 
 /** What `turn` did. */
@@ -23,19 +36,6 @@ export const IDLE = 0
 export const DONE = 1
 /** A write is under way: await `writing`, then call `finish`. */
 export const WRITING = 2
-
-/** Where entries come from while this replica leads. */
-export interface Source {
-  /** When the next entry is due, milliseconds: at most `nowMs` when it is. Infinity: not before something happens. */
-  due(nowMs: number): number
-  /** The next entry, copied by the caller, or null. */
-  next(nowMs: number): Uint8Array | null
-  /** What became of it: false: never appended, try again later. */
-  proposed(appended: boolean): void
-  /** This replica leads, and has applied all that was before; called again after each loss. */
-  leading(nowMs: number): void
-  lost(): void
-}
 
 export type ReplicaOptions = {
   readonly core: Core
@@ -54,10 +54,6 @@ export type ReplicaOptions = {
   readonly snapshotLogBytes: number
 }
 
-export type Outcome = 'committed' | 'refused' | 'unknown'
-type Done = (outcome: Outcome) => void
-type Waiting = { readonly index: number; readonly term: number; readonly done: Done }
-
 /** Newest entries the core keeps in memory, bytes; older ones it reads back. Its memory must not grow under load. */
 const CORE_KEEP_BYTES = 4 * 1024 * 1024
 /** Ticks made up for at most when the thread was held up. */
@@ -66,20 +62,22 @@ const MAX_TICKS = 3
 export class Replica {
   private readonly o: ReplicaOptions
   private readonly handle: number
-  /** Proposed since the last Ready, in order; null: the source's, which keeps its own account. */
-  private unplaced: (Done | null)[] = []
-  private readonly waiting: Waiting[] = []
+  readonly proposals = new Proposals()
   private hardState: HardState
   private late: { to: number; data: Uint8Array }[] = []
   private lastTickMs: number
   private appliedTerm: number
   private writeUnderWay = false
+  /** A snapshot that came by a stream, and is on disk beside the log: the next Ready is to carry it. */
+  private received: SnapshotRecord | null = null
   readonly snapshots: Snapshots
   confState: ConfState
   status: Status
   applied: number
   /** Leads, and an entry of its own term is applied: may propose, and is as new as any. */
   leads = false
+  /** The machine is about to become this snapshot: nobody may read it meanwhile. */
+  installing: SnapshotRecord | null = null
   /** The write that `WRITING` speaks of; rejects with LogWriteFailed. */
   writing: Promise<void> = Promise.resolve()
   cycles = 0
@@ -89,10 +87,11 @@ export class Replica {
 
   /** The log is open and the machine restored to its snapshot (`restoreSnapshot`). */
   constructor(options: ReplicaOptions, nowMs: number) {
-    const { core, log } = options
+    const { core, log, machine, snapshotLogBytes } = options
     this.o = options
-    const snapshot = log.snapshot
-    if (snapshot === null) throw new Error('a replica begins with a snapshot: `begin` its log first')
+    const { snapshot } = log
+    this.applied = snapshot?.index ?? 0
+    this.appliedTerm = snapshot?.term ?? 0
     this.handle = core.create({
       id: options.id,
       electionTicks: options.electionTicks,
@@ -102,20 +101,18 @@ export class Replica {
       maxInflightMessages: 64,
       maxInflightBytes: 8 * 1024 * 1024,
       hardState: log.hardState,
-      snapshot: { ...snapshot, data: Buffer.from(JSON.stringify(snapshot)) },
-      compacted: { index: log.firstIndex - 1, term: log.term(log.firstIndex - 1)! },
-      entries: newestEntries(log),
-      applied: snapshot.index,
+      entries: newestEntries(log, CORE_KEEP_BYTES),
+      applied: this.applied,
       keepBytes: CORE_KEEP_BYTES,
       readEntries: (from, to, maxBytes) => log.readEntries(from, to, maxBytes),
+      // A newcomer has nothing at all: its leader sends it a snapshot.
+      snapshot: snapshot && { ...snapshot, data: Buffer.from(JSON.stringify(snapshot)) },
+      ...(snapshot && { compacted: { index: log.firstIndex - 1, term: log.term(log.firstIndex - 1)! } }),
     })
-    this.confState = snapshot.confState
-    this.applied = snapshot.index
-    this.appliedTerm = snapshot.term
+    this.confState = core.confState(this.handle)
     this.hardState = log.hardState ?? { term: 0, vote: 0, commit: 0 }
     this.status = core.status(this.handle)
     this.lastTickMs = nowMs
-    const { machine, snapshotLogBytes } = options
     this.snapshots = new Snapshots({ core, handle: this.handle, log, machine, logBytes: snapshotLogBytes })
   }
 
@@ -129,24 +126,46 @@ export class Replica {
     this.o.core.campaign(this.handle)
   }
 
-  /** A message of another member. */
-  step(message: Uint8Array): void {
-    this.o.core.step(this.handle, message)
+  /**
+   * A message of another member. Time comes first: a timer that this message restarts must not be moved on afterwards by
+   * ticks of the time before it.
+   */
+  step(message: Uint8Array, nowMs: number): Result {
+    this.tick(nowMs)
+    return this.o.core.step(this.handle, message)
+  }
+
+  /** A MsgSnap whose snapshot is committed beside the log as `record`. */
+  stepSnapshot(message: Uint8Array, record: SnapshotRecord, nowMs: number): Result {
+    this.received = record
+    return this.step(message, nowMs)
   }
 
   /** One entry that is not the source's. Resolves when its fate is known; `abandon` ends the wait. */
   propose(data: Uint8Array): Promise<Outcome> {
-    if (!this.leads || !this.o.core.propose(this.handle, data).ok) return Promise.resolve('refused')
-    return new Promise((done) => this.unplaced.push(done))
+    return this.single(false, () => this.o.core.propose(this.handle, data))
   }
 
-  /** Whoever still waits hears "unknown". */
-  abandon(): void {
-    for (const w of this.waiting.splice(0)) w.done('unknown')
-    for (const [i, done] of this.unplaced.entries()) {
-      done?.('unknown')
-      this.unplaced[i] = null
-    }
+  /** As `propose`; one at a time, and only while this replica leads. */
+  proposeConfChange(change: ConfChange): Promise<Outcome> {
+    return this.single(true, () => this.o.core.proposeConfChange(this.handle, change))
+  }
+
+  private single(change: boolean, propose: () => Result): Promise<Outcome> {
+    if (!this.leads || !propose().ok) return Promise.resolve('refused')
+    return new Promise((done) => this.proposals.took(this.status.term, change, done))
+  }
+
+  progress(): Progress[] {
+    return this.o.core.progress(this.handle)
+  }
+
+  transferLeadership(to: number): void {
+    this.o.core.transferLeadership(this.handle, to)
+  }
+
+  reportSnapshot(to: number, ok: boolean): void {
+    this.o.core.reportSnapshot(this.handle, to, ok)
   }
 
   /** When `turn` has something to do again if nothing comes in before, milliseconds. */
@@ -162,13 +181,10 @@ export class Replica {
     if (this.leads && this.o.source.due(nowMs) <= nowMs) this.gather(nowMs)
     const ready = this.o.core.ready(this.handle)
     if (ready === null) return IDLE
-    // Sent only for a stream that this replica has received, which nobody sends yet.
-    if (ready.snapshot !== null)
-      throw new Error(`a snapshot of entry ${ready.snapshot.index} that nobody sent`)
     this.cycles++
     for (const m of ready.messages) if (m.early) this.o.transport.send(this.o.group, m.to, m.data)
     if (ready.hardState !== null) this.hardState = ready.hardState
-    if (this.unplaced.length > 0) this.place(ready.entries)
+    this.proposals.place(ready.entries)
     const writes = this.write(ready)
     for (const m of ready.messages)
       if (!m.early) this.late.push({ to: m.to, data: writes ? Uint8Array.from(m.data) : m.data })
@@ -182,11 +198,13 @@ export class Replica {
   /** The write is on disk. */
   finish(nowMs: number): void {
     this.writeUnderWay = false
+    this.installing = null
     this.sendLate()
     this.advance(nowMs)
   }
 
-  private tick(nowMs: number): void {
+  /** Lets the core's time pass up to now. */
+  tick(nowMs: number): void {
     const { tickMs, core } = this.o
     let ticks = Math.floor((nowMs - this.lastTickMs) / tickMs)
     if (ticks <= 0) return
@@ -199,22 +217,9 @@ export class Replica {
     const data = this.o.source.next(nowMs)
     if (data === null) return
     const { ok } = this.o.core.propose(this.handle, data)
-    if (ok) this.unplaced.push(null)
+    if (ok) this.proposals.took(this.status.term, false, null)
     else this.dropped++
     this.o.source.proposed(ok)
-  }
-
-  /** Only the leader of a term makes entries of it: ours lie in the order in which they were proposed. */
-  private place(entries: readonly Entry[]): void {
-    const term = this.status.term
-    const ours = entries.filter((e) => e.term === term && e.type === ENTRY_NORMAL && e.data.byteLength > 0)
-    this.unplaced.forEach((done, i) => {
-      const entry = ours[i]
-      if (done === null) return
-      if (entry === undefined) done('refused')
-      else this.waiting.push({ index: entry.index, term, done })
-    })
-    this.unplaced.length = 0
   }
 
   private write(ready: Ready): boolean {
@@ -222,10 +227,37 @@ export class Replica {
     const { entries, hardState } = ready
     const old = this.o.log.hardState
     const voted = hardState !== null && (hardState.term !== old?.term || hardState.vote !== old.vote)
-    this.writing = this.o.log.append({ hardState: this.hardState, entries, sync: !this.o.loose || voted })
+    const snapshot = ready.snapshot === null ? null : this.receivedAt(ready.snapshot.index)
+    const sync = !this.o.loose || voted || snapshot !== null
+    this.writing = this.o.log.append({ hardState: this.hardState, entries, snapshot, sync })
+    if (snapshot !== null) this.writing = this.writing.then(() => this.resume())
     this.writeUnderWay = true
     this.writes++
     return true
+  }
+
+  private receivedAt(index: number): SnapshotRecord {
+    const record = this.received
+    this.received = null
+    if (record?.index !== index) throw new Error(`a snapshot of entry ${index} that nobody sent`)
+    this.installing = record
+    return record
+  }
+
+  /**
+   * The write that `writing` speaks of is on disk, at once or after mending the log: what follows it before `finish`. The
+   * log begins behind a received snapshot now; whatever happens, a restart restores the same.
+   */
+  async resume(): Promise<void> {
+    const record = this.installing
+    if (record === null) return
+    await restoreSnapshot(this.o.log, this.o.machine)
+    this.applied = record.index
+    this.appliedTerm = record.term
+    this.confState = record.confState
+    this.proposals.skip(record.index)
+    this.o.source.configured?.(record.confState, null)
+    this.o.machine.applied(record.index)
   }
 
   private apply(committed: readonly Entry[]): void {
@@ -234,22 +266,16 @@ export class Replica {
     const whole = committed.every((e) => e.type === ENTRY_NORMAL)
     const entries = whole ? committed : committed.map((e) => ({ ...e, data: Uint8Array.from(e.data) }))
     for (const e of entries) {
-      if (e.type !== ENTRY_NORMAL) this.confState = this.o.core.applyConfChange(this.handle, e)
-      else if (e.data.byteLength > 0) this.o.machine.apply(e.index, e.term, e.data)
+      if (e.type !== ENTRY_NORMAL) {
+        this.confState = this.o.core.applyConfChange(this.handle, e)
+        this.o.source.configured?.(this.confState, e)
+      } else if (e.data.byteLength > 0) this.o.machine.apply(e.index, e.term, e.data)
       this.applied = e.index
       this.appliedTerm = e.term
-      if (this.waiting.length > 0) this.settle(e)
+      this.proposals.settle(e.index, e.term)
     }
     this.appliedEntries += entries.length
     this.o.machine.applied(this.applied)
-  }
-
-  private settle(entry: Entry): void {
-    for (let w = this.waiting[0]; w !== undefined && w.index <= entry.index; w = this.waiting[0]) {
-      this.waiting.shift()
-      // Another term's entry in its place: ours was never committed and never will be.
-      w.done(w.index === entry.index && w.term === entry.term ? 'committed' : 'refused')
-    }
   }
 
   private sendLate(): void {
@@ -259,35 +285,22 @@ export class Replica {
 
   private advance(nowMs: number): void {
     this.o.core.advance(this.handle)
+    this.look(nowMs)
+    const { snapshots, applied, confState } = this
+    // A laggard needs what the log has no more: it is sent a snapshot, if there is one new enough.
+    if (this.status.snapshotWanted) void snapshots.take(applied, confState).catch(() => {})
+    else snapshots.consider(nowMs, applied, confState)
+  }
+
+  /** What the core says of itself now: after each step and each Ready. */
+  look(nowMs: number): void {
     const status = this.o.core.status(this.handle)
     const leads = status.role === 'leader' && this.appliedTerm === status.term
     const changed = leads !== this.leads || (leads && status.term !== this.status.term)
     this.status = status
-    if (changed) {
-      if (this.leads) this.o.source.lost()
-      this.leads = leads
-      if (leads) this.o.source.leading(nowMs)
-    }
-    this.snapshots.consider(nowMs, this.applied, this.confState)
+    if (!changed) return
+    if (this.leads) this.o.source.lost()
+    this.leads = leads
+    if (leads) this.o.source.leading(nowMs)
   }
-}
-
-/** The first members of a cluster, as the log's own beginning: entry 1 of term 1 is this fact. Safe to repeat. */
-export const begin = async (log: LogStore, voters: readonly number[]): Promise<void> => {
-  if (log.snapshot !== null) return
-  const confState = { voters, learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false }
-  const writer = await log.createSnapshot({ index: 1, term: 1, confState }, false)
-  const snapshot = await writer.commit()
-  await log.append({ hardState: { term: 1, vote: 0, commit: 1 }, entries: [], snapshot, sync: true })
-}
-
-const newestEntries = (log: LogStore): Entry[] => {
-  const out: Entry[] = []
-  let bytes = 0
-  for (let index = log.lastIndex; index >= log.firstIndex && bytes < CORE_KEEP_BYTES; index--) {
-    const entry = log.readEntries(index, index + 1, 0)![0]!
-    bytes += entry.data.byteLength
-    out.push(entry)
-  }
-  return out.reverse()
 }
