@@ -36,9 +36,11 @@ const aria2: Client = {
   program: 'aria2c',
   lacks: { udp6: 'its UDP tracker client opens an IPv4 socket only' },
   needsHost: false,
-  command: ({ torrent, content, port, seeding }) => [
+  // Its UDP tracker client only exists beside its DHT; with no entry point and a private torrent that stays mute.
+  command: ({ torrent, content, home, port, seeding }) => [
     'aria2c',
-    ...['--no-conf', '--enable-dht=false', '--enable-dht6=false', '--bt-enable-lpd=false'],
+    ...['--no-conf', '--enable-dht=true', '--enable-dht6=false', '--bt-enable-lpd=false'],
+    ...[`--dht-listen-port=${port}`, `--dht-file-path=${home}-dht`],
     ...['--enable-peer-exchange=false', '--disable-ipv6=false', '--console-log-level=notice'],
     ...['--show-console-readout=false', '--summary-interval=0', '--file-allocation=none'],
     ...[`--listen-port=${port}`, `--dir=${content}`, '--bt-tracker-connect-timeout=5'],
@@ -116,6 +118,7 @@ const rtorrent: Client = {
       `network.port_range.set = ${port}-${port}`,
       'dht.mode.set = disable',
       'protocol.pex.set = no',
+      'protocol.encryption.set = allow_incoming,try_outgoing,enable_retry',
       'trackers.use_udp.set = yes',
       'system.daemon.set = true',
       `schedule2 = add, 1, 0, "load.start=${torrent}"`,
@@ -126,4 +129,4 @@ const rtorrent: Client = {
   },
 }
 
-export const CLIENTS: readonly Client[] = [aria2, transmission, qbittorrent, rtorrent]
+export const CLIENTS: readonly Client[] = [aria2, transmission, rtorrent, qbittorrent]

@@ -12,7 +12,7 @@ import { buildNetwork, canNamespace, enterOwn, type Host, HUB_4, HUB_6, loopback
 import { has, logTail, type Program, startProgram, until } from './processes.ts'
 import { scrape } from './scrape.ts'
 import { type Content, makeContent, sha256Of, writeTorrent } from './torrent.ts'
-import { startTracker, type Tracker, trackerReady } from './tracker-process.ts'
+import { startTracker, trackerReady } from './tracker-process.ts'
 
 const LARGE_BYTES = 64 << 20
 const SMALL_BYTES = 4 << 20
@@ -21,7 +21,7 @@ const HTTP_PORT = 8168
 /** Waits: a seeder to be announced (clients check the file first), a download. */
 const SEED_MS = 45_000
 const DOWNLOAD_MS = 90_000
-const HELP = `npm run e2e:clients -- [--only TEXT] [--keep] [--no-install]
+const HELP = `npm run e2e:clients -- [--only TEXT] [--keep] [--no-install] [--tracker COMMAND]
 
 Real clients (aria2, transmission, qBittorrent, rtorrent) seed and download through the tracker; files are compared.
 As root each client has a host of its own (network namespaces) and missing Debian packages are installed; otherwise all
@@ -30,6 +30,7 @@ run on loopback, without transmission, which ignores trackers there.
   --only TEXT    only the runs whose name contains it
   --keep         keep the folder with logs and files
   --no-install   leave missing clients out
+  --tracker CMD  another tracker on UDP port 6969, to tell a client's fault from ours (UDP over IPv4 runs only)
 
 Exit codes: 0 all passed, 1 some failed, 64 usage.`
 
@@ -157,25 +158,42 @@ function findClients(install: boolean): Client[] {
   return CLIENTS.filter(({ program }) => has(program))
 }
 
-async function all(options: { only: string | undefined; keep: boolean; hosts: boolean }): Promise<number> {
+/** Ours, or the one a person named to compare with. */
+async function openTracker(other: string | undefined, folder: string): Promise<Program> {
+  const log = join(folder, 'tracker.log')
+  if (other !== undefined) {
+    const program = startProgram(other.split(' '), { log })
+    await until('the tracker answers', SEED_MS, () => scrape('127.0.0.1', UDP_PORT, new Uint8Array(20)))
+    return program
+  }
+  const tracker = startTracker({
+    dataDir: join(folder, 'data'),
+    log,
+    udpPort: UDP_PORT,
+    httpPort: HTTP_PORT,
+    hosts: ['0.0.0.0', '::'],
+    more: ['--allow-private', 'on', '--interval', '30s', '--interval-max', '60s', '--interval-min', '5s'],
+  })
+  await trackerReady(tracker)
+  return tracker.program
+}
+
+async function all(options: {
+  only: string | undefined
+  tracker: string | undefined
+  keep: boolean
+  hosts: boolean
+}): Promise<number> {
   const clients = CLIENTS.filter(({ program }) => has(program))
   for (const { name, program } of CLIENTS)
     if (!has(program)) process.stdout.write(`left out: ${name} (no ${program} here)\n`)
   const hosts = options.hosts ? await buildNetwork(['seeder', 'leecher']) : []
   const folder = mkdtempSync(join(tmpdir(), 'skep-clients-'))
   const runs = plan(clients, options.hosts).filter((run) => nameOf(run).includes(options.only ?? ''))
-  let tracker: Tracker | undefined
+  let tracker: Program | undefined
   let failed = 0
   try {
-    tracker = startTracker({
-      dataDir: join(folder, 'data'),
-      log: join(folder, 'tracker.log'),
-      udpPort: UDP_PORT,
-      httpPort: HTTP_PORT,
-      hosts: ['0.0.0.0', '::'],
-      more: ['--allow-private', 'on', '--interval', '30s', '--interval-max', '60s', '--interval-min', '5s'],
-    })
-    await trackerReady(tracker)
+    tracker = await openTracker(options.tracker, folder)
     for (const [i, run] of runs.entries()) {
       try {
         const seconds = await play(run, i, folder, hosts)
@@ -191,7 +209,7 @@ async function all(options: { only: string | undefined; keep: boolean; hosts: bo
     failed++
     process.stdout.write(`FAILED  ${(error as Error).message}\n${logTail(join(folder, 'tracker.log'), 10)}\n`)
   } finally {
-    await tracker?.program.stop()
+    await tracker?.stop()
     if (!options.keep) rmSync(folder, { recursive: true, force: true })
     else process.stdout.write(`kept: ${folder}\n`)
   }
@@ -213,6 +231,7 @@ async function main(): Promise<number> {
         only: { type: 'string' },
         keep: { type: 'boolean' },
         'no-install': { type: 'boolean' },
+        tracker: { type: 'string' },
         inside: { type: 'boolean' },
         help: { type: 'boolean' },
       },
@@ -228,7 +247,12 @@ async function main(): Promise<number> {
   if (!inside) findClients(values['no-install'] !== true)
   if (!inside && canNamespace())
     return enterOwn(fileURLToPath(import.meta.url), [...process.argv.slice(2), '--inside'])
-  return all({ only: values.only as string | undefined, keep: values.keep === true, hosts: inside })
+  return all({
+    only: values.only as string | undefined,
+    tracker: values.tracker as string | undefined,
+    keep: values.keep === true,
+    hosts: inside,
+  })
 }
 
 process.exit(await main())

@@ -2,7 +2,9 @@
 // Refuses: to leave one behind, to wait without bound.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Grace between SIGTERM and SIGKILL. */
@@ -91,3 +93,18 @@ export async function until<T>(
 
 export const logTail = (path: string, lines = 6): string =>
   existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n').slice(-lines).join('\n') : ''
+
+/** Ports that are free for TCP now; UDP ones of the same number nearly always are too. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer()
+      server.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      return server
+    }),
+  )
+  const ports = servers.map((server) => (server.address() as { port: number }).port)
+  for (const server of servers) server.close()
+  return ports
+}
