@@ -22,8 +22,8 @@ export type Found = {
   readonly mark: Mark | null
   readonly snapshot: SnapshotRecord | null
   readonly identity: Uint8Array | null
-  /** Bytes of the entries kept. */
-  readonly bytes: number
+  /** Bytes of each entry kept, oldest first. */
+  readonly sizes: number[]
 }
 
 const NOTHING: Point = { index: 0, term: 0, crc: 0 }
@@ -54,8 +54,8 @@ export const checkLog = async (
   const metaBytes = get(store, metaKey(group), damaged)
   if (metaBytes === undefined) {
     const left = await entriesIn(store, group, EMPTY, damaged, true)
-    if (mark !== null || left > 0) throw damaged('the store has lost its records')
-    return { meta: EMPTY, mark: null, snapshot: null, identity: null, bytes: 0 }
+    if (mark !== null || left.length > 0) throw damaged('the store has lost its records')
+    return { meta: EMPTY, mark: null, snapshot: null, identity: null, sizes: [] }
   }
   const meta = decodeMeta(metaBytes)
   if (meta === null) throw damaged('the meta record is altered', 'meta record')
@@ -67,7 +67,7 @@ export const checkLog = async (
       `the log ends at ${meta.last.index}, but ${meta.hardState.commit} was committed`,
       'meta record',
     )
-  const bytes = await entriesIn(store, group, meta, damaged, false)
+  const sizes = await entriesIn(store, group, meta, damaged, false)
   const snapshot = await snapshotIn(disk, store, group, meta, damaged)
   if (meta.before.index > (snapshot?.index ?? 0))
     throw damaged(`entries up to ${meta.before.index} are gone without a snapshot of them`)
@@ -75,7 +75,7 @@ export const checkLog = async (
   if ((sealed === undefined ? 0 : crc32(sealed)) !== meta.identityCrc)
     throw damaged('the record of who this replica is is missing or altered', 'identity record')
   const identity = sealed === undefined ? null : Uint8Array.from(sealed)
-  return { meta, mark, snapshot, identity, bytes }
+  return { meta, mark, snapshot, identity, sizes }
 }
 
 type Damaged = (what: string, place?: string) => LogDamaged
@@ -106,16 +106,16 @@ const agree = (meta: Meta, mark: Mark, damaged: Damaged): void => {
     )
 }
 
-/** Walks every entry; returns their bytes. `any`: only counts what is there. */
+/** Walks every entry; returns the bytes of each. `any`: stops at the first there is. */
 const entriesIn = async (
   store: KeyValue,
   group: number,
   meta: Meta,
   damaged: Damaged,
   any: boolean,
-): Promise<number> => {
+): Promise<number[]> => {
   const [from, to] = entryRange(group)
-  let bytes = 0
+  const sizes: number[] = []
   let at = meta.before
   const pairs = store.range(from, to)[Symbol.asyncIterator]()
   for (;;) {
@@ -126,7 +126,7 @@ const entriesIn = async (
     const { key, value } = step.value
     const view = new DataView(key.buffer, key.byteOffset, key.byteLength)
     const index = view.getUint32(5) * 2 ** 32 + view.getUint32(9)
-    if (any) return value.byteLength
+    if (any) return [value.byteLength]
     // Left over from a compaction whose batch was not synced: already covered by the snapshot.
     if (index <= meta.before.index) continue
     if (index !== at.index + 1)
@@ -136,14 +136,14 @@ const entriesIn = async (
     const read = getEntry(value, index)
     if (typeof read === 'string') throw damaged(read, `entry ${index}`)
     if (read.previousCrc !== at.crc) throw damaged(`entry ${index} follows another entry`, `entry ${index}`)
-    bytes += value.byteLength
+    sizes.push(value.byteLength)
     at = { index, term: read.entry.term, crc: read.crc }
   }
   if (at.index !== meta.last.index)
     throw damaged(`the entries end at ${at.index}, not at ${meta.last.index}`, `entry ${at.index + 1}`)
   if (at.index > meta.before.index && (at.crc !== meta.last.crc || at.term !== meta.last.term))
     throw damaged(`the last entry is not the one that was written`, `entry ${at.index}`)
-  return bytes
+  return sizes
 }
 
 const snapshotIn = async (

@@ -10,6 +10,8 @@ export interface KeyValue {
   get(key: Uint8Array): Uint8Array | undefined
   /** Keys `from <= key < to`, ascending. */
   range(from: Uint8Array, to: Uint8Array): AsyncIterable<Pair>
+  /** Gives the space of deleted keys `from <= key < to` back, while other calls go on; may do nothing. */
+  reclaim(from: Uint8Array, to: Uint8Array): Promise<void>
   close(): Promise<void>
 }
 

@@ -1,6 +1,7 @@
 // The log over classic-level on real files: the shared cases, torn ends, and flipped bytes everywhere.
 
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { cp, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,13 +12,16 @@ import { LogDamaged, LogFormat } from './log.ts'
 import { levelDisk } from './log-level.ts'
 import { openLog } from './log-store.ts'
 
+/** Crashes and damage are made by hand here: files in memory do, and are quick. */
+const PLACE = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+
 logCases('classic-level', async () => {
-  const dir = await mkdtemp(join(tmpdir(), 'skep-log-'))
+  const dir = await mkdtemp(join(PLACE, 'skep-log-'))
   return { disk: () => levelDisk(join(dir, 'log')), remove: () => rm(dir, { recursive: true, force: true }) }
 })
 
 const withDir = async (body: (dir: string) => Promise<void>): Promise<void> => {
-  const dir = await mkdtemp(join(tmpdir(), 'skep-log-'))
+  const dir = await mkdtemp(join(PLACE, 'skep-log-'))
   try {
     await body(dir)
   } finally {
@@ -97,7 +101,7 @@ test('a flipped byte anywhere either changes nothing or is refused', () =>
       // LOG and LOCK say nothing, owner is for people.
       if (!(await stat(path)).isFile() || /LOG(\.old)?$|LOCK$|owner$/.test(name)) continue
       const bytes = await readFile(path)
-      const step = Math.max(1, Math.floor(bytes.length / 40))
+      const step = Math.max(1, Math.floor(bytes.length / 25))
       for (let offset = 0; offset < bytes.length; offset += step) {
         await cp(join(dir, 'after'), at, { recursive: true })
         const flipped = Buffer.from(bytes)
@@ -119,7 +123,7 @@ test('a flipped byte anywhere either changes nothing or is refused', () =>
         await rm(at, { recursive: true })
       }
     }
-    assert.ok(refused > 60, `${refused} refused, ${same} without consequence`)
+    assert.ok(refused > 40, `${refused} refused, ${same} without consequence`)
   }))
 
 test('a missing file either changes nothing or is refused', () =>

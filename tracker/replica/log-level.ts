@@ -1,5 +1,5 @@
 // The door to classic-level (LevelDB): ordered keys, one write-ahead log, one flush a synced batch.
-// Refuses: everything but the five calls a log makes. LevelDB skips records of its write-ahead log that fail their
+// Refuses: everything but the few calls a log makes. LevelDB skips records of its write-ahead log that fail their
 // checksum and opens without a word; log-store.ts finds out.
 
 import { ClassicLevel } from 'classic-level'
@@ -60,6 +60,11 @@ class Level implements KeyValue {
 
   async *range(from: Uint8Array, to: Uint8Array): AsyncGenerator<Pair> {
     for await (const [key, value] of this.db.iterator({ gte: from, lt: to })) yield { key, value }
+  }
+
+  /** LevelDB merges deleted keys away only when it comes across them: a log's old end it may not touch for long. */
+  reclaim(from: Uint8Array, to: Uint8Array): Promise<void> {
+    return this.db.compactRange(from, to)
   }
 
   close(): Promise<void> {

@@ -1,5 +1,5 @@
 // The door to lmdb: the second store behind the same interface (docs/decisions/0002-log-store.md says when).
-// Refuses: everything but the five calls a log makes, and two processes on one directory (lmdb itself would allow it).
+// Refuses: everything but the few calls a log makes, and two processes on one directory (lmdb itself would allow it).
 
 import type { RootDatabase } from 'lmdb'
 import { open } from 'lmdb'
@@ -65,6 +65,9 @@ class Lmdb implements KeyValue {
     for (const { key, value } of this.db.getRange({ start: asBuffer(from), end: asBuffer(to) }))
       yield { key: Uint8Array.from(key), value: Uint8Array.from(value) }
   }
+
+  /** lmdb uses the pages of deleted keys again by itself. */
+  async reclaim(): Promise<void> {}
 
   async close(): Promise<void> {
     await this.db.close()

@@ -68,6 +68,7 @@ class Memory implements MemoryDisk {
       write: (puts, deletes, sync) => this.write(puts, deletes, sync),
       get: (key) => this.values.get(hex(key)),
       range: (from, to) => this.range(hex(from), hex(to)),
+      reclaim: async () => {},
       close: async () => {
         this.open = false
       },

@@ -82,8 +82,11 @@ class Log implements LogStore {
   private running = false
   /** Reused for the records of one append, which is copied by the store or kept while it is pending. */
   private buffer = Buffer.allocUnsafe(64 * 1024)
+  /** Bytes of each entry from `before` on to `tail`, and their sum. */
+  private sizes: number[]
   private kept: number
   private closed = false
+  private reclaiming: Promise<void> = Promise.resolve()
   snapshot: SnapshotRecord | null
   identity: Uint8Array | null
   failed: LogWriteFailed | null = null
@@ -103,7 +106,8 @@ class Log implements LogStore {
     this.boot = disk.bootNumber()
     this.meta = found.meta
     this.tail = found.meta.last
-    this.kept = found.bytes
+    this.sizes = found.sizes
+    this.kept = sum(found.sizes)
     this.snapshot = found.snapshot
     this.identity = found.identity
     const mark = found.mark
@@ -139,10 +143,8 @@ class Log implements LogStore {
     const { entries, hardState, snapshot } = batch
     let deletes: Uint8Array[] = []
     let tail = this.tail
-    let dropped = 0
     if (snapshot) {
       deletes = this.keysBetween(this.meta.before.index + 1, tail.index)
-      dropped = this.kept
       tail = { index: snapshot.index, term: snapshot.term, crc: 0 }
     }
     const before = snapshot ? tail : this.meta.before
@@ -150,7 +152,6 @@ class Log implements LogStore {
       const from = entries[0]!.index
       if (from <= before.index)
         throw new RangeError(`entry ${from} is before the log's start ${before.index}`)
-      for (let i = from; i <= tail.index; i++) dropped += this.record(i).byteLength
       deletes = deletes.concat(this.keysBetween(from + entries.length, tail.index))
       tail = this.point(from - 1)
     }
@@ -159,7 +160,9 @@ class Log implements LogStore {
     if (snapshot) puts.push({ key: this.keys.snapshot, value: sealSnapshot(snapshot) })
     this.tail = written.last
     const landed = (): void => {
-      this.kept += written.bytes - dropped
+      this.kept -= sum(this.sizes.splice(snapshot ? 0 : tail.index - this.meta.before.index))
+      for (const size of written.sizes) this.sizes.push(size)
+      this.kept += sum(written.sizes)
       if (snapshot) this.snapshot = snapshot
     }
     return this.run(
@@ -200,12 +203,11 @@ class Log implements LogStore {
 
   async compactTo(index: number): Promise<void> {
     const end = Math.min(index, this.snapshot?.index ?? 0, this.tail.index)
+    if (end <= this.meta.before.index) return
     while (this.meta.before.index < end) {
       const from = this.meta.before.index + 1
       const to = Math.min(end, from + COMPACT_KEYS - 1)
       const before = this.point(to)
-      let bytes = 0
-      for (let i = from; i <= to; i++) bytes += this.record(i).byteLength
       // Not synced: what a crash brings back lies before `before` in no later batch, or is cut again.
       await this.run(
         [],
@@ -213,10 +215,13 @@ class Log implements LogStore {
         false,
         (m) => ({ ...m, before }),
         () => {
-          this.kept -= bytes
+          this.kept -= sum(this.sizes.splice(0, to - from + 1))
         },
       )
     }
+    const { group } = this.options
+    // Only space is at stake, and it is given back with the next one at the latest.
+    this.reclaiming = this.store.reclaim(entryKey(group, 0), entryKey(group, end)).catch(() => {})
   }
 
   async nextIncarnation(): Promise<number> {
@@ -257,6 +262,7 @@ class Log implements LogStore {
 
   async heal(): Promise<void> {
     if (this.failed === null) return
+    await this.reclaiming
     await this.store.close().catch(() => {})
     try {
       this.store = await this.disk.openStore()
@@ -295,6 +301,7 @@ class Log implements LogStore {
         () => {},
       )
     }
+    await this.reclaiming
     await this.store.close().catch(() => {})
     await this.disk.release()
   }
@@ -324,12 +331,13 @@ class Log implements LogStore {
     return keys
   }
 
-  private encode(entries: readonly Entry[], after: Point): { puts: Pair[]; bytes: number; last: Point } {
+  private encode(entries: readonly Entry[], after: Point): { puts: Pair[]; sizes: number[]; last: Point } {
     let bytes = 0
     for (const e of entries) bytes += ENTRY_HEADER_BYTES + e.data.byteLength
     if (this.running || this.jobs.length > 0) this.buffer = Buffer.allocUnsafe(bytes)
     else if (bytes > this.buffer.length) this.buffer = Buffer.allocUnsafe(2 * bytes)
     const puts: Pair[] = []
+    const sizes: number[] = []
     let last = after
     let at = 0
     for (const e of entries) {
@@ -337,10 +345,11 @@ class Log implements LogStore {
       const crc = putEntry(this.buffer, at, e, last.crc)
       const end = at + ENTRY_HEADER_BYTES + e.data.byteLength
       puts.push({ key: entryKey(this.options.group, e.index), value: this.buffer.subarray(at, end) })
+      sizes.push(end - at)
       last = { index: e.index, term: e.term, crc }
       at = end
     }
-    return { puts, bytes, last }
+    return { puts, sizes, last }
   }
 
   private run(
@@ -405,4 +414,10 @@ class Log implements LogStore {
     })
     this.disk.writeMark(this.markSequence & 1, mark)
   }
+}
+
+const sum = (sizes: readonly number[]): number => {
+  let bytes = 0
+  for (const size of sizes) bytes += size
+  return bytes
 }

@@ -50,6 +50,7 @@ export const faulty = (disk: LogDisk, fault: { now: 'none' | 'before' | 'after' 
     return {
       get: (k) => kv.get(k),
       range: (a, b) => kv.range(a, b),
+      reclaim: (a, b) => kv.reclaim(a, b),
       close: () => kv.close(),
       write: async (puts, deletes, sync) => {
         if (fault.now === 'before') throw new Error('ENOSPC: no space left on device')
