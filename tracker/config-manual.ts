@@ -1,6 +1,8 @@
 // The manual of all options: as commented YAML with the values in force (--print-config), as docs/configuration.md.
 // Refuses: any fact about an option that is not in the table.
 
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 import {
   CONFIG_KEYS,
@@ -105,3 +107,6 @@ export function configurationDocument(): string {
   }
   return `${lines.join('\n')}\n`
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  writeFileSync(new URL('../docs/configuration.md', import.meta.url), configurationDocument())

@@ -2,8 +2,8 @@
 // Refuses: short keys, and showing either: only their file is ever named.
 
 import { hkdfSync, randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 
 /** Fewest characters of a network key: 32 hex digits are 128 bits. */
 const KEY_LEAST = 32
@@ -30,8 +30,8 @@ export type NetworkKey = {
 export function openNetworkKey(dataDir: string, file: string | null): NetworkKey {
   const path = networkKeyPath(dataDir, file)
   let made = false
+  makeFolder(dataDir)
   if (file === null) {
-    mkdirSync(dirname(path), { recursive: true })
     try {
       writeFileSync(path, `${randomBytes(32).toString('base64url')}\n`, {
         mode: 0o600,
@@ -44,6 +44,20 @@ export function openNetworkKey(dataDir: string, file: string | null): NetworkKey
     }
   }
   return { key: readNetworkKey(path), path, made, openToOthers: (statSync(path).mode & 0o077) !== 0 }
+}
+
+/** Folder by folder: Node's own recursive mkdir never returns where a file system refuses new folders with ENOENT (/proc). */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    const parent = dirname(resolve(path))
+    if (code !== 'ENOENT' || existsSync(parent)) throw cause
+    makeFolder(parent)
+    mkdirSync(path)
+  }
 }
 
 /** The key in `path`: its text without surrounding white space. Throws `NetworkKeyError`. */
