@@ -42,12 +42,13 @@ async function endThread(place: Place, index: number): Promise<string | undefine
     const workers = await attach(url)
     const worker = workers.list[index]
     if (worker === undefined) return undefined
-    workers.run(worker.sessionId, 'process.exit(9)')
     const begin = performance.now()
+    await workers.run(worker.sessionId, 'process.exit(9)')
+    // A process with an inspector attached waits for it before it ends.
+    workers.close()
     const end = await until(`the process ends after its thread "${worker.title}"`, END_MS, () =>
       program.ended(),
     )
-    workers.close()
     if (end === 'exit code 0')
       throw new Error(`thread "${worker.title}" ended and the process called it success`)
     const words = logTail(log, 4)
@@ -75,7 +76,8 @@ function reason(words: string): string {
 /** The threads of a process, through its inspector. */
 async function attach(url: string): Promise<{
   list: { sessionId: string; title: string }[]
-  run(sessionId: string, code: string): void
+  /** Resolves when the thread is gone. */
+  run(sessionId: string, code: string): Promise<void>
   close(): void
 }> {
   const socket = new WebSocket(url)
@@ -87,6 +89,7 @@ async function attach(url: string): Promise<{
   let id = 0
   const send = (method: string, params: object = {}): void =>
     socket.send(JSON.stringify({ id: ++id, method, params }))
+  const gone = new Set<string>()
   let enabled = false
   socket.onmessage = ({ data }) => {
     const message = JSON.parse(String(data)) as Message
@@ -94,15 +97,17 @@ async function attach(url: string): Promise<{
       const { sessionId, workerInfo } = message.params as { sessionId: string; workerInfo: { title: string } }
       list.push({ sessionId, title: workerInfo.title })
     }
+    if (message.method === 'NodeWorker.detachedFromWorker') gone.add(String(message.params!.sessionId))
     if (message.id === 1) enabled = true
   }
   send('NodeWorker.enable', { waitForDebuggerOnStart: false })
   await until('the inspector lists threads', ATTACH_MS, () => (enabled && list.length > 0 ? true : undefined))
   return {
     list,
-    run: (sessionId, code) => {
+    run: async (sessionId, code) => {
       const inner = { id: 1, method: 'Runtime.evaluate', params: { expression: code } }
       send('NodeWorker.sendMessageToWorker', { sessionId, message: JSON.stringify(inner) })
+      await until('the thread is gone', END_MS, () => (gone.has(sessionId) ? true : undefined))
     },
     close: () => socket.close(),
   }
