@@ -26,7 +26,20 @@ type Asked = {
   readonly print: (text: string) => void
 }
 
-export async function ctlCommand(args: string[]): Promise<number> {
+/** Where a call reads its variables and writes; a test has its own. */
+export type CtlEnds = {
+  readonly environment: NodeJS.ProcessEnv
+  readonly out: (text: string) => void
+  readonly err: (text: string) => void
+}
+
+const PROCESS: CtlEnds = {
+  environment: process.env,
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+}
+
+export async function ctlCommand(args: string[], ends: CtlEnds = PROCESS): Promise<number> {
   let code = OK
   const program = newCommand('skep ctl', 'Ask and change a running replica through its control API.')
   program.usage('[options] <command>').enablePositionalOptions(false)
@@ -37,7 +50,7 @@ export async function ctlCommand(args: string[]): Promise<number> {
     async (...given: unknown[]): Promise<void> => {
       const command = given.at(-1) as Command
       const rest = given.slice(0, -2).flat() as string[]
-      code = (await ask(command, run, rest)) ?? OK
+      code = (await ask(command, run, rest, ends)) ?? OK
     }
   flags(program.command('status').description('How the replica stands.'))
     .option('--watch', 'Again each second, until Ctrl-C.')
@@ -77,20 +90,21 @@ async function ask(
   command: Command,
   run: (asked: Asked, ...rest: string[]) => Promise<number | undefined>,
   rest: string[],
+  ends: CtlEnds,
 ): Promise<number | undefined> {
-  const configured = configOf(command, process.env)
+  const configured = configOf(command, ends.environment)
   const { config } = configured
   const options = command.opts()
   const url = `http://${config.controlHost.includes(':') ? `[${config.controlHost}]` : config.controlHost}:${config.controlPort}`
   const keyPath = networkKeyPath(config.dataDir, config.networkKeyFile)
-  const print = (text: string): void => void process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+  const print = (text: string): void => ends.out(text.endsWith('\n') ? text : `${text}\n`)
   try {
     // doctor looks even where there is no key.
     const token = run === doctor ? tokenOrNone(keyPath) : controlToken(readNetworkKey(keyPath))
     const client = clusterClient(url, token)
     return await run({ client, configured, json: options.json === true, options, print }, ...rest)
   } catch (error) {
-    return explain(error, url, keyPath)
+    return explain(error, url, keyPath, ends)
   }
 }
 
@@ -102,8 +116,10 @@ function tokenOrNone(path: string): string {
   }
 }
 
-function explain(error: unknown, url: string, keyPath: string): number {
-  const say = (text: string): void => void process.stderr.write(`skep: ${text}\n`)
+function explain(error: unknown, url: string, keyPath: string, ends: CtlEnds): number {
+  const say = (text: string): void =>
+    ends.err(`skep: ${text}
+`)
   if (error instanceof NetworkKeyError) {
     say(`${error.message}. Name the replica's folder by --data-dir, or its key by --network-key-file.`)
     return FAILURE

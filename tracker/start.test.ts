@@ -8,6 +8,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { UsageError } from './config-flags.ts'
+import { ctlCommand } from './ctl.ts'
 
 const SKEP = fileURLToPath(new URL('../skep.ts', import.meta.url))
 const HASH = '0123456789abcdef0123456789abcdef01234567'
@@ -25,6 +27,24 @@ function skep(args: readonly string[], environment: Record<string, string> = {},
   const child = spawn(process.execPath, [SKEP, ...args], { env: { PATH: process.env.PATH!, ...environment } })
   child.stdin.end(input)
   return ended(child)
+}
+
+/** skep ctl in this process: the same code without a start of Node for each call. */
+async function ctlHere(args: string[]): Promise<Ended> {
+  let stdout = ''
+  let stderr = ''
+  const out = (text: string): void => {
+    stdout += text
+  }
+  const err = (text: string): void => {
+    stderr += text
+  }
+  const code = await ctlCommand(args, { environment: {}, out, err }).catch((error: unknown) => {
+    assert.ok(error instanceof UsageError, String(error))
+    stderr += error.message
+    return error.exitCode
+  })
+  return { code, stdout, stderr }
 }
 
 async function ended(child: ChildProcess): Promise<Ended> {
@@ -85,7 +105,7 @@ async function tracker(t: TestContext, dataDir: string, ...more: string[]) {
     return { status: response.status, text: await response.text() }
   }
   const ctl = (...args: string[]) =>
-    skep(['ctl', ...args, '--data-dir', dataDir, '--control-port', String(ports.control)])
+    ctlHere([...args, '--data-dir', dataDir, '--control-port', String(ports.control)])
   return { child, end, line, ports, get, ctl }
 }
 
@@ -167,23 +187,22 @@ test('what cannot start says why, how to mend it, and ends with its code', async
   const start = (...args: string[]) =>
     skep(['tracker', ...LOCAL, '--data-dir', other, '--log-format', 'json', ...args])
   const cases = [
-    [await start('--udp-port', String(ports.udp)), 69, /UDP port \d+ of 127\.0\.0\.1 is taken.*--udp-port/],
-    [
-      await start('--http-port', String(ports.http)),
-      69,
-      /HTTP port \d+ of 127\.0\.0\.1 is taken.*--http-port/,
-    ],
-    [
-      await start('--control-port', String(ports.control)),
-      69,
-      /control API port \d+ of 127\.0\.0\.1 is taken.*--control-port/,
-    ],
-    [await start('--data-dir', dataDir), 74, /is in use by process/],
-    [await start('--data-dir', '/dev/null/x'), 74, /--data-dir names another one/],
-    [await start('--network-key-file', join(dataDir, 'none')), 64, /none: it is not there/],
+    [start('--udp-port', String(ports.udp)), 69, /UDP port \d+ of 127\.0\.0\.1 is taken.*--udp-port/],
+    [start('--data-dir', dataDir), 74, /is in use by process/],
+    [start('--data-dir', '/dev/null/x'), 74, /--data-dir names another one/],
+    [start('--network-key-file', join(dataDir, 'none')), 64, /none: it is not there/],
   ] as const
-  for (const [{ code, stdout, stderr }, expected, sentence] of cases) {
+  for (const [end, expected, sentence] of cases) {
+    const { code, stdout, stderr } = await end
     assert.equal(code, expected, stdout + stderr)
+    assert.match(stdout, sentence)
+  }
+  for (const [port, sentence] of [
+    ['http', /HTTP port \d+ of 127\.0\.0\.1 is taken.*--http-port/],
+    ['control', /control API port \d+ of 127\.0\.0\.1 is taken.*--control-port/],
+  ] as const) {
+    const { code, stdout } = await start(`--${port}-port`, String(ports[port]))
+    assert.equal(code, 69)
     assert.match(stdout, sentence)
   }
 })
@@ -215,11 +234,14 @@ test('skep start greets people with URLs to paste; --purge-on-stop leaves no log
 
 test('help, version, completion and slips, for every command', async () => {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-  for (const command of ['start', 'tracker', 'ctl', 'bench', 'completion']) {
-    const [help, told] = await Promise.all([skep([command, '--help']), skep([command, '--version'])])
-    assert.deepEqual([help.code, told.code, told.stdout.trim()], [0, 0, version], command)
-    assert.match(help.stdout, new RegExp(`Usage: skep ${command}`))
+  const commands = ['start', 'ctl', 'bench', 'completion']
+  const helps = await Promise.all(commands.map((command) => skep([command, '--help'])))
+  for (const [i, { code, stdout }] of helps.entries()) {
+    assert.equal(code, 0)
+    assert.match(stdout, new RegExp(`Usage: skep ${commands[i]}`))
   }
+  const told = await skep(['tracker', '--version'])
+  assert.deepEqual([told.code, told.stdout.trim()], [0, version])
   const [top, slip, flag, variable] = await Promise.all([
     skep(['--help']),
     skep(['trakcer']),
