@@ -29,6 +29,16 @@ export class Windows {
     this.random = seed | 0 || 88172645
   }
 
+  /** xorshift32 (Marsaglia). */
+  private draw(): number {
+    let r = this.random
+    r ^= r << 13
+    r ^= r >>> 17
+    r ^= r << 5
+    this.random = r
+    return r
+  }
+
   /** Writes up to `want` peers of one family: leechers' set at `at`, seeders' at `at + 2`. Returns the new offset. */
   write(f: Family, set: Int32Array, at: number, want: number, out: Uint16Array, o: number): number {
     const mine = this.me < 0 ? 0 : 1
@@ -37,11 +47,7 @@ export class Windows {
     const s = sizeOf(set[at + 3]!) - (mine - inLeechers)
     let leechers = l
     let seeders = s
-    let r = this.random
-    r ^= r << 13
-    r ^= r >>> 17
-    r ^= r << 5
-    this.random = r
+    const r = this.draw()
     if (l + s > want) {
       // One peer more or less by chance, so that the proportion holds on average.
       leechers = this.seeder ? want : ((want * l) / (l + s) + (r & 0xffff) / 65536) | 0
@@ -50,8 +56,8 @@ export class Windows {
       seeders = want - leechers
     }
     let d = o
-    if (leechers > 0) d = this.window(f, set[at]!, set[at + 1]!, leechers, r, out, d)
-    if (seeders > 0) d = this.window(f, set[at + 2]!, set[at + 3]!, seeders, (r << 7) | (r >>> 25), out, d)
+    if (leechers > 0) d = this.window(f, set[at]!, set[at + 1]!, leechers, this.draw(), out, d)
+    if (seeders > 0) d = this.window(f, set[at + 2]!, set[at + 3]!, seeders, this.draw(), out, d)
     return d
   }
 
@@ -75,7 +81,8 @@ export class Windows {
     }
     const depth = form - 32
     const slots = 1 << depth
-    let slot = (r >>> 8) & (slots - 1)
+    // Other bits than `start` below takes, or page and place in it would go together.
+    let slot = depth === 0 ? 0 : Math.imul(r, 0x9e3779b1) >>> (32 - depth)
     let left = count
     let d = o
     let walked = 0
