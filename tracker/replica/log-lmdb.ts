@@ -1,6 +1,7 @@
 // The door to lmdb: the second store behind the same interface (docs/decisions/0002-log-store.md says when).
 // Refuses: everything but the few calls a log makes, and two processes on one directory (lmdb itself would allow it).
 
+import { statfsSync } from 'node:fs'
 import type { RootDatabase } from 'lmdb'
 import { open } from 'lmdb'
 import { LogDamaged, saysFull } from './log.ts'
@@ -13,6 +14,8 @@ import { openLevel } from './log-level.ts'
 const ABORTABLE = 1
 const SYNCHRONOUS_COMMIT = 2
 const NO_SYNC_FLUSH = 0x10000
+/** Kept free on the file system beside twice what is written: the tree's pages. */
+const ROOM_BYTES = 1024 * 1024
 
 export const lmdbDisk = (dir: string): ReturnType<typeof fileDisk> => fileDisk(dir, 'lmdb', openLmdb)
 
@@ -26,7 +29,7 @@ const openLmdb: OpenKeyValue = async (dir, locked) => {
       compression: false,
       overlappingSync: false,
     })
-    return new Lmdb(db, lock)
+    return new Lmdb(dir, db, lock)
   } catch (error) {
     await lock.close()
     if (saysFull(error)) throw error
@@ -39,17 +42,24 @@ const openLmdb: OpenKeyValue = async (dir, locked) => {
 class Lmdb implements KeyValue {
   private readonly db: RootDatabase<Buffer, Buffer>
   private readonly lock: KeyValue
+  private readonly dir: string
 
-  constructor(db: RootDatabase<Buffer, Buffer>, lock: KeyValue) {
+  constructor(dir: string, db: RootDatabase<Buffer, Buffer>, lock: KeyValue) {
+    this.dir = dir
     this.db = db
     this.lock = lock
   }
 
   /**
+   * Never up to the last byte: when the disk is full under it, lmdb-js may free memory twice and the process dies (seen).
    * In this thread, waiting: of its asynchronous commits lmdb-js neither resolves nor rejects the one that meets a full
    * disk, and a write of which nobody hears again is worse than one that blocks.
    */
   async write(puts: readonly Pair[], deletes: readonly Uint8Array[], sync: boolean): Promise<void> {
+    let need = ROOM_BYTES
+    for (const { value } of puts) need += 2 * value.byteLength
+    const { bavail, bsize } = statfsSync(this.dir)
+    if (bavail * bsize < need) throw new Error(`ENOSPC: ${bavail * bsize} bytes are left, lmdb needs ${need}`)
     const flags = ABORTABLE | SYNCHRONOUS_COMMIT | (sync ? 0 : NO_SYNC_FLUSH)
     this.db.transactionSync(() => {
       for (const key of deletes) this.db.removeSync(asBuffer(key))
