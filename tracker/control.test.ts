@@ -44,6 +44,7 @@ async function world(t: TestContext) {
   )
   const seen = { stops: [] as boolean[], outcome: 'committed' as Awaited<ReturnType<Propose>> }
   const changes = changesOf(store, async (entry) => {
+    await new Promise(setImmediate) // A log takes its time.
     if (seen.outcome === 'committed') log.apply(entry)
     return seen.outcome
   })
