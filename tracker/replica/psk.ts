@@ -1,0 +1,69 @@
+// Who may talk to a replica: whoever has the network key. TLS 1.3 with a pre-shared key made from it; the identity that is
+// sent names the key, so that several can be valid while one replaces another.
+// Refuses: certificates, older TLS, and showing keys. Every connection has secrets of its own (ECDHE), so a key that
+// leaks later opens no old recording.
+//
+// Rotation without a stop: add the new key as the second line everywhere, then make it the first everywhere, then take
+// the old one away. A replica dials with its first key, and with the next one where that is refused.
+
+import { hkdfSync } from 'node:crypto'
+import type { TLSSocket, ConnectionOptions as TlsConnectOptions, TlsOptions } from 'node:tls'
+
+export type Psk = {
+  /** Goes over the wire in the clear: a hash that says nothing of the key. */
+  readonly identity: string
+  readonly key: Buffer
+}
+
+/** Most keys valid at once. */
+export const MAX_KEYS = 8
+/** TLS 1.3 binds a key without a stated hash to SHA-256. */
+const CIPHERS = 'TLS_AES_128_GCM_SHA256'
+
+/** A network key (any text, see the key file) as the key of replicas: HKDF-SHA-256, 32 bytes. */
+export const pskOf = (networkKey: string): Psk => ({
+  identity: `skep-${Buffer.from(hkdfSync('sha256', networkKey, '', 'skep replica key name v1', 12)).toString('hex')}`,
+  key: Buffer.from(hkdfSync('sha256', networkKey, '', 'skep replica key v1', 32)),
+})
+
+/** The keys of a key file's text: one a line, empty lines apart. Throws when there is none, or too many. */
+export const pskRing = (text: string): readonly Psk[] => {
+  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '')
+  if (lines.length === 0) throw new Error('no network key: replicas talk only to those who share one')
+  if (lines.length > MAX_KEYS)
+    throw new Error(`${lines.length} network keys; ${MAX_KEYS} are the most, two are enough to change one`)
+  return lines.map((line) => pskOf(line.trim()))
+}
+
+const COMMON = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', ciphers: CIPHERS } as const
+
+/** For `tls.createServer`. `keys` is asked at each handshake: a changed file counts from the next one on. */
+export const serverTls = (keys: () => readonly Psk[]): TlsOptions => ({
+  ...COMMON,
+  pskCallback: (_socket: TLSSocket, identity: string) =>
+    keys().find((k) => k.identity === identity)?.key ?? null,
+})
+
+/** For `tls.connect`. No authority is trusted: only the key opens a connection. */
+export const clientTls = (psk: Psk): TlsConnectOptions => ({
+  ...COMMON,
+  ca: [],
+  pskCallback: () => ({ psk: psk.key, identity: psk.identity }),
+  checkServerIdentity: () => new Error('a certificate is no network key'),
+})
+
+/** True: both sides proved the key. Without it TLS 1.3 would go on by certificate. */
+export const provedKey = (socket: TLSSocket): boolean => socket.isSessionReused()
+
+const KEY_ERRORS = new Set([
+  'ERR_SSL_BINDER_DOES_NOT_VERIFY',
+  'ERR_SSL_TLSV1_ALERT_DECRYPT_ERROR',
+  'ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM',
+  'ERR_SSL_NO_SHARED_CIPHER',
+])
+
+/** Does this error of a handshake, on either side, say that the other side has another key? */
+export const isWrongKey = (error: unknown): boolean => {
+  const code = (error as NodeJS.ErrnoException | null)?.code
+  return typeof code === 'string' && (KEY_ERRORS.has(code) || code.endsWith('ALERT_HANDSHAKE_FAILURE'))
+}
