@@ -1,0 +1,155 @@
+// This member's own batches on their way to whoever leads: made, sent, sent again, resolved. A leader's own go the same
+// way, into its own hands.
+// Refuses: to keep changes from their outcome. A batch is applied, refused, or unknown after `--park-for`; an unknown one
+// still goes again to each new leader until the log has decided it, because the next one counts only after it.
+
+import { Batches, wireNumber } from './batches.ts'
+import type { Feed } from './feed.ts'
+
+/** Batches on their way to another member at once: one is being stored, one gathers. That is the group commit. */
+const FORWARDED = 2
+/** Own batches of a leader that are not applied, at most; and what a lost leadership leaves behind. */
+const UNDER_WAY = 64
+/** After the transport did not take a batch, milliseconds. */
+const BLOCKED_MS = 10
+
+export type Own<T> = { readonly section: Uint8Array; readonly content: T }
+
+export type ForwardOptions<T> = {
+  readonly id: number
+  readonly incarnation: number
+  readonly feed: Feed<T>
+  /** False: not sent; it is tried again. */
+  readonly send: (to: number, wireNumber: number, section: Uint8Array) => boolean
+  /** Without an answer from the log for this long, milliseconds, a batch goes again to the same leader. */
+  readonly againMs: number
+}
+
+export class Forward<T> {
+  private readonly o: ForwardOptions<T>
+  readonly batches: Batches<Own<T>>
+  /** Whom they are sent to: the leader of a term; 0: nobody. */
+  private to = 0
+  private term = 0
+  /** Last number sent to it, and when. */
+  private sent = 0
+  private sentMs = Number.NEGATIVE_INFINITY
+  /** The way was full or broken: not before then. */
+  private blockedMs = Number.NEGATIVE_INFINITY
+  /** Batches sent for the first time, sent again, given back by a leader. */
+  forwarded = 0
+  resent = 0
+  refused = 0
+
+  constructor(options: ForwardOptions<T>) {
+    this.o = options
+    this.batches = new Batches(options.incarnation, UNDER_WAY)
+  }
+
+  /** Who leads now; 0: nobody, or this member itself. Everything unresolved goes there. */
+  aim(term: number, leader: number): void {
+    if (term === this.term && leader === this.to) return
+    this.term = term
+    this.to = leader
+    this.again()
+  }
+
+  /** What was sent may be lost: the way to the leader is a new one. */
+  again(): void {
+    this.sent = 0
+    this.blockedMs = Number.NEGATIVE_INFINITY
+  }
+
+  /** The next batch of what waits, for a leader's own use. Null: nothing waits, or too much is under way. */
+  make(nowMs: number): { number: number; section: Uint8Array } | null {
+    const { batches } = this
+    if (!batches.mayAdd()) return null
+    const fed = this.o.feed.next(batches.next, nowMs)
+    if (fed === null) return null
+    // Kept: it may have to go to another leader.
+    const section = Uint8Array.from(fed.section)
+    return { section, number: batches.add({ section, content: fed.content }, Math.min(fed.sinceMs, nowMs)) }
+  }
+
+  /** Own batches that no applied entry holds, in order. */
+  unresolved(): { number: number; section: Uint8Array }[] {
+    const last = this.o.feed.lastBatch(this.o.id)
+    return this.batches.unresolved(last).map(({ number, content }) => ({ number, section: content.section }))
+  }
+
+  /** Sends to another member what is due. */
+  turn(nowMs: number): void {
+    if (this.to === 0 || nowMs < this.blockedMs) return
+    const { batches } = this
+    if (this.sent > 0 && batches.underWay > 0 && nowMs >= this.sentMs + this.o.againMs) this.again()
+    if (this.sent < batches.next - 1 && batches.underWay > 0)
+      for (const b of this.unresolved())
+        if (b.number > this.sent) {
+          if (!this.send(b.number, b.section, nowMs)) return
+          this.resent++
+        }
+    while (batches.underWay < FORWARDED && this.o.feed.due(nowMs) <= nowMs) {
+      const made = this.make(nowMs)
+      if (made === null) return
+      this.forwarded++
+      if (!this.send(made.number, made.section, nowMs)) return
+    }
+  }
+
+  private send(number: number, section: Uint8Array, nowMs: number): boolean {
+    if (!this.o.send(this.to, wireNumber(this.batches.flow, number), section)) {
+      this.blockedMs = nowMs + BLOCKED_MS
+      return false
+    }
+    this.sent = number
+    this.sentMs = nowMs
+    return true
+  }
+
+  /** When `turn` has something to do, milliseconds. */
+  due(nowMs: number): number {
+    if (this.to === 0) return Number.POSITIVE_INFINITY
+    if (nowMs < this.blockedMs) return this.blockedMs
+    const { batches } = this
+    if (this.sent < batches.next - 1 && batches.underWay > 0) return nowMs
+    const again = batches.underWay > 0 ? this.sentMs + this.o.againMs : Number.POSITIVE_INFINITY
+    return batches.underWay < FORWARDED ? Math.min(again, this.o.feed.due(nowMs)) : again
+  }
+
+  /** The leader of `term` says that nothing from `number` on was or will be appended. */
+  refusal(term: number, incarnation: number, flow: number, number: number): void {
+    if (term !== this.term || incarnation !== this.o.incarnation) return
+    this.refuse(flow, number)
+  }
+
+  /** As `refusal`, by this member as a leader. */
+  refuse(flow: number, number: number): void {
+    for (const { content, abandoned } of this.batches.refused(flow, number)) {
+      this.refused++
+      if (!abandoned) this.o.feed.end(content.content, 'refused')
+    }
+    this.sent = Math.min(this.sent, number - 1)
+    this.o.feed.tell()
+  }
+
+  /** The machine took batch `number` and has told its parts. */
+  applied(member: number, incarnation: number, number: number): void {
+    if (member === this.o.id) this.batches.applied(incarnation, number)
+  }
+
+  /** The state came as a snapshot: what it contains was applied without a word. */
+  restored(): void {
+    const last = this.o.feed.lastBatch(this.o.id)
+    for (const b of this.batches.applied(last.incarnation, last.number))
+      if (!b.abandoned) this.o.feed.end(b.content.content, 'applied')
+    this.o.feed.tell()
+  }
+
+  /** Changes that wait since before `beforeMs` are unknown: nobody waits for them any more. */
+  abandon(beforeMs: number): void {
+    const late = this.batches.abandon(beforeMs)
+    for (const b of late) this.o.feed.end(b.content.content, 'unknown')
+    const dropped = this.o.feed.dropWaiting(beforeMs)
+    if (late.length > 0 || dropped > 0) this.o.feed.tell()
+  }
+}
