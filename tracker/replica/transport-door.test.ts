@@ -1,13 +1,25 @@
 // Who is let in, who is not, and what both sides are told about it.
 
 import assert from 'node:assert/strict'
-import { connect } from 'node:net'
+import { readFileSync } from 'node:fs'
+import { type AddressInfo, connect } from 'node:net'
 import { test } from 'node:test'
-import { connect as tlsConnect } from 'node:tls'
+import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls'
 import { MSG_APP } from '@skep/raft/message.ts'
-import { HEADER_BYTES, newStamp, writeHeader } from './frame.ts'
+import { HELLO, PING, PONG, RAFT, REFUSED, WELCOME } from './frame.ts'
+import { encodeHello, type Hello } from './frame-body.ts'
 import { clientTls, pskOf, pskRing } from './psk.ts'
-import { CLUSTER, KEY, message, OTHER_KEY, ring, type TestMember, withMembers } from './transport.case.ts'
+import {
+  byHand,
+  CLUSTER,
+  KEY,
+  message,
+  OTHER_KEY,
+  ring,
+  type TestMember,
+  withMembers,
+} from './transport.case.ts'
+import { APPENDS, CONTROL } from './transport.ts'
 import { backoffMs } from './transport-backoff.ts'
 
 const dials = (a: TestMember, b: TestMember, change = {}): void =>
@@ -134,29 +146,92 @@ test('a port where something else answers is named as such', () =>
     true,
   ))
 
-test('frames in another name, and noise, end the connection that brought them and no other', () =>
-  withMembers([{ security: 'plain' }, { security: 'plain' }], async (a, b) => {
-    const { port } = b!.address
-    const noise = connect(port, '127.0.0.1', () => noise.write(Buffer.alloc(200, 0xff)))
-    noise.on('error', () => {})
-    await new Promise<void>((resolve) => noise.on('close', () => resolve()))
-    const early = connect(port, '127.0.0.1', () => {
-      const frame = new Uint8Array(HEADER_BYTES)
-      const head = { kind: 1, level: 1, clusterHigh: 1, clusterLow: 2, from: 1, to: 2, group: 0, sentUs: 0 }
-      writeHeader(new DataView(frame.buffer), 0, head, newStamp(), 0)
-      early.write(frame)
-    })
-    early.on('error', () => {})
-    early.resume()
-    await new Promise<void>((resolve) => early.on('close', () => resolve()))
-    assert.ok(b!.events.includes('turned away: somebody: that is no greeting'))
-    a!.transport.send(0, 2, message(MSG_APP, 1))
-    await b!.until(() => b!.heard.length === 1)
-    assert.equal(
-      a!.events.some((e) => e.startsWith('down')),
-      false,
+const hello = (change: Partial<Hello> = {}): Uint8Array =>
+  encodeHello({
+    clusterId: CLUSTER,
+    from: 1,
+    to: 2,
+    name: 'r1',
+    channel: APPENDS,
+    level: 1,
+    incarnation: 5,
+    dial: 5,
+    ...change,
+  })
+
+test('noise, frames before the greeting and frames in another name end the connection that brought them', () =>
+  withMembers(
+    [{}, { security: 'plain' }],
+    async (_a, b) => {
+      const { port } = b!.address
+      const early = await byHand(port)
+      early.send(RAFT, 1, 2, message(MSG_APP, 1))
+      assert.deepEqual([await early.next(), await early.next()], [`${REFUSED} malformed`, 'closed'])
+      const good = await byHand(port)
+      good.send(HELLO, 1, 2, hello())
+      assert.equal(await good.next(), `${WELCOME}`)
+      good.send(RAFT, 1, 2, message(MSG_APP, 2))
+      await b!.until(() => b!.heard.length === 1)
+      good.send(PING, 1, 2)
+      assert.equal(await good.next(), `${PONG}`)
+      good.send(RAFT, 3, 2, message(MSG_APP, 3))
+      assert.equal(await good.next(), 'closed')
+      const long = await byHand(port)
+      long.send(HELLO, 1, 2, new Uint8Array(70_000))
+      assert.equal(await long.next(), 'closed')
+      assert.deepEqual(b!.heard, ['1: raft 0 3/2'])
+    },
+    true,
+  ))
+
+test('the newest connection of a member ends the older ones, which say nothing more', () =>
+  withMembers(
+    [{}, { security: 'plain' }],
+    async (_a, b) => {
+      const { port } = b!.address
+      const old = await byHand(port)
+      old.send(HELLO, 1, 2, hello())
+      assert.equal(await old.next(), `${WELCOME}`)
+      for (const older of [{ dial: 4 }, { incarnation: 4, dial: 9 }, {}]) {
+        const late = await byHand(port)
+        late.send(HELLO, 1, 2, hello(older))
+        late.send(RAFT, 1, 2, message(MSG_APP, 1))
+        assert.equal(await late.next(), `${REFUSED} superseded`)
+      }
+      const other = await byHand(port)
+      other.send(HELLO, 1, 2, hello({ channel: CONTROL }))
+      assert.equal(await other.next(), `${WELCOME}`)
+      const restarted = await byHand(port)
+      restarted.send(HELLO, 1, 2, hello({ incarnation: 6, dial: 1 }))
+      assert.equal(await restarted.next(), `${WELCOME}`)
+      assert.equal(await old.next(), 'closed')
+      restarted.send(RAFT, 1, 2, message(MSG_APP, 2))
+      await b!.until(() => b!.heard.length === 1)
+      assert.deepEqual(b!.heard, ['1: raft 0 3/2'])
+      assert.deepEqual(b!.events, ['started 1 5', 'started 1 6'])
+    },
+    true,
+  ))
+
+test('a server that shows a certificate instead of the key is left', async () => {
+  const pem = readFileSync(new URL('testdata/impostor.pem', import.meta.url))
+  const impostor = createTlsServer({ key: pem, cert: pem }, () => assert.fail('it was believed'))
+  await new Promise<void>((resolve) => impostor.listen(0, '127.0.0.1', resolve))
+  const { port } = impostor.address() as AddressInfo
+  try {
+    await withMembers(
+      [{}],
+      async (a) => {
+        a!.transport.setPeers([{ id: 2, name: 'r2', address: { host: '127.0.0.1', port } }])
+        await a!.until(() => a!.stateOf(2)!.lastError !== '')
+        assert.equal(a!.stateOf(2)!.connects, 0)
+      },
+      true,
     )
-  }))
+  } finally {
+    impostor.close()
+  }
+})
 
 test('a network without a key is not opened', () => {
   assert.throws(() => pskRing('\n \n'), /no network key/)

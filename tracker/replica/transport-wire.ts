@@ -52,6 +52,7 @@ export class Wire {
   private readonly delayed: Turn[] = []
   private readonly waiters: Waiter[] = []
   private open = true
+  private finishing = false
   private reading = false
   private reason = ''
 
@@ -121,9 +122,10 @@ export class Wire {
     this.events.closed(reason)
   }
 
-  /** Sends what waits, then closes; the other side reads it to its end. */
+  /** Sends what waits, then closes. What still comes in is nobody's. */
   finish(reason: string): void {
     if (!this.open) return
+    this.finishing = true
     this.flush()
     this.socket.end(() => this.close(reason))
   }
@@ -145,6 +147,7 @@ export class Wire {
   private take(piece: Buffer): void {
     this.counters.receivedBytes += piece.length
     this.heardMs = this.now()
+    if (this.finishing) return
     this.decoder.push(piece)
     this.drain()
   }
@@ -158,7 +161,7 @@ export class Wire {
         void this.hold(work)
         return
       }
-      if (!this.open) return
+      if (!this.open || this.finishing) return
     }
     if (decoder.fault !== null) this.close(`what arrived is malformed: ${decoder.fault}`)
     else this.events.read?.()
@@ -174,7 +177,7 @@ export class Wire {
       this.close(error instanceof Error ? error.message : String(error))
     }
     this.reading = false
-    if (!this.open) return
+    if (!this.open || this.finishing) return
     this.heardMs = this.now()
     this.drain()
     if (!this.reading) this.socket.resume()

@@ -1,7 +1,9 @@
 // Members that talk over real sockets and write down what they hear, for tests that wait for events and never for time.
 
-import { type Frame, RAFT, type Stamp } from './frame.ts'
-import { decodeBatch, decodeNotice, type Hello, type Refusal } from './frame-body.ts'
+import { connect } from 'node:net'
+import { clusterDigest, type Frame, HEADER_BYTES, newStamp, RAFT, type Stamp, writeHeader } from './frame.ts'
+import { decodeBatch, decodeNotice, decodeRefusal, type Hello, type Refusal } from './frame-body.ts'
+import { FrameDecoder } from './frame-decoder.ts'
 import { pskRing } from './psk.ts'
 import {
   type Address,
@@ -124,6 +126,48 @@ export class TestMember implements Receiver {
   }
   private wake(): void {
     for (const resolve of this.waiters.splice(0)) resolve()
+  }
+}
+
+/** A connection made by hand, without TLS: what it sends is up to the test; what comes back is told by kind. */
+export const byHand = async (
+  port: number,
+): Promise<{
+  send(kind: number, from: number, to: number, body?: Uint8Array): void
+  next(): Promise<string>
+}> => {
+  const socket = connect(port, '127.0.0.1')
+  const decoder = new FrameDecoder(65_536)
+  const came: string[] = []
+  let wake = (): void => {}
+  socket.on('data', (piece) => {
+    decoder.push(piece)
+    for (let f = decoder.next(); f !== null; f = decoder.next())
+      came.push(`${f.kind} ${decodeRefusal(f.body)?.code ?? ''}`.trim())
+    wake()
+  })
+  socket.on('error', () => {})
+  socket.on('close', () => {
+    came.push('closed')
+    wake()
+  })
+  await new Promise<void>((resolve) => socket.once('connect', () => resolve()))
+  const { high, low } = clusterDigest(CLUSTER)
+  return {
+    send: (kind, from, to, body = new Uint8Array(0)) => {
+      const frame = new Uint8Array(HEADER_BYTES + body.length)
+      const head = { kind, level: 1, clusterHigh: high, clusterLow: low, from, to, group: 0, sentUs: 0 }
+      writeHeader(new DataView(frame.buffer), 0, head, newStamp(), body.length)
+      frame.set(body, HEADER_BYTES)
+      socket.write(frame)
+    },
+    next: async () => {
+      while (came.length === 0)
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      return came.shift()!
+    },
   }
 }
 
