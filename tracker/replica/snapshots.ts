@@ -12,6 +12,8 @@ const KEEP_ENTRIES = 256
 const KEEP_SHARE = 0.25
 /** After a failed one, milliseconds. */
 const RETRY_MS = 10_000
+/** How far the log may grow, in units of its limit, for the sake of somebody who is being sent a snapshot. */
+const PINNED_LOGS = 4
 
 export type SnapshotsOptions = {
   readonly core: Core
@@ -25,6 +27,7 @@ export type SnapshotsOptions = {
 export class Snapshots {
   private readonly o: SnapshotsOptions
   private notBeforeMs = Number.NEGATIVE_INFINITY
+  private readonly pins = new Set<{ readonly index: number }>()
   /** The one under way; resolves when it is over, however it ends. */
   running: Promise<void> | null = null
   taken = 0
@@ -38,10 +41,25 @@ export class Snapshots {
   consider(nowMs: number, applied: number, confState: ConfState): void {
     const { log } = this.o
     if (this.running !== null || log.bytes < this.o.logBytes || nowMs < this.notBeforeMs) return
+    if (this.pins.size > 0 && !this.overfull) return
     if (applied <= (log.snapshot?.index ?? 0)) return
     void this.take(applied, confState).catch(() => {
       this.notBeforeMs = nowMs + RETRY_MS
     })
+  }
+
+  /**
+   * Somebody is sent the snapshot of entry `index`: until the returned function is called the log keeps what follows it,
+   * and no newer snapshot is begun for the log's length alone (or the receiver would never catch up), within a limit.
+   */
+  pin(index: number): () => void {
+    const pin = { index }
+    this.pins.add(pin)
+    return () => void this.pins.delete(pin)
+  }
+
+  private get overfull(): boolean {
+    return this.o.log.bytes >= PINNED_LOGS * this.o.logBytes
   }
 
   /** One snapshot at the applied index, now. Rejects when it could not be written; the old one is then still valid. */
@@ -83,7 +101,8 @@ export class Snapshots {
     }
     const made = core.createSnapshot(handle, index, confState, Buffer.from(JSON.stringify(record)))
     if (!made.ok && made.code !== 'snapshot-out-of-date') throw new Error(made.message)
-    const upTo = Math.min(index, this.keepFrom(index))
+    const pinned = this.overfull ? [] : [...this.pins].map((pin) => pin.index)
+    const upTo = Math.min(index, this.keepFrom(index), ...pinned)
     const given = core.compact(handle, upTo)
     if (given.ok) await log.compactTo(upTo)
   }
