@@ -30,6 +30,8 @@ export type Work = {
 const ID_LIFE_MS = 60_000
 /** Until an unanswered renewal is sent again. */
 const ID_RETRY_MS = 500
+/** Requests that may wait for an answer, a source: the largest window. */
+const IN_FLIGHT_A_SOURCE = 1024
 const EVENT_NONE = 0
 const EVENT_STARTED = 2
 
@@ -63,7 +65,7 @@ export class Asks {
     this.homes = homes
     this.swarms = swarms
     this.random = seeded(seed ^ 0x6a09e667)
-    this.flights = new InFlight(Math.max(1 << 15, io.count * 1024), io.count, this.random.next())
+    this.flights = new InFlight(io.count * IN_FLIGHT_A_SOURCE, io.count, this.random.next())
     this.lists = lists ?? peersBySocket(swarms.model, homes)
     this.idHigh = new Int32Array(io.count)
     this.idLow = new Int32Array(io.count)

@@ -74,10 +74,13 @@ export class InFlight {
       : -1
   }
 
-  /** Was this transaction ours, some time ago? Then its answer is late or came twice. */
+  /**
+   * Was this transaction ours, not long ago? Then its answer is late or came twice. Of all turns that the ID has room
+   * for, the last three quarters count as ours.
+   */
   wasOurs(transaction: number): boolean {
-    const turn = (transaction >>> this.shift) & (0xffffffff >>> this.shift)
-    return ((this.turn - turn) & (0xffffffff >>> this.shift)) < 1 << 20
+    const mask = 0xffffffff >>> this.shift
+    return ((this.turn - (transaction >>> this.shift)) & mask) < mask * 0.75
   }
 
   release(slot: number): void {

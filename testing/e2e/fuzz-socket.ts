@@ -136,7 +136,8 @@ function sendOne(sources: Source[], random: Random, port: number): void {
 async function properClient(port: number, result: SocketResult): Promise<void> {
   const client = await openUdpClient('127.0.0.3', HOST, port)
   const witness = new Witness(4, 4242, '127.0.0.3')
-  for (let i = 0; i < 8; i++) await witness.join(client, i % 4, 3000)
+  // What still lies in the receive buffer may cost a datagram; a client would ask again.
+  for (let i = 0; i < 24 && witness.answeredJoins < 8; i++) await witness.join(client, i % 4, 1000)
   const faults = await witness.check(client)
   client.close()
   if (witness.answeredJoins < 8)
