@@ -1,3 +1,5 @@
+// The generator against real sockets: an honest tracker is found honest, and every kind of lie is caught.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Work } from './asks.ts'

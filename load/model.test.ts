@@ -1,3 +1,5 @@
+// The population: address and port lead back to the peer, and everyone is counted once.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
