@@ -111,6 +111,11 @@ export class VirtualClock implements Ticker {
 
 const before = (a: Event, b: Event): boolean => a.at < b.at || (a.at === b.at && a.order < b.order)
 
+/** What a member's clock shows moves in this many steps a millisecond. */
+const STEPS = 1024
+/** A member's timers are this late, so that its clock shows the time they are for. */
+const LATE_MS = 1e-6
+
 type OwnTimer = { at: number; due: number; event: Timer | null; readonly run: () => void }
 
 /** A member's monotonic clock: nobody else's zero, nobody else's second. */
@@ -130,7 +135,12 @@ export class MemberClock implements Ticker {
     this.anchor = world.now()
   }
 
+  /** In steps of 1/1024 ms, so that sums of what it shows are exact and nobody waits for a last fraction. */
   now(): number {
+    return Math.floor(this.exact() * STEPS) / STEPS
+  }
+
+  private exact(): number {
     return this.own + (this.world.now() - this.anchor) * this.rate
   }
 
@@ -179,7 +189,7 @@ export class MemberClock implements Ticker {
   }
 
   private change(jumpMs: number, rate: number): void {
-    this.own = this.now() + jumpMs
+    this.own = this.exact() + jumpMs
     this.anchor = this.world.now()
     this.rate = rate
     const timers = [...this.timers].sort((a, b) => a.due - b.due)
@@ -193,7 +203,7 @@ export class MemberClock implements Ticker {
     timer.event = null
     timer.at = Number.POSITIVE_INFINITY
     if (this.stopped) return
-    timer.event = this.world.after((timer.due - this.now()) / this.rate, () => {
+    timer.event = this.world.after((timer.due - this.exact()) / this.rate + LATE_MS, () => {
       this.timers.delete(timer)
       timer.run()
     })

@@ -1,0 +1,86 @@
+// Known bugs, put in on request: wrappers around the parts they spoil. Whoever simulates must find each of them.
+// Refuses: to be anywhere near production.
+
+import type { LogStore } from '../replica/log.ts'
+import type { LogDisk } from '../replica/log-disk.ts'
+import type { Machine } from '../replica/machine.ts'
+import type { Store } from '../swarm/store.ts'
+import type { Canary } from './place.ts'
+
+/** skip-fsync: the store says "on disk" before it is. */
+export const canaryDisk = (canary: Canary | null, disk: LogDisk): LogDisk => {
+  if (canary !== 'skip-fsync') return disk
+  return {
+    ...disk,
+    openStore: async () => {
+      const store = await disk.openStore()
+      return {
+        get: (key) => store.get(key),
+        range: (from, to) => store.range(from, to),
+        reclaim: (from, to) => store.reclaim(from, to),
+        close: () => store.close(),
+        write: (puts, deletes) => store.write(puts, deletes, false),
+      }
+    },
+  }
+}
+
+/** forgets-vote: the term is written, the vote is not. */
+export const canaryLog = (canary: Canary | null, log: LogStore): LogStore => {
+  if (canary !== 'forgets-vote') return log
+  return new Proxy(log, {
+    get: (target, name) => {
+      if (name === 'append')
+        return (batch: Parameters<LogStore['append']>[0]) =>
+          target.append({
+            ...batch,
+            hardState: batch.hardState === null ? null : { ...batch.hardState, vote: 0 },
+          })
+      const value = target[name as keyof LogStore]
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
+/** Every so many entries. */
+const SWAPPED = 50
+
+export const canaryMachine = (canary: Canary | null, store: Store, machine: Machine): Machine => {
+  if (canary === 'apply-out-of-order') return swapping(machine)
+  if (canary !== 'snapshot-moves') return machine
+  return {
+    apply: (index, term, data) => machine.apply(index, term, data),
+    applied: (index) => machine.applied(index),
+    restore: (chunks) => machine.restore(chunks),
+    snapshot: () => {
+      const snapshot = machine.snapshot()
+      store.cow.end()
+      return snapshot
+    },
+  }
+}
+
+/** Holds an entry back until the next one of the same Ready has been applied. */
+const swapping = (machine: Machine): Machine => {
+  let held: { index: number; term: number; data: Uint8Array } | null = null
+  const release = (): void => {
+    if (held !== null) machine.apply(held.index, held.term, held.data)
+    held = null
+  }
+  return {
+    apply: (index, term, data) => {
+      if (held === null && index % SWAPPED === 0) {
+        held = { index, term, data: Uint8Array.from(data) }
+        return
+      }
+      machine.apply(index, term, data)
+      release()
+    },
+    applied: (index) => {
+      release()
+      machine.applied(index)
+    },
+    snapshot: () => machine.snapshot(),
+    restore: (chunks) => machine.restore(chunks),
+  }
+}

@@ -1,0 +1,489 @@
+// A cluster in one thread: members in front of virtual disks, between them a network that obeys a seed, clients around
+// them. It only ever does what it is told to: faults.ts says what goes wrong, workload.ts what is asked.
+// Refuses: real time, and to repair what a checker has found.
+
+import type { Core } from '@skep/raft'
+import { MemberClock, VirtualClock } from '@skep/testing/clock.ts'
+import { type Crash, type DiskFault, type DiskPace, VirtualDisk } from '@skep/testing/disk.ts'
+import { CALM, Network } from '@skep/testing/network.ts'
+import { Random } from '@skep/testing/random.ts'
+import { memberIdOf } from '../replica/birth.ts'
+import { leaseMs } from '../replica/lease.ts'
+import { KEEPALIVE_TICKS } from '../replica/member.ts'
+import { Control, controlBuffer } from '../shared/control.ts'
+import { producerBuffers } from '../shared/producer.ts'
+import type { Birth } from '../swarm/entry.ts'
+import { allocate, type Limits } from '../swarm/layout.ts'
+import { DEFAULT_SETTINGS } from '../swarm/settings.ts'
+import { Store } from '../swarm/store.ts'
+import { canaryDisk } from './canaries.ts'
+import { Checkers } from './checkers.ts'
+import { simulatedLogDisk } from './disk.ts'
+import { type Datagram, type Endpoint, FrontEnd } from './front-end.ts'
+import { KEEPALIVE_MS, MISSED } from './member.ts'
+import type { Canary, Frame, Member, StartMember } from './place.ts'
+import { DISK_FAULTS, Trace } from './trace.ts'
+import { Client } from './workload.ts'
+
+export type ClusterOptions = {
+  readonly seed: number
+  readonly members: number
+  readonly clients: number
+  readonly swarms: number
+  readonly pauseMs: number
+  /** Silent peers expire within the run. */
+  readonly expires: boolean
+  readonly snapshotLogBytes: number
+  readonly preferHighest: boolean
+  readonly pace: DiskPace
+  /** Clocks run up to this much fast or slow, a share. */
+  readonly drift: number
+  readonly canary: Canary | null
+  readonly start: StartMember
+  readonly core: Core
+  readonly print: ((line: string) => void) | null
+}
+
+type Seat = {
+  readonly number: number
+  clock: MemberClock
+  disk: VirtualDisk
+  member: Member | null
+  frontEnd: FrontEnd | null
+  life: number
+  /** Its disk is gone, so it never comes back under this ID. */
+  lost: boolean
+  /** Arrived while the process stood still. */
+  waiting: (() => void)[]
+}
+
+/** Small, so that a digest is quick; nothing here ever gets full. */
+const LIMITS: Limits = {
+  torrents: 1024,
+  extensions: 64,
+  pages4: 64,
+  pages6: 64,
+  pagesTags: 64,
+  directoryWords: 4096,
+  access: 16,
+  details: false,
+}
+const PARKED_MOST = 64
+const TOUCHES_MOST = 256
+/** Numbers of clients begin behind those of members. */
+const CLIENTS_FROM = 1000
+const INTERNET = { delayMs: 1, jitterMs: 4, loss: 0.01, repeat: 0.01, reorder: 0.2 }
+/** Between attempts to connect anew, milliseconds. */
+const DIAL_MS = 150
+/** A process that ended by itself is started again after this, milliseconds. */
+const AGAIN_MS = 1000
+/** A short interval in the log, for runs in which peers expire, seconds. */
+const SHORT_INTERVAL_SECONDS = 10
+
+export class Cluster {
+  readonly clock = new VirtualClock()
+  readonly random: Random
+  readonly trace: Trace
+  readonly checkers: Checkers
+  readonly network: Network<Frame>
+  readonly clients: readonly Client[]
+  readonly seats: readonly Seat[]
+  /** Something asynchronous goes on: to be let run before time passes. */
+  stirred = false
+  private readonly o: ClusterOptions
+  private readonly ids: readonly number[]
+  private readonly birth: Birth
+  private readonly internet: Network<() => void>
+  private readonly seedsOfMembers: Random
+  private readonly lifeAtSending = new WeakMap<Frame, number>()
+
+  constructor(options: ClusterOptions) {
+    this.o = options
+    this.random = new Random(options.seed)
+    const { random, clock } = this
+    this.trace = new Trace(() => clock.now(), options.print)
+    const numbers = Array.from({ length: options.members }, (_, i) => i + 1)
+    this.ids = numbers.map(() => memberIdOf(random.word(), random.word()))
+    const infoHashes = Array.from({ length: options.swarms }, () => random.bytes(20))
+    this.birth = this.drawBirth()
+    this.checkers = new Checkers({
+      ids: this.ids,
+      swarms: infoHashes.map((hash) => [...new Int32Array(hash.buffer)]),
+      expires: options.expires,
+      lifeMs: 2 * this.birth.settings.intervalMaxSeconds * 1000,
+      // A lease as the slowest clock counts it.
+      staleMs: leaseMs(KEEPALIVE_TICKS * MISSED, KEEPALIVE_MS / KEEPALIVE_TICKS) * (1 + 1.1 * options.drift),
+      now: () => clock.now(),
+      trace: this.trace,
+    })
+    this.network = this.layNetwork(random.fork())
+    this.internet = new Network(clock, random.fork(), { deliver: (_from, _to, arrive) => arrive() })
+    this.internet.weather = INTERNET
+    this.seedsOfMembers = random.fork()
+    this.seats = numbers.map((number) => this.drawSeat(number))
+    this.clients = this.drawClients(infoHashes)
+  }
+
+  private drawBirth(): Birth {
+    const { random, o } = this
+    const short = { intervalSeconds: SHORT_INTERVAL_SECONDS, intervalMaxSeconds: SHORT_INTERVAL_SECONDS }
+    return {
+      clusterId: Buffer.from(random.bytes(16)).toString('hex'),
+      hashSeed: random.word() | 0,
+      idKey: [random.word() | 0, random.word() | 0],
+      limits: LIMITS,
+      settings: { ...DEFAULT_SETTINGS, allowPrivate: 'on', ...(o.expires ? short : {}) },
+      level: 1,
+    }
+  }
+
+  private layNetwork(random: Random): Network<Frame> {
+    const { trace } = this
+    const network = new Network<Frame>(this.clock, random, {
+      deliver: (from, to, frame) => this.arrive(from, to, frame),
+      broken: (from, to) => this.reconnect(from, to),
+      fate: (fate, from, to, frame) => {
+        if (fate === 'waits') trace.note(from, 'send', to, ...frame.label)
+        else if (fate === 'repeated') trace.note(from, 'repeated', to, ...frame.label)
+        else if (fate !== 'delivered') trace.note(from, 'lost', to, ...frame.label)
+      },
+    })
+    network.weather = CALM
+    return network
+  }
+
+  private drawSeat(number: number): Seat {
+    const clock = this.drawClock()
+    const disk = new VirtualDisk(
+      this.diskTime(() => seat),
+      this.random.fork(),
+      this.o.pace,
+    )
+    const seat: Seat = {
+      number,
+      clock,
+      disk,
+      member: null,
+      frontEnd: null,
+      life: 0,
+      lost: false,
+      waiting: [],
+    }
+    return seat
+  }
+
+  /** Each machine's clock begins somewhere, and is a little fast or slow. */
+  private drawClock(): MemberClock {
+    const { random, o } = this
+    return new MemberClock(this.clock, random.below(2 ** 20), 1 + o.drift * (2 * random.unit() - 1))
+  }
+
+  /** A disk works while its process stands still; that its work is done is seen later. */
+  private diskTime(seat: () => Seat) {
+    return {
+      now: () => this.clock.now(),
+      cancel: () => {},
+      after: (ms: number, run: () => void) =>
+        this.clock.after(ms, () => {
+          const { clock, waiting } = seat()
+          if (clock.standing) waiting.push(run)
+          else {
+            this.stirred = true
+            run()
+          }
+        }),
+    }
+  }
+
+  private drawClients(infoHashes: readonly Uint8Array[]): Client[] {
+    const { clock, checkers } = this
+    const world = {
+      clock,
+      checkers,
+      random: this.random.fork(),
+      send: (client: number, member: number, from: Endpoint, bytes: Uint8Array) =>
+        this.internet.send(CLIENTS_FROM + client, member, () =>
+          this.request(client, member, { from, bytes }),
+        ),
+    }
+    const { members, pauseMs } = this.o
+    const options = { clients: this.o.clients, members, infoHashes, pauseMs }
+    return Array.from({ length: this.o.clients }, (_, i) => new Client(world, options, i + 1))
+  }
+
+  /** Everybody starts. */
+  begin(): void {
+    for (const { number } of this.seats) this.start(number)
+    for (const client of this.clients) client.begin()
+  }
+
+  /** One event, and all that follows from it at the same moment. False: nothing will ever happen again. */
+  async step(): Promise<boolean> {
+    const more = this.clock.step()
+    if (this.stirred) {
+      this.stirred = false
+      await settled()
+    }
+    return more
+  }
+
+  /** A connection ends with the process at its other end. */
+  private sendInOrder(from: number, to: number, frame: Frame): void {
+    this.lifeAtSending.set(frame, this.seat(to).life)
+    this.network.sendInOrder(from, to, frame)
+  }
+
+  private arrive(from: number, to: number, frame: Frame): void {
+    const seat = this.seat(to)
+    const { member } = seat
+    if (frame.ordered && (member === null || this.lifeAtSending.get(frame) !== seat.life)) {
+      this.trace.note(from, 'lost', to, ...frame.label)
+      this.network.break(from, to)
+      return
+    }
+    if (member === null) return
+    this.whenAwake(seat, () => {
+      if (seat.member !== member) return
+      this.trace.note(to, 'receive', from, ...frame.label)
+      member.receive(from, frame)
+      this.stirred = true
+    })
+  }
+
+  /** A broken connection is dialled anew, until it stands. */
+  private reconnect(from: number, to: number): void {
+    this.trace.note(from, 'broken', to)
+    const { member } = this.seat(from)
+    const dial = (): void => {
+      if (member === null || this.seat(from).member !== member) return
+      if (this.network.isCut(from, to) || this.seat(to).member === null) this.clock.after(DIAL_MS, dial)
+      else {
+        this.trace.note(from, 'connected', to)
+        member.connected(to)
+        this.stirred = true
+      }
+    }
+    this.clock.after(DIAL_MS, dial)
+  }
+
+  private request(client: number, to: number, datagram: Datagram): void {
+    const seat = this.seat(to)
+    const { frontEnd } = seat
+    if (frontEnd === null) return
+    const view = new DataView(datagram.bytes.buffer, datagram.bytes.byteOffset)
+    this.trace.note(to, 'request', client, view.getUint32(8), view.getUint32(12))
+    this.whenAwake(seat, () => frontEnd.receive(datagram))
+  }
+
+  private answered(seat: Seat, to: Endpoint, bytes: Uint8Array): void {
+    const { member, number } = seat
+    if (member === null) return
+    const client = to.address.at(-1)! >>> 24
+    const view = new DataView(bytes.buffer, bytes.byteOffset)
+    this.trace.note(number, 'answer', client, view.getUint32(0), view.getUint32(4), member.applied)
+    this.checkers.answer(number, member.leads ? member.term : 0, bytes)
+    this.internet.send(number, CLIENTS_FROM + client, () =>
+      this.clients[client - 1]!.receive(number, to, bytes),
+    )
+  }
+
+  private whenAwake(seat: Seat, run: () => void): void {
+    if (seat.clock.standing) seat.waiting.push(run)
+    else run()
+  }
+
+  seat(number: number): Seat {
+    return this.seats[number - 1]!
+  }
+
+  /** Members whose process runs (or stands still). */
+  running(): number[] {
+    return this.seats.filter((s) => s.member !== null).map((s) => s.number)
+  }
+
+  /** Members that may still come back. */
+  living(): number[] {
+    return this.seats.filter((s) => !s.lost).map((s) => s.number)
+  }
+
+  /** Who leads in the newest term; 0: nobody. */
+  leader(): number {
+    let best: Seat | null = null
+    for (const s of this.seats)
+      if (s.member?.leads && (best === null || s.member.term > best.member!.term)) best = s
+    return best?.number ?? 0
+  }
+
+  start(number: number): void {
+    const seat = this.seat(number)
+    if (seat.member !== null || seat.lost) return
+    const { trace, o } = this
+    const life = ++seat.life
+    trace.note(number, 'start', life)
+    const store = new Store(allocate(LIMITS, true))
+    const control = new Control(controlBuffer())
+    control.setIntervalSeconds(this.birth.settings.intervalSeconds)
+    const producer = producerBuffers(PARKED_MOST, TOUCHES_MOST)
+    const { clock } = seat
+    const mine = (): boolean => seat.life === life && seat.member !== null
+    const frontEnd = new FrontEnd({
+      clock,
+      store,
+      control,
+      producer,
+      seed: this.seedsOfMembers.word() | 0,
+      answered: (to, bytes) => this.answered(seat, to, bytes),
+      parked: (...of) => this.checkers.parked(number, ...of),
+      published: () => seat.member?.wake(),
+    })
+    const disk = simulatedLogDisk(seat.disk, `m${number}`)
+    seat.frontEnd = frontEnd
+    this.stirred = true
+    seat.member = o.start({
+      number,
+      life,
+      ids: this.ids,
+      birth: this.birth,
+      core: o.core,
+      clock,
+      disk: canaryDisk(o.canary, disk),
+      store,
+      control,
+      producer,
+      snapshotLogBytes: o.snapshotLogBytes,
+      preferHighest: o.preferHighest,
+      random: this.seedsOfMembers.fork(),
+      isCut: (to) => this.network.isCut(number, to) || this.seat(to).member === null,
+      witness: this.checkers.witness(number, life, store),
+      canary: o.canary,
+      note: (kind, ...numbers) => trace.note(number, kind, ...numbers),
+      send: (to, frame) => {
+        if (!mine()) return
+        if (frame.ordered) this.sendInOrder(number, to, frame)
+        else this.network.send(number, to, frame)
+      },
+      wakeFrontEnd: () => frontEnd.wake(),
+      stir: () => {
+        this.stirred = true
+      },
+      ended: (error, bug) => mine() && this.ended(seat, error, bug),
+    })
+  }
+
+  private ended(seat: Seat, error: unknown, bug: boolean): void {
+    if (bug) {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      this.checkers.fail(`m${seat.number} ended: ${text}`)
+      return
+    }
+    this.trace.note(seat.number, 'exit')
+    this.down(seat, 'process')
+    this.clock.after(AGAIN_MS, () => this.start(seat.number))
+  }
+
+  /** Its process is gone; `power`: the machine too. */
+  crash(number: number, how: Crash): void {
+    const seat = this.seat(number)
+    if (seat.member === null) return
+    this.trace.note(number, 'crash', how === 'power' ? 1 : 0)
+    this.down(seat, how)
+  }
+
+  private down(seat: Seat, how: Crash): void {
+    seat.member?.stop()
+    seat.member = null
+    seat.frontEnd = null
+    seat.waiting = []
+    seat.disk = seat.disk.crash(how)
+    seat.clock.clear()
+    // A machine that comes up again counts its time from somewhere else.
+    if (how === 'power') seat.clock = this.drawClock()
+    else if (seat.clock.standing) seat.clock.goOn()
+  }
+
+  /** The disk is gone: the member never comes back under its ID. */
+  loseDisk(number: number): void {
+    const seat = this.seat(number)
+    this.trace.note(number, 'lostDisk')
+    this.down(seat, 'power')
+    seat.lost = true
+  }
+
+  /** A planned move of leadership. */
+  transfer(): void {
+    const leader = this.leader()
+    if (leader === 0) return
+    this.seat(leader).member!.transfer()
+    this.stirred = true
+  }
+
+  stand(number: number): void {
+    const { clock, member } = this.seat(number)
+    if (member === null || clock.standing) return
+    this.trace.note(number, 'stand')
+    clock.stop()
+  }
+
+  goOn(number: number): void {
+    const seat = this.seat(number)
+    if (!seat.clock.standing) return
+    this.trace.note(number, 'goOn')
+    seat.clock.goOn()
+    this.stirred = true
+    for (const run of seat.waiting.splice(0)) run()
+  }
+
+  setDiskFault(number: number, fault: DiskFault): void {
+    const { disk } = this.seat(number)
+    if (disk.fault === fault) return
+    disk.fault = fault
+    this.trace.note(number, 'diskFault', DISK_FAULTS.indexOf(fault))
+  }
+
+  setPace(number: number, factor: number): void {
+    const { syncMs, syncJitterMs } = this.o.pace
+    this.seat(number).disk.pace = { syncMs: syncMs * factor, syncJitterMs: syncJitterMs * factor }
+    this.trace.note(number, 'diskPace', syncMs * factor)
+  }
+
+  jump(number: number, ms: number): void {
+    this.seat(number).clock.jump(ms)
+    this.trace.note(number, 'jump', ms)
+  }
+
+  cut(from: number, to: number): void {
+    this.network.cut(from, to)
+    this.trace.note(from, 'cut', to)
+  }
+
+  mend(from: number, to: number): void {
+    this.network.mend(from, to)
+    this.trace.note(from, 'mend', to)
+  }
+
+  clog(from: number, to: number, ms: number): void {
+    this.network.clog(from, to, ms)
+    this.trace.note(from, 'clog', to, ms)
+  }
+
+  /** The world as it was before anything went wrong; who is down comes up. */
+  heal(): void {
+    this.trace.note(0, 'heal')
+    this.network.heal()
+    this.network.weather = CALM
+    for (const seat of this.seats) {
+      if (seat.lost) continue
+      this.setDiskFault(seat.number, 'none')
+      this.setPace(seat.number, 1)
+      this.goOn(seat.number)
+      this.start(seat.number)
+    }
+  }
+
+  /** Ends every process, so that nothing is left of this world in the core. */
+  end(): void {
+    for (const seat of this.seats) seat.member?.stop()
+  }
+}
+
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

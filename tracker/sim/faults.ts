@@ -1,0 +1,239 @@
+// What goes wrong in a simulated world, when and for how long: drawn from the seed, every run with a mixture of its own,
+// so that rare combinations come up, too.
+// Refuses: more than the promise is about: a lost disk never leaves less than a majority.
+
+import type { Random } from '@skep/testing/random.ts'
+import type { Cluster } from './cluster.ts'
+
+/** What can go wrong; the weight says how often beside the others. */
+const FAULTS = {
+  kill: 3,
+  powerCut: 3,
+  killLeader: 3,
+  powerCutAll: 1,
+  standStill: 2,
+  isolate: 2,
+  isolateLeader: 3,
+  partition: 2,
+  oneWay: 3,
+  clog: 2,
+  storm: 2,
+  slowDisk: 2,
+  fullDisk: 1,
+  failingDisk: 1,
+  landingDisk: 1,
+  jump: 1,
+  loseDisk: 1,
+  transfer: 2,
+} as const
+export type Fault = keyof typeof FAULTS
+const KINDS = Object.keys(FAULTS) as Fault[]
+
+export type Plan = {
+  readonly kinds: readonly Fault[]
+  /** Between the beginnings of two faults, on average, milliseconds. */
+  readonly gapMs: number
+  /** How long one lasts, on average, milliseconds. */
+  readonly lastsMs: number
+  /** At once. */
+  readonly most: number
+  readonly weather: { loss: number; repeat: number; reorder: number; jitterMs: number }
+}
+
+/** Forwards, less than a tick: more, and a member votes before others' leases have ended. */
+const JUMP_MS = 90
+
+/** Each run has some kinds of faults and not others: a mixture of all hides what only a few show. */
+export const drawPlan = (random: Random): Plan => {
+  const kinds = KINDS.filter(() => random.chance(0.4))
+  return {
+    kinds: kinds.length === 0 ? [random.pick(KINDS)] : kinds,
+    gapMs: random.pick([700, 1500, 3000, 6000]),
+    lastsMs: random.pick([300, 1500, 4000]),
+    most: random.pick([1, 2, 2, 3]),
+    weather: {
+      loss: random.pick([0, 0, 0.01, 0.05, 0.2]),
+      repeat: random.pick([0, 0.02, 0.2]),
+      reorder: random.pick([0, 0.1, 1]),
+      jitterMs: random.pick([0.3, 0.3, 3, 30]),
+    },
+  }
+}
+
+export const describePlan = (plan: Plan): string =>
+  `faults: ${plan.kinds.join(' ')}; one every ${plan.gapMs} ms for ${plan.lastsMs} ms, ${plan.most} at once`
+
+/** Begins faults and ends them, until `stop`. */
+export class Faults {
+  private readonly cluster: Cluster
+  private readonly plan: Plan
+  private readonly random: Random
+  private readonly weights: readonly Fault[]
+  private active = 0
+  private stopped = false
+  private lost = 0
+  /** How many there were. */
+  begun = 0
+
+  constructor(cluster: Cluster, plan: Plan, random: Random) {
+    this.cluster = cluster
+    this.plan = plan
+    this.random = random
+    this.weights = plan.kinds.flatMap((kind) => new Array<Fault>(FAULTS[kind]).fill(kind))
+    this.setWeather(plan.weather)
+    this.next()
+  }
+
+  /** Whoever heals the world sees to what is still wrong. */
+  stop(): void {
+    this.stopped = true
+  }
+
+  private next(): void {
+    this.cluster.clock.after(this.random.exponential(this.plan.gapMs), () => {
+      if (this.stopped) return
+      if (this.active < this.plan.most) this.begin(this.random.pick(this.weights))
+      this.next()
+    })
+  }
+
+  private begin(kind: Fault): void {
+    const end = this.cause(kind)
+    this.begun++
+    if (end === null) return
+    this.active++
+    this.cluster.clock.after(this.random.exponential(this.plan.lastsMs), () => {
+      this.active--
+      if (!this.stopped) end()
+    })
+  }
+
+  /** Returns what ends it; null: it has no end, or there was nothing to break. */
+  private cause(kind: Fault): (() => void) | null {
+    const { cluster, random } = this
+    const living = cluster.living()
+    const one = random.pick(living)
+    const leader = cluster.leader() === 0 ? one : cluster.leader()
+    switch (kind) {
+      case 'kill':
+        return this.crash([one], 'process')
+      case 'powerCut':
+        return this.crash([one], 'power')
+      case 'killLeader':
+        return this.crash([leader], random.pick(['process', 'power']))
+      case 'powerCutAll':
+        return this.crash(living, 'power')
+      case 'standStill':
+        cluster.stand(one)
+        return () => cluster.goOn(one)
+      case 'isolate':
+        return this.separate([one])
+      case 'isolateLeader':
+        return this.separate([leader])
+      case 'partition':
+        return this.separate(random.shuffle([...living]).slice(0, 1 + random.below(living.length - 1)))
+      case 'oneWay':
+        return this.oneWay(random.chance(0.5) ? leader : one)
+      case 'clog':
+        return this.clog(one)
+      case 'storm':
+        return this.storm()
+      case 'slowDisk':
+        cluster.setPace(one, random.pick([10, 50, 200]))
+        return () => cluster.setPace(one, 1)
+      case 'fullDisk':
+        return this.breakDisk(one, 'full')
+      case 'failingDisk':
+        return this.breakDisk(one, 'fails')
+      case 'landingDisk':
+        return this.breakDisk(one, 'fails-but-lands')
+      case 'jump':
+        cluster.jump(one, random.below(JUMP_MS))
+        return null
+      case 'loseDisk':
+        return this.loseDisk(one)
+      case 'transfer':
+        cluster.transfer()
+        return null
+    }
+  }
+
+  private crash(members: readonly number[], how: 'process' | 'power'): () => void {
+    for (const number of members) this.cluster.crash(number, how)
+    return () => {
+      for (const number of members) this.cluster.start(number)
+    }
+  }
+
+  /** Some from the rest, both ways. */
+  private separate(some: readonly number[]): () => void {
+    const { cluster } = this
+    const rest = cluster.seats.map((s) => s.number).filter((n) => !some.includes(n))
+    const links = some.flatMap((a) =>
+      rest.flatMap((b) => [
+        [a, b],
+        [b, a],
+      ]),
+    ) as [number, number][]
+    for (const [a, b] of links) cluster.cut(a, b)
+    return () => {
+      for (const [a, b] of links) cluster.mend(a, b)
+    }
+  }
+
+  /** One is heard and does not hear, or hears and is not heard: by all, or by one. */
+  private oneWay(one: number): () => void {
+    const { cluster, random } = this
+    const others = cluster.seats.map((s) => s.number).filter((n) => n !== one)
+    const whom = random.chance(0.5) ? others : [random.pick(others)]
+    const links = (random.chance(0.5) ? whom.map((n) => [one, n]) : whom.map((n) => [n, one])) as [
+      number,
+      number,
+    ][]
+    for (const [a, b] of links) cluster.cut(a, b)
+    return () => {
+      for (const [a, b] of links) cluster.mend(a, b)
+    }
+  }
+
+  private clog(one: number): null {
+    const { cluster, random } = this
+    for (const { number } of cluster.seats)
+      if (number !== one && random.chance(0.7)) {
+        const ms = Math.ceil(random.exponential(this.plan.lastsMs))
+        if (random.chance(0.5)) cluster.clog(one, number, ms)
+        else cluster.clog(number, one, ms)
+      }
+    return null
+  }
+
+  private storm(): () => void {
+    const { random } = this
+    this.setWeather({
+      loss: random.pick([0.1, 0.3, 0.6]),
+      repeat: random.pick([0, 0.3]),
+      reorder: random.pick([0, 0.5]),
+      jitterMs: random.pick([1, 20, 200]),
+    })
+    return () => this.setWeather(this.plan.weather)
+  }
+
+  private setWeather({ loss, repeat, reorder, jitterMs }: Plan['weather']): void {
+    const { cluster } = this
+    cluster.network.weather = { delayMs: 0.2, jitterMs, loss, repeat, reorder }
+    cluster.trace.note(0, 'weather', 100 * loss, 100 * repeat, 100 * reorder, jitterMs)
+  }
+
+  private breakDisk(one: number, fault: 'full' | 'fails' | 'fails-but-lands'): () => void {
+    this.cluster.setDiskFault(one, fault)
+    return () => this.cluster.setDiskFault(one, 'none')
+  }
+
+  private loseDisk(one: number): null {
+    const { cluster } = this
+    if (2 * (cluster.seats.length - this.lost - 1) <= cluster.seats.length) return null
+    this.lost++
+    cluster.loseDisk(one)
+    return null
+  }
+}

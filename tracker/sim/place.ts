@@ -1,0 +1,92 @@
+// What a simulated world gives to one life of a member, and what it wants of it: the seam behind which any shell around
+// the replica can be put. Refuses: to know what the shell does.
+
+import type { Core } from '@skep/raft'
+import type { MemberClock } from '@skep/testing/clock.ts'
+import type { Random } from '@skep/testing/random.ts'
+import type { LogDisk } from '../replica/log-disk.ts'
+import type { Control } from '../shared/control.ts'
+import type { ProducerBuffers } from '../shared/producer.ts'
+import type { Birth } from '../swarm/entry.ts'
+import type { Store } from '../swarm/store.ts'
+import type { EventKind } from './trace.ts'
+
+/** Known bugs that can be switched on: a simulator that does not find them is none. */
+export const CANARIES = {
+  'answers-before-commit': 'a change counts as applied once it is proposed',
+  'lease-not-checked': 'a leader answers as long as it takes itself for one',
+  'skip-fsync': 'batches count as written before they are on disk',
+  'apply-out-of-order': 'now and then two committed entries are applied in the wrong order',
+  'snapshot-moves': 'a snapshot holds what was written while it was taken',
+  'forgets-vote': 'the vote of a term is not kept',
+  'votes-after-restart': 'a restarted voter votes at once, whatever it promised before',
+} as const
+export type Canary = keyof typeof CANARIES
+
+/** A message between members. All but the label is the shell's own affair. */
+export interface Frame {
+  /** In order and once (a connection), or as a datagram. */
+  readonly ordered: boolean
+  /** For the trace: type, term, index, entries. */
+  readonly label: readonly [number, number, number, number]
+}
+
+/** What checkers want to hear of a member, as it happens. */
+export interface Witness {
+  /** The table is as of `index`: nothing (0), or a snapshot's. What follows is applied to it. */
+  restored(index: number): void
+  /** Batches of this life carry this incarnation from now on. */
+  incarnation(incarnation: number): void
+  applied(index: number, term: number, data: Uint8Array): void
+  role(role: string, term: number, leader: number): void
+}
+
+export type Place = {
+  /** 1 to N: what people call it. */
+  readonly number: number
+  /** Which life of the member this is, from 1. */
+  readonly life: number
+  /** Raft IDs by number - 1; the first configuration. */
+  readonly ids: readonly number[]
+  readonly birth: Birth
+  readonly core: Core
+  readonly clock: MemberClock
+  readonly random: Random
+  readonly disk: LogDisk
+  readonly store: Store
+  readonly control: Control
+  readonly producer: ProducerBuffers
+  readonly snapshotLogBytes: number
+  /** The highest caught-up ID is to lead. */
+  readonly preferHighest: boolean
+  readonly witness: Witness
+  readonly canary: Canary | null
+  note(kind: EventKind, ...numbers: number[]): void
+  /** `to`: a member's number. */
+  send(to: number, frame: Frame): void
+  /** Nothing gets to `to` now, and a connection would notice. */
+  isCut(to: number): boolean
+  wakeFrontEnd(): void
+  /** Something asynchronous goes on now: it is let run before time passes. */
+  stir(): void
+  /** The process has ended by itself; `bug` false: a disk that takes nothing, and whoever started it tries again. */
+  ended(error: unknown, bug: boolean): void
+}
+
+/** One life of a member. */
+export interface Member {
+  receive(from: number, frame: Frame): void
+  /** What was sent in order to `to` may not have arrived; from now on it does. */
+  connected(to: number): void
+  /** Leadership is to move, to whom it suits best. */
+  transfer(): void
+  /** Changes or touches wait in the rings. */
+  wake(): void
+  /** The process is gone: nothing of it may act any more. */
+  stop(): void
+  /** As of the last turn. */
+  readonly leads: boolean
+  readonly term: number
+  readonly applied: number
+}
+export type StartMember = (place: Place) => Member

@@ -1,0 +1,148 @@
+// One simulated life of a cluster: some time with faults, then everything heals, and it has to serve again within a bound,
+// with nothing forgotten.
+// Refuses: to judge; checkers.ts does, and it is asked after every event.
+
+import { type Core, loadCore, RaftPanic } from '@skep/raft'
+import { Random } from '@skep/testing/random.ts'
+import { Cluster } from './cluster.ts'
+import { describePlan, drawPlan, Faults } from './faults.ts'
+import { startMember } from './member.ts'
+import type { Canary } from './place.ts'
+
+export type RunOptions = {
+  readonly seed: number
+  readonly members: number
+  /** How long things go wrong, in ticks of Raft (100 ms). */
+  readonly ticks: number
+  readonly canary: Canary | null
+  readonly print: ((line: string) => void) | null
+}
+
+export type Outcome = {
+  /** Null: nothing was wrong. */
+  readonly violation: string | null
+  /** What was drawn for this seed, in words. */
+  readonly plan: string
+  readonly trace: readonly string[]
+  readonly hash: number
+  readonly events: number
+  readonly answers: number
+  readonly changes: number
+  readonly faults: number
+  /** Simulated, milliseconds; of it after healing, until all was well. */
+  readonly ms: number
+  readonly healedMs: number
+}
+
+const TICK_MS = 100
+/** After healing, everybody must have been answered by then, and all members hold the same, milliseconds. */
+export const PROGRESS_MS = 30_000
+/** More events than any run has: something turns in circles at one moment. */
+const EVENTS_MOST = 2_000_000
+
+let shared: { core: Core; chance: { unit(): number } } | null = null
+
+/** One instance for all runs of a process: groups do not meet, and chance is set anew for each run. */
+const coreFor = async (random: Random): Promise<Core> => {
+  if (shared === null) {
+    const chance = { unit: () => 0.5 }
+    let now = 0
+    const core = await loadCore({
+      random: () => chance.unit(),
+      now: () => (now += 0.001),
+      reserveBytes: 16 * 1024 * 1024,
+    })
+    shared = { core, chance }
+  }
+  shared.chance.unit = () => random.unit()
+  return shared.core
+}
+
+export const runSeed = async (options: RunOptions): Promise<Outcome> => {
+  const random = new Random(options.seed)
+  const plan = drawPlan(random)
+  const expires = random.chance(0.2)
+  const jumps = plan.kinds.includes('jump')
+  const cluster = new Cluster({
+    seed: random.word(),
+    members: options.members,
+    clients: random.between(4, 16),
+    swarms: random.between(2, 4),
+    pauseMs: random.pick([100, 400, 1000]),
+    expires,
+    snapshotLogBytes: random.pick([4, 16, 1000]) * 1024,
+    preferHighest: random.chance(0.3),
+    pace: { syncMs: random.pick([0.2, 1, 8]), syncJitterMs: random.pick([0.1, 4]) },
+    // A clock that jumps is wrong enough.
+    drift: jumps ? 0 : random.pick([0, 0.005, 0.04]),
+    canary: options.canary,
+    start: startMember,
+    core: await coreFor(random.fork()),
+    print: options.print,
+  })
+  const { checkers, trace, clock } = cluster
+  const lasts = options.ticks * TICK_MS
+  cluster.begin()
+  const faults = new Faults(cluster, plan, random.fork())
+  await until(cluster, () => clock.next() > lasts)
+  faults.stop()
+  const healedMs = checkers.violation === null ? await heal(cluster) : 0
+  cluster.end()
+  if (checkers.violation?.includes(RaftPanic.name)) shared = null
+  return {
+    violation: checkers.violation,
+    plan: `${describePlan(plan)}${expires ? '; peers expire' : ''}`,
+    trace: trace.last(),
+    hash: trace.hash,
+    events: trace.events,
+    answers: checkers.answers,
+    changes: checkers.changes,
+    faults: faults.begun,
+    ms: clock.now(),
+    healedMs,
+  }
+}
+
+/** Lets the world go on until `done`, or something is found. */
+const until = async (cluster: Cluster, done: () => boolean): Promise<void> => {
+  for (let n = 0; cluster.checkers.violation === null && !done(); n++) {
+    if (n === EVENTS_MOST)
+      return cluster.checkers.fail(`more than ${EVENTS_MOST} events: it turns in circles`)
+    if (!(await cluster.step())) return
+  }
+}
+
+/** Everything is well again: all clients must be answered, all members must come to hold the same. */
+const heal = async (cluster: Cluster): Promise<number> => {
+  const { clock, checkers, clients } = cluster
+  cluster.heal()
+  const from = clock.now()
+  const before = clients.map((c) => c.answered)
+  const late = (): boolean => clock.next() > from + PROGRESS_MS
+  await until(cluster, () => late() || clients.every((c, i) => c.answered > before[i]!))
+  clients.forEach((c, i) => {
+    if (c.answered === before[i]! && checkers.violation === null)
+      checkers.fail(`no progress: client ${c.number} got no answer within ${PROGRESS_MS} ms after healing`)
+  })
+  for (const client of clients) client.rest()
+  const level = (): boolean =>
+    cluster
+      .living()
+      .every((n) => checkers.appliedBy(n) === checkers.length && cluster.seat(n).member !== null) &&
+    clients.every((c) => !c.busy)
+  // Two times in a row with a while between: what was on its way has arrived.
+  for (let quiet = 0; quiet < 2 && checkers.violation === null; ) {
+    const pause = clock.now() + 500
+    await until(cluster, () => clock.next() > pause)
+    quiet = level() ? quiet + 1 : 0
+    if (late() && quiet === 0) {
+      const applied = cluster.living().map((n) => `m${n} ${checkers.appliedBy(n)}`)
+      checkers.fail(
+        `no progress: of ${checkers.length} entries ${applied.join(', ')} applied ${PROGRESS_MS} ms after healing`,
+      )
+    }
+  }
+  if (checkers.violation === null) checkers.final(cluster.living())
+  cluster.trace.note(0, 'calm')
+  return clock.now() - from
+}
