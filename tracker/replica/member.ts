@@ -2,36 +2,27 @@
 // Driven from outside by `turn`, `receive` and time; the simulator drives exactly this.
 // Refuses: sockets, timers, clocks, chance; to know what it replicates; to decide who is to be a member.
 
-import type { ConfChange, ConfState, Core, Entry, Status } from '@skep/raft'
-import {
-  MSG_APP,
-  MSG_HEARTBEAT,
-  MSG_SNAP,
-  MSG_TIMEOUT_NOW,
-  MSG_VOTE,
-  messageInfo,
-} from '@skep/raft/message.ts'
+import type { ConfChange, ConfState, Entry, Status } from '@skep/raft'
+import { MSG_HEARTBEAT, MSG_SNAP, MSG_TIMEOUT_NOW, MSG_VOTE, messageInfo } from '@skep/raft/message.ts'
 import { flowOf, numberOf } from './batches.ts'
-import { Echoes, raftType } from './echo.ts'
+import { raftType } from './echo.ts'
 import { Election, rankOf } from './election.ts'
 import { Timeline } from './events.ts'
-import type { Feed } from './feed.ts'
-import { Grants } from './follower.ts'
 import { Forward } from './forward.ts'
 import { BATCH, type Frame, NOTICE, RAFT, type Stamp } from './frame.ts'
 import { decodeBatch, decodeNotice, NOTICE_REFUSED } from './frame-body.ts'
-import { Handover, successor } from './handover.ts'
 import { Leading } from './leader.ts'
-import { leaderLeaseUntil, leaseMs } from './lease.ts'
-import type { LogStore, SnapshotRecord } from './log.ts'
-import type { Machine } from './machine.ts'
+import { leaseMs } from './lease.ts'
+import { Leases } from './leases.ts'
+import type { SnapshotRecord } from './log.ts'
+import type { MemberOptions } from './member-options.ts'
+import { Moves } from './moves.ts'
 import { Outgoing } from './outgoing.ts'
 import { Peers } from './peers.ts'
 import type { Outcome } from './proposals.ts'
-import { heartbeat, heartbeatAnswer, timeoutNow } from './raft-message.ts'
 import { ReadyVotes } from './ready-votes.ts'
 import { Replica } from './replica.ts'
-import type { ClusterTransport } from './transport.ts'
+import { Stall } from './stall.ts'
 
 const MSG_PRE_VOTE = 17
 /** Ticks of a keepalive; an election takes `missed` times as many. */
@@ -41,61 +32,10 @@ export const KEEPALIVE_TICKS = 10
  * the leader's own: three heartbeats in all, which must fit into a lease with room for lost ones.
  */
 const HEARTBEAT_TICKS = 2
-/** Entries that a successor may be behind when it is chosen. */
-const SUCCESSOR_LAG = 10_000
-/** Keepalives that a leader waits before it makes way for the preferred one. */
-const PREFERRED_AFTER = 10
-
-/** What a member uses of the network. */
-export type MemberTransport = Pick<
-  ClusterTransport,
-  'send' | 'sendBatch' | 'sendNotice' | 'keepalive' | 'flush'
->
-
-/** Snapshots travel beside Raft's messages (transfer.ts). All bytes are views: copied before the call returns. */
-export interface SnapshotWays {
-  /** Raft wants `to` to have the snapshot that this MsgSnap names. `Member.reportSnapshot` must follow. */
-  offer(to: number, message: Uint8Array): void
-  /** A MsgSnap came: `Member.stepSnapshot` once its snapshot is here, complete and synced. */
-  arrived(from: number, message: Uint8Array): void
-}
-
-export type MemberOptions<T> = {
-  readonly core: Core
-  readonly group: number
-  readonly id: number
-  readonly incarnation: number
-  readonly log: LogStore
-  readonly machine: Machine
-  readonly feed: Feed<T>
-  readonly transport: MemberTransport
-  readonly snapshots: SnapshotWays | null
-  readonly keepaliveMs: number
-  /** Keepalives without which a leader is taken for dead. */
-  readonly missed: number
-  /** A batch or a section waits this long for company, milliseconds. */
-  readonly lingerMs: number
-  /** A change waits at most this long for its outcome, milliseconds. */
-  readonly parkForMs: number
-  readonly loose: boolean
-  readonly snapshotLogBytes: number
-  /** Has never run before: it cannot have promised anything to anybody. */
-  readonly fresh: boolean
-  /** Who should rather lead: the higher. Default: the member ID. */
-  readonly preference?: (id: number) => number
-  /** Makes way for a caught-up member that is preferred. */
-  readonly preferHighest?: boolean
-  readonly onLeading?: (leads: boolean) => void
-  /** After each applied change of the configuration (`entry`), or a snapshot (null). */
-  readonly onConfState?: (confState: ConfState, entry: Entry | null) => void
-}
 
 export class Member<T> {
   private readonly o: MemberOptions<T>
   private readonly preference: (id: number) => number
-  private readonly leaseMs: number
-  private readonly keepaliveTickMs: number
-  private readonly grants: Grants
   private readonly votes: ReadyVotes
   private readonly outgoing: Outgoing
   private readonly election: Election
@@ -105,22 +45,14 @@ export class Member<T> {
   private lastLeader = 0
   /** The time that the core and everybody else is told now. */
   private nowMs: number
-  /** TimeoutNow was sent in this term: somebody may be leader before any timeout. */
-  private yielded = false
-  private readonly greeted = new Set<number>()
-  private move: { handover: Handover; done: (why: string) => void } | null = null
-  private askedMs = 0
-  private ledSinceMs = Number.POSITIVE_INFINITY
-  private stalledSaidMs = Number.NEGATIVE_INFINITY
-  private failing = false
-  readonly echoes = new Echoes()
+  private readonly moves: Moves
+  private readonly stall: Stall<T>
+  readonly leases: Leases
   readonly forward: Forward<T>
   readonly leading: Leading<T>
   readonly peers = new Peers()
   readonly events = new Timeline()
   readonly replica: Replica
-  /** Until when reads may be answered, milliseconds; -Infinity: not now. */
-  leaseUntilMs = Number.NEGATIVE_INFINITY
   /** A majority cannot store: changes are refused. */
   refusing = false
   /** This member is in no configuration any more. */
@@ -138,9 +70,7 @@ export class Member<T> {
     const { id, incarnation, feed, transport, group, lingerMs, keepaliveMs } = options
     const tickMs = keepaliveMs / KEEPALIVE_TICKS
     const electionTicks = KEEPALIVE_TICKS * options.missed
-    this.keepaliveTickMs = HEARTBEAT_TICKS * tickMs
-    this.leaseMs = leaseMs(electionTicks, tickMs)
-    this.grants = new Grants(this.leaseMs)
+    this.leases = new Leases(id, leaseMs(electionTicks, tickMs), (to) => transport.keepalive(group, to))
     this.votes = new ReadyVotes(electionTicks * tickMs)
     const send = (to: number, message: Uint8Array): void => transport.send(group, to, message)
     this.outgoing = new Outgoing({
@@ -148,7 +78,7 @@ export class Member<T> {
       holdMs: lingerMs,
       snapshot: (to, message) => this.offer(to, message),
       voted: () => this.election.rival(this.nowMs, this.voters.length),
-      yields: (to) => this.yields(to),
+      yields: () => this.yields(),
     })
     const sendBatch = (to: number, number: number, section: Uint8Array): boolean =>
       transport.sendBatch(group, to, incarnation, number, section)
@@ -176,7 +106,23 @@ export class Member<T> {
     const quiet = options.fresh || this.replica.alone
     if (quiet) this.election.never(nowMs)
     this.silentUntilMs = quiet ? Number.NEGATIVE_INFINITY : nowMs + this.election.timeoutMs
-    this.echoes.enter(this.status.term)
+    const { replica, votes, events, outgoing, preference } = this
+    this.moves = new Moves({
+      ...{ id, keepaliveMs, timeoutMs: this.election.timeoutMs, preference },
+      preferHighest: options.preferHighest ?? false,
+      ...{ replica, votes, events, outgoing },
+      hold: (holding) => {
+        this.leading.holding = holding
+      },
+    })
+    this.stall = new Stall({
+      ...{ id, group, transport, feed, events, forward: this.forward },
+      everyMs: HEARTBEAT_TICKS * tickMs,
+      others: () => this.others,
+      heir: () => (this.refusing ? 0 : this.moves.successor(this.nowMs)),
+      yields: () => this.yields(),
+    })
+    this.leases.enter(this.status)
     this.events.add(nowMs, 'started', this.status.term, id)
   }
 
@@ -207,9 +153,19 @@ export class Member<T> {
     return this.replica.writing
   }
 
+  /** Until when reads may be answered, milliseconds; -Infinity: not now. */
+  get leaseUntilMs(): number {
+    return this.leases.untilMs
+  }
+
+  /** Notices of a commit that needed no frame of their own. */
+  get commitNotices(): number {
+    return this.outgoing.joined
+  }
+
   /** May reads be answered now? */
   mayAnswer(nowMs: number): boolean {
-    return nowMs < this.leaseUntilMs
+    return nowMs < this.leases.untilMs
   }
 
   /** One cycle, as `Replica.turn`; then everything said in it leaves. */
@@ -219,7 +175,7 @@ export class Member<T> {
     this.regard()
     this.judgeDisks()
     this.stand()
-    this.handOver()
+    this.moves.turn(this.status, nowMs)
     if (!this.replica.leads && this.status.role === 'follower') this.forward.turn(nowMs)
     const did = this.replica.turn(nowMs)
     this.outgoing.release(nowMs)
@@ -271,7 +227,7 @@ export class Member<T> {
       if (n?.verdict === NOTICE_REFUSED && from === this.status.leader)
         this.forward.refusal(frame.term, n.incarnation, flowOf(n.number), numberOf(n.number))
     }
-    this.echo(frame)
+    this.weigh(frame)
   }
 
   /** False: not for the core, at least not now. */
@@ -291,46 +247,37 @@ export class Member<T> {
     }
     const stepped = this.replica.step(frame.body, nowMs)
     if (!stepped.ok && stepped.code !== 'step-peer-not-found') this.badMessages++
-    // While a disk takes nothing, the core's own answer would wait for it; this one promises nothing that has to be stored.
-    if (this.failing && type === MSG_HEARTBEAT && frame.term === this.echoes.term)
-      this.o.transport.send(this.o.group, frame.from, heartbeatAnswer(frame.from, this.o.id, frame.term))
+    if (this.failing && type === MSG_HEARTBEAT && frame.term === this.status.term)
+      this.stall.answer(frame.from, frame.term)
     return true
   }
 
-  /** What the frame proves about times, once its message was stepped. */
-  private echo(frame: Frame): void {
-    const { status, nowMs, replica } = this
-    const leads = status.role === 'leader'
-    this.echoes.stepped(frame, leads)
-    if (frame.term !== status.term) return
-    if (leads) {
-      this.lease()
-      return
-    }
-    if (frame.from !== status.leader) return
-    const type = frame.kind === RAFT ? raftType(frame.body) : -1
-    if (type === MSG_APP || type === MSG_HEARTBEAT) this.election.heard(nowMs)
-    const { echoMs, leaseAgeMs: ageMs, commit } = frame
-    if (frame.leads && Number.isFinite(echoMs) && Number.isFinite(ageMs))
-      this.grants.add({ echoMs, ageMs, commit }, replica.applied)
+  /** What the frame proves, once its message was stepped. */
+  private weigh(frame: Frame): void {
+    const { status } = this
+    if (this.leases.stepped(frame, status, this.replica.applied)) this.election.heard(this.nowMs)
     this.lease()
   }
 
   /** Fills in what this member says of itself in a frame to `to`. */
   stamp(to: number, stamp: Stamp): void {
-    const { status } = this
-    const leads = status.role === 'leader'
-    stamp.term = status.term
-    stamp.leads = leads
     stamp.notReady = this.failing
-    stamp.leaseAgeMs = leads && this.mayAnswer(this.nowMs) ? this.leaseAge() : Number.POSITIVE_INFINITY
-    stamp.commit = leads ? status.commit : 0
-    stamp.echoUs = this.echoes.echoFor(to)
+    this.leases.stamp(to, stamp, this.status, this.nowMs)
   }
 
-  private leaseAge(): number {
-    const age = this.nowMs - (this.leaseUntilMs - this.leaseMs)
-    return Number.isFinite(age) ? Math.max(0, age) : 0
+  private lease(): void {
+    const { replica, moves, removed, status, nowMs } = this
+    const { applied, leads, confState } = replica
+    const answers = replica.installing === null && !removed
+    this.leases.renew({
+      status,
+      nowMs,
+      applied,
+      confState,
+      ownTermApplied: leads,
+      transferred: moves.yielded,
+      answers,
+    })
   }
 
   /** Looks at what the core says of itself, and draws the consequences. */
@@ -340,13 +287,10 @@ export class Member<T> {
     replica.look(nowMs)
     const { status } = replica
     this.status = status
-    if (status.term !== this.echoes.term) {
-      this.echoes.enter(status.term)
+    if (this.leases.enter(status)) {
       this.outgoing.forget()
-      this.yielded = false
-      this.greeted.clear()
+      this.moves.yielded = false
     }
-    if (status.term !== was.term || status.leader !== was.leader) this.grants.clear()
     if (status.role === 'leader') this.election.heard(nowMs)
     if (status.leader !== was.leader || status.term !== was.term || status.role !== was.role) this.follow(was)
     this.lease()
@@ -363,30 +307,8 @@ export class Member<T> {
     this.forward.aim(status.term, to)
   }
 
-  private lease(): void {
-    const { replica, nowMs, o } = this
-    const leads = this.status.role === 'leader'
-    if (replica.installing !== null || this.removed) this.leaseUntilMs = Number.NEGATIVE_INFINITY
-    else if (leads)
-      this.leaseUntilMs = leaderLeaseUntil({
-        ...{ self: o.id, nowMs, confState: replica.confState, echoed: this.echoes.echoed },
-        ...{ leaseMs: this.leaseMs, ownTermApplied: replica.leads, transferred: this.yielded },
-      })
-    else this.leaseUntilMs = this.grants.untilMs(replica.applied)
-    if (leads && this.mayAnswer(nowMs)) this.greet()
-  }
-
-  /** Followers may answer as soon as they hear of a lease: not only with the next heartbeat. */
-  private greet(): void {
-    for (const id of this.echoes.echoed.keys())
-      if (!this.greeted.has(id) && this.echoes.echoFor(id) >= 0) {
-        this.greeted.add(id)
-        this.o.transport.keepalive(this.o.group, id)
-      }
-  }
-
   private leads(leads: boolean, nowMs: number): void {
-    this.ledSinceMs = leads ? nowMs : Number.POSITIVE_INFINITY
+    this.moves.leads(leads ? nowMs : Number.POSITIVE_INFINITY)
     this.o.onLeading?.(leads)
   }
 
@@ -406,79 +328,19 @@ export class Member<T> {
     this.regard()
   }
 
-  /** Leadership moves to `to` (0: to whom it suits best). Resolves with '' or with why it did not. */
+  /** Somebody is about to be asked to take over: TimeoutNow leaves. */
+  private yields(): void {
+    this.moves.yielded = true
+    this.lease()
+  }
+
+  /** Leadership moves to `to` (0: whom it suits best). Resolves with '' or with why it did not. */
   transfer(to: number, nowMs: number): Promise<string> {
-    if (!this.replica.leads) return Promise.resolve('this member does not lead')
-    if (this.move !== null) return Promise.resolve('leadership is moving already')
-    const target = to === 0 ? this.successor() : to
-    if (target === 0) return Promise.resolve('no other voter answers and has caught up')
-    if (target === this.o.id) return Promise.resolve('')
-    if (!this.votes.isReady(target, nowMs))
-      return Promise.resolve(`the disk of member ${target} takes nothing`)
-    return this.yieldTo(target, nowMs)
+    return this.moves.transfer(to, nowMs)
   }
 
-  private yieldTo(target: number, nowMs: number): Promise<string> {
-    const handover = new Handover(target, this.status.term, nowMs + this.election.timeoutMs)
-    this.leading.holding = true
-    this.events.add(nowMs, 'transfer', this.status.term, target)
-    return new Promise((done) => {
-      this.move = { handover, done }
-    })
-  }
-
-  private successor(): number {
-    const { nowMs, preference, replica } = this
-    const fit = (id: number): boolean => this.votes.isReady(id, nowMs)
-    return successor(this.o.id, this.status.lastIndex, SUCCESSOR_LAG, replica.progress(), fit, preference)
-  }
-
-  private handOver(): void {
-    const { replica, nowMs, status } = this
-    if (this.move === null) {
-      this.makeWay()
-      return
-    }
-    const { handover, done } = this.move
-    const step = handover.step({
-      ...{ nowMs, leads: status.role === 'leader', term: status.term, applied: replica.applied },
-      ...{ lastIndex: status.lastIndex, transferee: status.transferee, progress: replica.progress() },
-    })
-    if (step.kind === 'move') {
-      replica.transferLeadership(step.to)
-      this.askedMs = nowMs
-      this.regard()
-    } else if (step.kind === 'wait' && this.yielded && nowMs >= this.askedMs + this.keepaliveTickMs / 2) {
-      this.askedMs = nowMs
-      this.outgoing.askAgain()
-    } else if (step.kind === 'done' || step.kind === 'failed') {
-      this.move = null
-      this.leading.holding = false
-      if (step.kind === 'failed')
-        this.events.add(nowMs, 'transfer failed', status.term, handover.to, step.why)
-      done(step.kind === 'failed' ? step.why : '')
-    }
-  }
-
-  /** Who was asked to stand may yet do so: without a lease in this term, this member can only hand over. */
-  private makeWay(): void {
-    const { nowMs, o } = this
-    if (!this.replica.leads) return
-    if (this.yielded) {
-      const to = this.successor()
-      if (to !== 0) void this.yieldTo(to, nowMs)
-      return
-    }
-    if (o.preferHighest !== true || nowMs < this.ledSinceMs + PREFERRED_AFTER * o.keepaliveMs) return
-    this.ledSinceMs = nowMs
-    const to = this.successor()
-    if (to !== 0 && this.preference(to) > this.preference(o.id)) void this.yieldTo(to, nowMs)
-  }
-
-  /** TimeoutNow is about to leave. */
-  private yields(_to: number): void {
-    this.yielded = true
-    this.leaseUntilMs = Number.NEGATIVE_INFINITY
+  private get failing(): boolean {
+    return this.stall.sinceMs !== null
   }
 
   /** The ready/error vote: whether a majority can store, and what follows. */
@@ -492,48 +354,19 @@ export class Member<T> {
     this.refusing = fails
   }
 
-  /**
-   * The write of the last turn has failed and the log is not mended: to be called every now and then. The core stands still
-   * meanwhile, so this member says itself what matters to others.
-   */
+  /** The write of the last turn has failed and the log is not mended: to be called every now and then. */
   stalled(nowMs: number): void {
     this.nowMs = nowMs
-    if (!this.failing) {
-      this.failing = true
-      this.events.add(nowMs, 'disk failed', this.status.term, this.o.id, this.o.log.failed?.message ?? '')
-    }
+    this.stall.begin(this.status.term, nowMs, this.o.log.failed?.message ?? '')
     this.judgeDisks()
     this.regard()
-    this.o.feed.refuseWaiting()
-    this.forward.abandon(Number.POSITIVE_INFINITY)
-    this.o.feed.tell()
-    if (nowMs < this.stalledSaidMs + this.keepaliveTickMs) return
-    this.stalledSaidMs = nowMs
-    this.sayStalled()
-    this.o.transport.flush()
-  }
-
-  private sayStalled(): void {
-    const { transport, group, id } = this.o
-    const { status } = this
-    const leads = status.role === 'leader'
-    const heir = leads && !this.refusing ? this.successor() : 0
-    if (heir !== 0) {
-      this.yields(heir)
-      transport.send(group, heir, timeoutNow(heir, id, status.term))
-    }
-    for (const to of this.others) {
-      if (leads && heir === 0) transport.send(group, to, heartbeat(to, id, status.term))
-      else transport.keepalive(group, to)
-    }
+    this.stall.turn(this.status, nowMs)
   }
 
   /** The log is mended, and the write that failed is done: `finish` follows. */
   mended(nowMs: number): void {
     this.nowMs = nowMs
-    this.failing = false
-    this.events.add(nowMs, 'disk mended', this.status.term, this.o.id)
-    for (const to of this.others) this.o.transport.keepalive(this.o.group, to)
+    this.stall.end(this.status.term, nowMs)
   }
 
   /** Changes that wait for too long are unknown. Every now and then. */
@@ -548,8 +381,7 @@ export class Member<T> {
 
   /** The member has started anew. */
   peerStarted(member: number): void {
-    this.echoes.forget(member)
-    this.greeted.delete(member)
+    this.leases.forget(member)
   }
 
   private offer(to: number, message: Uint8Array): void {
