@@ -186,7 +186,7 @@ export async function joinRows(
     const joins: Work = { ...baseWork(30), mix: [1, 0, 0], joinsPermille: 1000, timeoutMs: 5000 }
     const runs = Math.min(settings.rounds, 5)
     const saturated = await play('saturated', { ...joins, window: 128 }, runs)
-    const paced = { ...joins, window: RATE_WINDOW }
+    const paced = { ...joins, window: RATE_WINDOW, burst: RATE_BURST }
     const fixed = await play('30,000/s offered', { ...paced, rate: 30_000 }, runs)
     const half = Math.round(saturated.joinsPerSecond / 2)
     const halfLoad = await play('half load', { ...paced, rate: Math.max(1000, half) }, runs)
