@@ -76,8 +76,6 @@ export class OutgoingStreams {
     let number = -1
     const part = async (kind: number, body?: Uint8Array): Promise<void> => {
       if (number < 0) number = await s.first.promise
-      // The first wait is for room; the limit of what may wait is far above it, so the push finds room.
-      await wire?.below(ROOM_BYTES).catch(() => {})
       if (s.failed !== null) throw s.failed
       const prefix = encodeStreamPart(stream, kind === STREAM_CHUNK ? number++ : number)
       if (wire === null || !this.pen.plain(wire, kind, this.member, body, prefix))
@@ -88,6 +86,7 @@ export class OutgoingStreams {
       write: async (chunk) => {
         if (chunk.length > MAX_CHUNK_BYTES) throw new RangeError(`a chunk of ${chunk.length} bytes`)
         await part(STREAM_CHUNK, chunk)
+        // What may wait at most is far above this: the next push finds room.
         await wire!.below(ROOM_BYTES).catch(() => {})
         if (s.failed !== null) throw s.failed
       },
