@@ -204,7 +204,8 @@ export class Cluster {
   kill(id: number): void {
     const life = this.lives.get(id)!
     life.alive = false
-    for (const { value, outcome } of life.clients.told) this.answer(life, value, outcome, false)
+    for (const asked of this.asked.values())
+      if (asked.by === id && asked.outcome === null) asked.outcome = 'lost'
   }
 
   async restart(id: number): Promise<Life> {
@@ -258,12 +259,11 @@ export class Cluster {
     return this.value
   }
 
-  private answer(life: Life, value: number, outcome: string, out = true): void {
+  private answer(value: number, outcome: string): void {
     const asked = this.asked.get(value)!
     assert.equal(asked.outcome, null, `${value} was told twice`)
-    asked.outcome = out ? outcome : 'lost'
+    asked.outcome = outcome
     asked.answeredMs = this.nowMs
-    void life
   }
 
   private check(): void {
@@ -276,10 +276,10 @@ export class Cluster {
         // Errors need no lease.
         const errors = life.clients.told.filter((t) => t.outcome !== 'applied')
         life.clients.told = life.clients.told.filter((t) => t.outcome === 'applied')
-        for (const t of errors) this.answer(life, t.value, t.outcome)
+        for (const t of errors) this.answer(t.value, t.outcome)
         continue
       }
-      for (const t of life.clients.told.splice(0)) this.answer(life, t.value, t.outcome)
+      for (const t of life.clients.told.splice(0)) this.answer(t.value, t.outcome)
     }
   }
 
@@ -299,7 +299,7 @@ export class Cluster {
       if (until()) return true
       const next = Math.min(
         ...this.living.filter((l) => !l.paused).map((l) => l.due()),
-        ...this.air.map((a) => a.atMs),
+        ...this.air.filter((a) => this.lives.get(a.frame.to)?.paused !== true).map((a) => a.atMs),
         Number.POSITIVE_INFINITY,
       )
       if (next > end) {

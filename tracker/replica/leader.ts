@@ -17,8 +17,8 @@ const ENOUGH_BYTES = 16 * 1024
 const IDLE_MS = 1000
 /** After a proposal that Raft dropped (too much is uncommitted, or leadership moves), milliseconds. */
 const DROPPED_MS = 2
-/** Sections of all members that may wait for a proposal; each sends two at most, unless it led before. */
-const MOST_WAITING = 1024
+/** Bytes of sections that may wait for a proposal; more come again. Each member sends two at most, unless it led before. */
+const MOST_WAITING_BYTES = 16 * 1024 * 1024
 
 type Section = {
   readonly member: number
@@ -48,6 +48,9 @@ export class Leading<T> implements Omit<Source, 'configured'> {
   private offered: 'first' | number = 0
   private offeredMs = 0
   private firstUnderWay = false
+  /** Came before this leader had applied all that was before it. */
+  private premature: { term: number; section: Section }[] = []
+  private active = false
   private lastMs = Number.NEGATIVE_INFINITY
   private notBeforeMs = Number.NEGATIVE_INFINITY
   /** Nothing new is proposed: leadership is about to move. */
@@ -69,16 +72,20 @@ export class Leading<T> implements Omit<Source, 'configured'> {
     this.clock = new ClusterClock(feed.timeMs(), nowMs)
     this.expected = new Expected(this.o.term(), (member) => feed.lastBatch(member))
     this.clear()
+    this.active = true
     this.holding = false
     this.firstUnderWay = false
     this.notBeforeMs = Number.NEGATIVE_INFINITY
     // What this member had under way as a follower, or as the leader of an earlier term.
     for (const { number, section } of forward.unresolved()) this.own(number, section)
+    for (const { term, section } of this.premature.splice(0)) this.decide(term, section)
     this.o.onLeading(true, nowMs)
   }
 
   lost(): void {
     this.clear()
+    this.active = false
+    this.premature = []
     this.o.onLeading(false, 0)
   }
 
@@ -140,19 +147,33 @@ export class Leading<T> implements Omit<Source, 'configured'> {
 
   /** Batch of another member, sent to the leader of `term`. The section is copied. */
   take(term: number, member: number, incarnation: number, wire: number, section: Uint8Array): void {
+    if (term !== this.o.term()) return
     const number = numberOf(wire)
     const flow = flowOf(wire)
     if (!this.o.feed.fits(section, member, incarnation, number)) {
       this.malformed++
       return
     }
+    const bytes = Uint8Array.from(section)
+    const its: Section = { member, incarnation, number, flow, bytes }
+    if (this.active) this.decide(term, its)
+    else this.keep(term, its)
+  }
+
+  private keep(term: number, section: Section): void {
+    if (this.premature[0] !== undefined && this.premature[0].term !== term) this.premature = []
+    const bytes = this.premature.reduce((sum, p) => sum + p.section.bytes.length, 0)
+    if (bytes < MOST_WAITING_BYTES) this.premature.push({ term, section })
+  }
+
+  private decide(term: number, section: Section): void {
+    const { member, incarnation, number, flow } = section
     const verdict = this.expected.judge(term, member, incarnation, number, flow)
     if (verdict === 'early') this.early++
     if (verdict === 'refused') this.repeatRefusal(member, incarnation, flow)
     if (verdict !== 'take') return
     if (this.refusing) this.refuse(member, incarnation, number, flow)
-    else if (this.waiting.length < MOST_WAITING)
-      this.wait({ member, incarnation, number, flow, bytes: Uint8Array.from(section) })
+    else if (this.waitingBytes < MOST_WAITING_BYTES) this.wait(section)
   }
 
   private own(number: number, bytes: Uint8Array): void {
