@@ -14,7 +14,10 @@ export interface Feed<T> {
   due(nowMs: number): number
   /** All that waits, as far as it fits, as batch `number` of this member. Null: nothing. */
   next(number: number, nowMs: number): Fed<T> | null
-  /** What became of a batch whose parts the machine did not tell: `applied` when a snapshot contained it. */
+  /**
+   * What became of a batch whose parts the machine did not tell: `applied` when a snapshot contained it. After `unknown`
+   * the log may still decide it: another `end` or the machine follows, and its front ends must not be told twice.
+   */
   end(content: T, outcome: 'applied' | 'refused' | 'unknown'): void
   /** Nothing can be stored: what waits is refused. Returns how many changes. */
   refuseWaiting(): number

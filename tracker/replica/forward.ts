@@ -124,9 +124,9 @@ export class Forward<T> {
 
   /** As `refusal`, by this member as a leader. */
   refuse(flow: number, number: number): void {
-    for (const { content, abandoned } of this.batches.refused(flow, number)) {
+    for (const { content } of this.batches.refused(flow, number)) {
       this.refused++
-      if (!abandoned) this.o.feed.end(content.content, 'refused')
+      this.o.feed.end(content.content, 'refused')
     }
     this.sent = Math.min(this.sent, number - 1)
     this.o.feed.tell()
@@ -141,7 +141,7 @@ export class Forward<T> {
   restored(): void {
     const last = this.o.feed.lastBatch(this.o.id)
     for (const b of this.batches.applied(last.incarnation, last.number))
-      if (!b.abandoned) this.o.feed.end(b.content.content, 'applied')
+      this.o.feed.end(b.content.content, 'applied')
     this.o.feed.tell()
   }
 

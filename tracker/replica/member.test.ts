@@ -83,7 +83,7 @@ test('the leader is killed after any number of frames: nothing answered is lost,
 })
 
 test('frames lost, twice and out of order: each change is decided once, and all tables are equal', async () => {
-  for (let seed = 1; seed <= 12; seed++) {
+  for (let seed = 1; seed <= 4; seed++) {
     const c = await Cluster.of(seed % 2 === 0 ? THREE : FIVE, { seed, loss: 0.1, twice: 0.1, delayMs: 30 })
     await c.until(() => c.leader !== null, 60_000)
     for (let i = 0; i < 40; i++) {
