@@ -5,9 +5,13 @@ import type { Entry } from '@skep/raft'
 import type { LogStore } from './log.ts'
 
 /** The first members of a cluster, as the log's own beginning: entry 1 of term 1 is this fact. Safe to repeat. */
-export const begin = async (log: LogStore, voters: readonly number[]): Promise<void> => {
+export const begin = async (
+  log: Pick<LogStore, 'snapshot' | 'createSnapshot' | 'append'>,
+  voters: readonly number[],
+  learners: readonly number[] = [],
+): Promise<void> => {
   if (log.snapshot !== null) return
-  const confState = { voters, learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false }
+  const confState = { voters, learners, votersOutgoing: [], learnersNext: [], autoLeave: false }
   const writer = await log.createSnapshot({ index: 1, term: 1, confState }, false)
   const snapshot = await writer.commit()
   await log.append({ hardState: { term: 1, vote: 0, commit: 1 }, entries: [], snapshot, sync: true })
