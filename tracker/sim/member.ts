@@ -128,7 +128,7 @@ class SimulatedMember implements Member {
       {
         part: (member, inc, _producer, first, count) => this.feed!.part(member, inc, first, count),
         batch: (member, inc, number, taken) => {
-          this.feed!.batch(member, inc, taken)
+          this.feed!.batch(member, inc, number, taken)
           this.member!.forward.applied(member, inc, number)
         },
       },

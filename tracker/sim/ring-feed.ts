@@ -13,7 +13,7 @@ const TOUCHES_MOST = 1024
 const TOUCH_MS = 1000
 
 /** Changes of a batch: sequence numbers in the ring. */
-export type Part = { readonly first: number; readonly count: number; told: boolean }
+export type Part = { readonly number: number; readonly first: number; readonly count: number; told: boolean }
 
 export type RingFeedOptions = {
   readonly member: number
@@ -76,7 +76,7 @@ export class RingFeed implements Feed<Part> {
     const sinceMs = Math.min(this.sinceMs, nowMs)
     this.sinceMs = this.touchMs = Number.POSITIVE_INFINITY
     this.lastMs = nowMs
-    const content: Part = { first, count, told: false }
+    const content: Part = { number, first, count, told: false }
     this.parts.push(content)
     if (o.answersEarly) {
       this.push(content, APPLIED)
@@ -85,18 +85,19 @@ export class RingFeed implements Feed<Part> {
     return { section: writer.bytes(), content, sinceMs }
   }
 
-  /** The machine took changes of a batch: by the order of numbers it is the oldest one. */
+  /** The machine took changes of a batch. */
   part(member: number, incarnation: number, first: number, count: number): void {
     if (member !== this.o.member || incarnation !== this.o.incarnation) return
-    const oldest = this.parts[0]
-    if (oldest?.first !== first || oldest.count !== count)
-      throw new Error(`changes ${first}, ${count} were applied, but are not those of the oldest batch`)
-    this.push(oldest, APPLIED)
+    const part = this.parts.find((p) => p.first === first && p.count === count)
+    if (part === undefined)
+      throw new Error(`changes ${first}, ${count} were applied, but are under way in no batch`)
+    this.push(part, APPLIED)
   }
 
-  /** Called after its parts. */
-  batch(member: number, incarnation: number, taken: boolean): void {
-    if (taken && member === this.o.member && incarnation === this.o.incarnation) this.parts.shift()
+  /** Called after its parts. One that was refused when nobody waited for it any more may have the same number. */
+  batch(member: number, incarnation: number, number: number, taken: boolean): void {
+    if (taken && member === this.o.member && incarnation === this.o.incarnation)
+      this.parts = this.parts.filter((p) => p.number > number)
   }
 
   end(content: Part, outcome: 'applied' | 'refused' | 'unknown'): void {
@@ -117,7 +118,7 @@ export class RingFeed implements Feed<Part> {
   private endWaiting(outcome: Outcome): number {
     const count = this.changes.available()
     if (count === 0) return 0
-    this.push({ first: this.changes.head, count, told: false }, outcome)
+    this.push({ number: 0, first: this.changes.head, count, told: false }, outcome)
     this.changes.take(count)
     this.sinceMs = Number.POSITIVE_INFINITY
     return count

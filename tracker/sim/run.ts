@@ -66,9 +66,9 @@ export const runSeed = async (options: RunOptions): Promise<Outcome> => {
   const cluster = new Cluster({
     seed: random.word(),
     members: options.members,
-    clients: random.between(4, 16),
+    clients: random.pick([3, 5, 8, 14]),
     swarms: random.between(2, 4),
-    pauseMs: random.pick([100, 400, 1000]),
+    pauseMs: random.pick([200, 600, 1500]),
     expires,
     snapshotLogBytes: random.pick([4, 16, 1000]) * 1024,
     preferHighest: random.chance(0.3),

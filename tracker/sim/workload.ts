@@ -39,9 +39,10 @@ type Wish = { readonly to: State; readonly event: number; readonly left: bigint 
 
 /** A connection ID is renewed after this; it is good for two minutes of cluster time at least, milliseconds. */
 const ID_MS = 60_000
-/** First wait for an answer; it grows by half with each try, milliseconds. */
-const RETRY_MS = 1200
-const TRIES = 6
+/** Waits for an answer at least this long, at most twice as long, milliseconds: sooner than real clients, for more cases. */
+const RETRY_MS = 1000
+/** Then it wants something else. */
+const TRIES = 8
 
 export class Client {
   readonly number: number
@@ -185,13 +186,14 @@ export class Client {
       return
     }
     // Twice the same member, then another: an answer lost is as likely as a member gone.
-    if (this.tries > 0 && this.tries % 2 === 0) this.member = 1 + this.random.below(this.o.members)
+    if (this.tries > 0 && this.tries % 2 === 0) this.member = 1 + (this.member % this.o.members)
     const known = clock.now() - this.idMs < ID_MS
     const request: Request = known
       ? ({ ...this.request!, connectionId: this.id } as Request)
       : { kind: 'connect', transactionId: operation.transaction }
     this.world.send(this.number, this.member, this.endpoint, encodeRequest(request))
-    const wait = RETRY_MS * 1.5 ** this.tries++
+    this.tries++
+    const wait = RETRY_MS * (1 + this.random.unit())
     this.timer = clock.after(wait, () => this.transmit())
   }
 
