@@ -70,9 +70,16 @@ const addressOf = (view: ArrayBufferView): number => Number(koffi.address(view))
 const align = (buffer: ArrayBuffer): number => -addressOf(new Uint8Array(buffer)) & 63
 const errorName = (): string => getSystemErrorName(-koffi.errno())
 
-/** A few words that never move, for calls that take pointers to small things. */
-const scratch = new Int32Array(new ArrayBuffer(4096))
-const scratchAddress = addressOf(scratch)
+/**
+ * Words that never move, with their address, for calls that take pointers to small things. Always used through this
+ * object: a variable that no function mentions any more is collected, and the kernel would write into freed memory.
+ */
+type Pinned = { readonly words: Int32Array; readonly address: number }
+const pin = (): Pinned => {
+  const words = new Int32Array(new ArrayBuffer(4096))
+  return { words, address: addressOf(words) }
+}
+const { words: scratch, address: scratchAddress } = pin()
 
 function putAddress(words: Int32Array, at: number, address: number): void {
   words[at] = address | 0
@@ -238,13 +245,13 @@ export function createEventFd(): number {
   return fd
 }
 
-const one = new Int32Array(new ArrayBuffer(4096))
-one[0] = 1
-const oneAddress = addressOf(one)
+/** Words 0-1: what `signal` writes. Words 16-17: what an eventfd held. */
+const event = pin()
+event.words[0] = 1
 
 /** Wakes whoever sleeps on the eventfd. */
 export function signal(fd: number): void {
-  write(fd, oneAddress, 8)
+  write(fd, event.address, 8)
 }
 
 export function closeFd(fd: number): void {
@@ -275,7 +282,7 @@ export class Poller {
   wait(timeoutMs: number): void {
     if ((poll(this.address, this.count, timeoutMs) as number) <= 0) return
     if (this.eventFd >= 0 && this.fds[this.count * 2 - 1]! >>> 16 !== 0)
-      read(this.eventFd, oneAddress + 64, 8)
+      read(this.eventFd, event.address + 64, 8)
   }
 }
 
