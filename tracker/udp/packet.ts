@@ -137,6 +137,15 @@ export class Packets {
     this.refusePrivate = allowPrivate === 'off'
   }
 
+  /** Before a batch is decided: reads ahead what its announces will look at (`Announcer.warm`). */
+  readAhead(inbox: Inbox, from: number, n: number): void {
+    const { words, strideWords, lengths } = inbox
+    for (let i = from; i < from + n; i++)
+      if (lengths[i * 16 + 14]! >= ANNOUNCE_BYTES && words[i * strideWords + 2] === ANNOUNCE)
+        this.announcer.willLook(words, i * strideWords + 4)
+    this.announcer.warm()
+  }
+
   /**
    * Decides on datagram i of the inbox. An answer is written into the outbox's next slot, without its address: its bytes
    * are returned. 0: no answer, or none yet. `socket`: where an answer that waits will go out.

@@ -28,6 +28,8 @@ import { looksLikeRequest, Waiting } from './waiting.ts'
 
 /** Turns between two looks at a socket that had nothing last time, while another one keeps the worker busy. */
 const COLD_TURNS = 8
+/** Datagrams of a batch for which reading ahead pays. */
+const READ_AHEAD_LEAST = 4
 /** Milliseconds. */
 export const LONGEST_SLEEP_MS = 250
 /** While requests or outcomes wait for a lease. */
@@ -180,6 +182,7 @@ export class Turn {
     const { packets } = this.parts
     const { outbox } = place.socket
     if (outbox.count + n > outbox.slots) this.send(place, inbox)
+    if (n >= READ_AHEAD_LEAST) packets.readAhead(inbox, from, n)
     for (let i = from; i < from + n; i++) {
       const length = packets.handle(inbox, i, outbox, place.number)
       if (length === 0) continue
