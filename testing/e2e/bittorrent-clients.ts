@@ -34,7 +34,7 @@ const aria2: Client = {
   name: 'aria2',
   debian: 'aria2',
   program: 'aria2c',
-  lacks: { udp6: 'its UDP tracker client opens an IPv4 socket only' },
+  lacks: { udp6: 'its UDP tracker client was never seen to use IPv6' },
   needsHost: false,
   // Its UDP tracker client only exists beside its DHT; with no entry point and a private torrent that stays mute.
   command: ({ torrent, content, home, port, seeding }) => [
@@ -53,7 +53,7 @@ const transmission: Client = {
   name: 'transmission',
   debian: 'transmission-cli',
   program: 'transmission-cli',
-  lacks: { udp6: 'version 3.00 reads the peers of a UDP answer as IPv4 always' },
+  lacks: { udp6: 'version 3.00 was never seen to announce to a UDP tracker over IPv6' },
   needsHost: true,
   command: ({ torrent, content, home, port, seeding }) => {
     mkdirSync(home, { recursive: true })
@@ -106,8 +106,7 @@ const rtorrent: Client = {
   debian: 'rtorrent',
   program: 'rtorrent',
   lacks: {
-    udp6: 'version 0.9.8 has no IPv6 for UDP trackers',
-    http6: 'version 0.9.8 listens for peers on IPv4 only unless bound otherwise',
+    udp6: 'version 0.9.8 announces over IPv6, but was never seen to take IPv6 peers from a UDP answer',
   },
   needsHost: false,
   command: ({ torrent, content, home, port, seeding }) => {

@@ -178,6 +178,17 @@ async function openTracker(other: string | undefined, folder: string): Promise<P
   return tracker.program
 }
 
+/** What the tracker says of itself, for a run that failed. */
+async function describeTracker(tracker: Program, log: string): Promise<string> {
+  const end = tracker.ended()
+  if (end !== undefined) return `the tracker ended: ${end}\n${logTail(log)}`
+  const answer = await fetch(`http://127.0.0.1:${HTTP_PORT}/stats`).catch(() => undefined)
+  if (answer?.ok !== true) return `the tracker's /stats does not answer\n${logTail(log)}`
+  const { peers, udp } = (await answer.json()) as { peers: number; udp: Record<string, number> }
+  const moved = Object.entries(udp).filter(([, count]) => count > 0)
+  return `the tracker has ${peers} peers; ${moved.map(([name, count]) => `${name} ${count}`).join(', ')}`
+}
+
 async function all(options: {
   only: string | undefined
   tracker: string | undefined
@@ -201,6 +212,7 @@ async function all(options: {
       } catch (error) {
         failed++
         process.stdout.write(`FAILED  ${nameOf(run)}\n${(error as Error).message}\n`)
+        process.stdout.write(`${await describeTracker(tracker, join(folder, 'tracker.log'))}\n`)
         process.stdout.write(`again:  npm run e2e:clients -- --only '${nameOf(run)}'\n`)
       }
       if (!options.keep) rmSync(join(folder, `run-${i}`), { recursive: true, force: true })
