@@ -189,6 +189,9 @@ test('a scrape is answered in order, as many as 1,200 bytes and BEP 15 allow', (
   answer.counts.forEach((counts, i) => assert.equal(counts.seeders, i === 40 ? 1 : 0))
   const ragged = decode('5.6.7.8', bench.handle(request.subarray(0, 16 + 20 + 19), raw('5.6.7.8'), 1))
   assert.ok(ragged?.kind === 'scrape' && ragged.counts.length === 1)
+  const small = tracker({}, { answerBytes: 576 })
+  const cut = small.decode('5.6.7.8', small.bench.handle(request, raw('5.6.7.8'), 1))
+  assert.ok(cut?.kind === 'scrape' && cut.counts.length === 47, 'as many as fit')
 })
 
 test('peer details reach the record where they are kept', () => {
