@@ -2,9 +2,14 @@
 // Refuses: to keep anything alive: when the thread ends, `failed` says why and the process must end too.
 
 import { Worker } from 'node:worker_threads'
-import { INTERNAL, IO, OK, USAGE } from './exit-codes.ts'
+import { INTERNAL, IO, OK, UNAVAILABLE, USAGE } from './exit-codes.ts'
+import type { ClusterEvent } from './replica/events.ts'
 import type { Histogram } from './replica/histogram.ts'
+import type { Request } from './replica/membership.ts'
+import type { Reply } from './replica/membership-desk.ts'
 import type { Outcome } from './replica/proposals.ts'
+import type { TransferStatus } from './replica/transfer.ts'
+import type { Fault, RefusedDial } from './replica/transport.ts'
 import type { ProducerBuffers } from './shared/producer.ts'
 import type { StoreBuffers } from './swarm/layout.ts'
 import type { Settings } from './swarm/settings.ts'
@@ -28,7 +33,73 @@ export type ReplicaOptions = {
   readonly snapshotLogBytes: number
   /** Scheduler slice of the replica thread, nanoseconds (Linux 6.12+); 0: the system's. */
   readonly sliceNanoseconds?: number
+  /** A change waits at most this long for its outcome, milliseconds. */
+  readonly parkForMs?: number
+  /** relaxed: a change is answered before it is committed. */
+  readonly consistency?: 'committed' | 'relaxed'
+  /** Null or absent: alone, and nobody can join. */
+  readonly cluster?: ClusterOptions | null
+  /** A sentence for the log: what a starting replica waits for, that it was removed. */
+  readonly onNote?: (sentence: string) => void
+  /** Ends a start that still waits for others. */
+  readonly signal?: AbortSignal
 }
+
+export type ClusterOptions = {
+  /** `host:port` under which the other replicas reach this one. */
+  readonly address: string
+  /** Where it listens for them; port 0: any free one. */
+  readonly host: string
+  readonly replicaPort: number
+  /** `--initial-members`, this replica's included. */
+  readonly initialMembers: readonly { readonly name: string; readonly address: string }[]
+  /** `--join`: addresses of a running cluster's members; null: form one. */
+  readonly join: readonly string[] | null
+  /** Joins as a learner for ever. */
+  readonly learner: boolean
+  /** One network key a line; the first one is used for dialling. Read again when it changes. */
+  readonly networkKeyFile: string
+  readonly keepaliveMs: number
+  /** Keepalives without which a leader is taken for dead. */
+  readonly missed: number
+  /** Most voters that learners are promoted to by themselves; `promotes` false: only on request. */
+  readonly maxVoters: number
+  readonly promotes: boolean
+  /** Leadership goes to the highest name that has caught up. */
+  readonly preferHighest: boolean
+  /** `--allow-faults`. */
+  readonly allowFaults: boolean
+}
+
+export type MemberStatus = {
+  readonly id: number
+  readonly name: string
+  readonly address: string
+  readonly voter: boolean
+  readonly self: boolean
+  /** Last entry that it is known to have, and how many it lacks; null: only a leader knows. */
+  readonly match: number | null
+  readonly lag: number | null
+  /** probe, replicate or snapshot; '' where only the leader knows. */
+  readonly progress: string
+  /** Since any frame of it came, milliseconds; null: none yet. */
+  readonly heardMsAgo: number | null
+  /** It says that its disk takes nothing. */
+  readonly diskFails: boolean
+  readonly level: number
+  /** Of the connection to it: connected, connecting, dialing, refused, cut; '' for this replica itself. */
+  readonly way: string
+  readonly wayDetail: string
+  readonly queuedBytes: number
+  readonly rttMs: number | null
+  readonly sentBytes: number
+  readonly receivedBytes: number
+  /** Writes to its sockets. */
+  readonly writes: number
+}
+
+/** An event of the timeline, with wall time and the name of whom it is about. */
+export type TimelineEvent = Omit<ClusterEvent, 'atMs'> & { readonly at: string; readonly name: string }
 
 export type ReplicaStatus = {
   readonly id: number
@@ -38,7 +109,15 @@ export type ReplicaStatus = {
   readonly term: number
   /** Member ID; 0: none known. */
   readonly leader: number
-  readonly members: readonly { readonly id: number; readonly name: string; readonly voter: boolean }[]
+  readonly members: readonly MemberStatus[]
+  /** A joint configuration: members are being changed. */
+  readonly joint: boolean
+  /** Why this replica is no member any more; '' while it is one. */
+  readonly removed: string
+  readonly transfers: readonly TransferStatus[]
+  readonly refusedDials: readonly RefusedDial[]
+  /** What is awaited before the next change of members; '': nothing. */
+  readonly awaits: string
   readonly commit: number
   readonly applied: number
   readonly firstIndex: number
@@ -53,6 +132,10 @@ export type ReplicaStatus = {
   readonly failedWrites: number
   /** A lease holds: announces are answered. */
   readonly serving: boolean
+  /** How long the lease still holds if nothing renews it, milliseconds; Infinity: alone. */
+  readonly leaseMs: number
+  /** A majority cannot store: changes are refused. */
+  readonly refusing: boolean
   /** `--fsync interval` and the machine went down hard since the last clean stop. */
   readonly unclean: boolean
   /** Turns of the loop that had something to do, since start; writes of the log, and how long each took. */
@@ -65,6 +148,21 @@ export type ReplicaStatus = {
   readonly unknown: number
   readonly appliedEntries: number
   readonly droppedProposals: number
+  /** Own batches sent to a leader, sent again, given back by one. */
+  readonly forwardedBatches: number
+  readonly resentBatches: number
+  readonly refusedBatches: number
+  /** As a leader: others' sections proposed, refused, come too early, malformed. */
+  readonly joinedSections: number
+  readonly refusedSections: number
+  readonly earlySections: number
+  readonly malformedSections: number
+  readonly campaigns: number
+  /** Votes and requests to stand that came too soon after a restart. */
+  readonly unheardVotes: number
+  readonly badMessages: number
+  /** Notices of a commit that needed no frame of their own. */
+  readonly joinedNotices: number
   readonly incarnation: number
   /** The cluster's clock, milliseconds. */
   readonly timeMs: number
@@ -72,6 +170,7 @@ export type ReplicaStatus = {
   readonly coreBytes: number
   readonly logStore: string
   readonly fsync: string
+  readonly consistency: 'committed' | 'relaxed'
 }
 
 export interface ReplicaHandle {
@@ -81,6 +180,12 @@ export interface ReplicaHandle {
   propose(entry: Uint8Array): Promise<Outcome>
   /** Resolves with the snapshot's index once it is on disk and the log is cut. */
   snapshot(): Promise<number>
+  /** Adds, promotes, demotes or removes a member, or moves leadership; only the leader does. The sentence is for people. */
+  members(request: Request): Promise<Reply>
+  /** Those after number `since`, oldest first: the last 1,000 are kept. */
+  events(since: number): Promise<readonly TimelineEvent[]>
+  /** A fault between this replica and another one, or null to end it; false: no such member, or not allowed. */
+  fault(member: number, fault: Fault | null): Promise<boolean>
   /** What is in the rings is still committed. `purge`: then deletes the log. */
   stop(options: { readonly purge: boolean }): Promise<void>
   /** Resolves when announces are answered for the first time. */
@@ -89,13 +194,14 @@ export interface ReplicaHandle {
   readonly failed: Promise<ReplicaFailed>
 }
 
-export type FailureKind = 'damaged' | 'locked' | 'format' | 'disk' | 'refused' | 'panic' | 'bug'
+export type FailureKind = 'damaged' | 'locked' | 'format' | 'disk' | 'refused' | 'port' | 'panic' | 'bug'
 const EXIT_CODES: Record<FailureKind, number> = {
   damaged: IO,
   locked: IO,
   format: IO,
   disk: IO,
   refused: USAGE,
+  port: UNAVAILABLE,
   panic: INTERNAL,
   bug: INTERNAL,
 }
@@ -118,11 +224,20 @@ export type Order =
   | { readonly kind: 'status'; readonly number: number }
   | { readonly kind: 'snapshot'; readonly number: number }
   | { readonly kind: 'propose'; readonly number: number; readonly entry: Uint8Array }
+  | { readonly kind: 'members'; readonly number: number; readonly request: Request }
+  | { readonly kind: 'events'; readonly number: number; readonly since: number }
+  | {
+      readonly kind: 'fault'
+      readonly number: number
+      readonly member: number
+      readonly fault: Fault | null
+    }
   | { readonly kind: 'stop'; readonly number: number; readonly purge: boolean }
 /** From it. */
 export type News =
   | { readonly kind: 'open'; readonly store: StoreBuffers }
   | { readonly kind: 'serving' }
+  | { readonly kind: 'note'; readonly sentence: string }
   | {
       readonly kind: 'failed'
       readonly failure: FailureKind
@@ -136,7 +251,7 @@ type OrderBody = Order extends infer O ? (O extends Order ? Omit<O, 'number'> : 
 type Asked = { readonly resolve: (value: never) => void; readonly reject: (error: Error) => void }
 
 /** Starts the replica; resolves when its table can be read (it may still be WAITING for a leader). Rejects: ReplicaFailed. */
-export const openReplica = (options: ReplicaOptions): Promise<ReplicaHandle> => {
+export const openReplica = ({ onNote, signal, ...options }: ReplicaOptions): Promise<ReplicaHandle> => {
   const worker = new Worker(new URL('./replica-thread.ts', import.meta.url), {
     workerData: options,
     name: 'replica',
@@ -163,6 +278,9 @@ export const openReplica = (options: ReplicaOptions): Promise<ReplicaHandle> => 
     status: () => ask<ReplicaStatus>({ kind: 'status' }),
     propose: (entry) => ask<Outcome>({ kind: 'propose', entry }),
     snapshot: () => ask<number>({ kind: 'snapshot' }),
+    members: (request) => ask<Reply>({ kind: 'members', request }),
+    events: (since) => ask<readonly TimelineEvent[]>({ kind: 'events', since }),
+    fault: (member, fault) => ask<boolean>({ kind: 'fault', member, fault }),
     stop: async ({ purge }) => {
       stopping = true
       if (why === null) await ask<void>({ kind: 'stop', purge })
@@ -179,11 +297,13 @@ export const openReplica = (options: ReplicaOptions): Promise<ReplicaHandle> => 
   worker.on('message', (news: News) => {
     if (news.kind === 'open') opened.resolve(handle(news.store))
     else if (news.kind === 'serving') serving.resolve()
+    else if (news.kind === 'note') onNote?.(news.sentence)
     else if (news.kind === 'failed') fail(new ReplicaFailed(news.failure, news.message, news.stack))
     else if (news.kind === 'answer') asked.get(news.number)?.resolve(news.value as never)
     else asked.get(news.number)?.reject(new Error(news.message))
     if (news.kind === 'answer' || news.kind === 'error') asked.delete(news.number)
   })
+  signal?.addEventListener('abort', () => worker.postMessage({ kind: 'stop', number: 0, purge: false }))
   worker.on('error', (error: Error) => fail(new ReplicaFailed('bug', error.message, error.stack)))
   worker.on('exit', (code) => {
     if (code !== OK || !stopping)

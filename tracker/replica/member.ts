@@ -149,6 +149,15 @@ export class Member<T> {
     return [...new Set([...this.voters, ...learners, ...learnersNext])].filter((id) => id !== this.o.id)
   }
 
+  get term(): number {
+    return this.status.term
+  }
+
+  /** Leadership is moving on request. */
+  get transferring(): boolean {
+    return this.moves.moving
+  }
+
   get writing(): Promise<void> {
     return this.replica.writing
   }
@@ -389,11 +398,16 @@ export class Member<T> {
     this.o.snapshots?.offer(to, message)
   }
 
-  /** A MsgSnap whose snapshot is here, complete and synced, as `record`. */
-  stepSnapshot(message: Uint8Array, record: SnapshotRecord, nowMs: number): void {
+  /**
+   * A MsgSnap whose snapshot is here, complete and synced, as `record`. Null: the log has all of it already; the message
+   * tells the leader so.
+   */
+  stepSnapshot(message: Uint8Array, record: SnapshotRecord | null, nowMs: number): void {
     this.nowMs = nowMs
     const term = messageInfo(message)?.term ?? 0
-    const stepped = this.replica.stepSnapshot(message, record, nowMs)
+    const { replica } = this
+    const stepped =
+      record === null ? replica.step(message, nowMs) : replica.stepSnapshot(message, record, nowMs)
     if (!stepped.ok) this.badMessages++
     this.regard()
     if (term === this.status.term) this.election.heard(nowMs)

@@ -67,7 +67,8 @@ export class MembersMachine implements Machine {
         for await (const chunk of chunks) {
           const directory = first ? decodeDirectory(chunk) : null
           first = false
-          if (directory === null) yield chunk
+          // Behind the directory's odd length the machine's words would lie askew.
+          if (directory === null) yield chunk.byteOffset % 4 === 0 ? chunk : Uint8Array.from(chunk)
           else take(directory)
         }
       })(),

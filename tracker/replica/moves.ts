@@ -41,6 +41,10 @@ export class Moves {
     this.o = options
   }
 
+  get moving(): boolean {
+    return this.move !== null
+  }
+
   /** This member leads since `nowMs`, or no more (Infinity). */
   leads(nowMs: number): void {
     this.waySinceMs = nowMs
