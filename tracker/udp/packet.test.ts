@@ -186,7 +186,7 @@ test('a scrape is answered in order, as many as 1,200 bytes and BEP 15 allow', (
   const request = encodeRequest({ kind: 'scrape', connectionId: id, transactionId: 3, infoHashes })
   const answer = decode('5.6.7.8', bench.handle(request, raw('5.6.7.8'), 1))
   assert.ok(answer?.kind === 'scrape' && answer.counts.length === 74)
-  answer.counts.forEach((counts, i) => assert.equal(counts.seeders, i === 40 ? 1 : 0))
+  for (const [i, counts] of answer.counts.entries()) assert.equal(counts.seeders, i === 40 ? 1 : 0)
   const ragged = decode('5.6.7.8', bench.handle(request.subarray(0, 16 + 20 + 19), raw('5.6.7.8'), 1))
   assert.ok(ragged?.kind === 'scrape' && ragged.counts.length === 1)
   const small = tracker({}, { answerBytes: 576 })
