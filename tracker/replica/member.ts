@@ -53,6 +53,8 @@ export class Member<T> {
   readonly peers = new Peers()
   readonly events = new Timeline()
   readonly replica: Replica
+  /** Everybody in the configuration, this member included. */
+  private members: ReadonlySet<number>
   /** A majority cannot store: changes are refused. */
   refusing = false
   /** This member is in no configuration any more. */
@@ -102,6 +104,7 @@ export class Member<T> {
     }
     this.replica = new Replica(replicaOptions, nowMs)
     this.status = this.replica.status
+    this.members = new Set(everybody(this.replica.confState))
     this.election = new Election({ tickMs, electionTicks }, nowMs)
     const quiet = options.fresh || this.replica.alone
     if (quiet) this.election.never(nowMs)
@@ -145,8 +148,7 @@ export class Member<T> {
 
   /** Everybody else, learners too. */
   get others(): number[] {
-    const { learners, learnersNext } = this.replica.confState
-    return [...new Set([...this.voters, ...learners, ...learnersNext])].filter((id) => id !== this.o.id)
+    return [...this.members].filter((id) => id !== this.o.id)
   }
 
   get term(): number {
@@ -229,7 +231,8 @@ export class Member<T> {
     this.regard()
     if (frame.kind === BATCH) {
       const batch = decodeBatch(frame.body)
-      if (batch === null) this.leading.malformed++
+      // Of a member that was removed: a late one would make room for it again in everybody's table.
+      if (batch === null || !this.members.has(from)) this.leading.malformed++
       else this.leading.take(frame.term, from, batch.incarnation, batch.number, batch.section)
     } else if (frame.kind === NOTICE) {
       const n = decodeNotice(frame.body)
@@ -422,11 +425,11 @@ export class Member<T> {
   }
 
   private configured(confState: ConfState, entry: Entry | null): void {
-    const member = this.others.length > 0 || confState.voters.includes(this.o.id)
-    const inside = [confState.voters, confState.votersOutgoing, confState.learners, confState.learnersNext]
-    const mine = inside.some((ids) => ids.includes(this.o.id))
-    if (member && !mine && !this.removed && entry !== null) this.leave(this.nowMs)
-    if (mine) this.removed = false
+    const was = this.members.has(this.o.id)
+    this.members = new Set(everybody(confState))
+    const is = this.members.has(this.o.id)
+    if (was && !is && entry !== null) this.leave(this.nowMs)
+    if (is) this.removed = false
     this.o.onConfState?.(confState, entry)
   }
 
@@ -438,3 +441,10 @@ export class Member<T> {
     this.lease()
   }
 }
+
+const everybody = (c: ConfState): number[] => [
+  ...c.voters,
+  ...c.votersOutgoing,
+  ...c.learners,
+  ...c.learnersNext,
+]

@@ -54,8 +54,15 @@ export type ReplicaOptions = {
   readonly snapshotLogBytes: number
 }
 
-/** Newest entries the core keeps in memory, bytes; older ones it reads back. Its memory must not grow under load. */
+/** Newest entries the core keeps in memory; older ones it reads back. Its memory must not grow under load. */
 const CORE_KEEP_BYTES = 4 * 1024 * 1024
+/** Messages to one member that are not acknowledged, an append, and what is not committed: bytes at most. */
+const LIMITS = {
+  maxSizePerMessageBytes: 256 * 1024,
+  maxUncommittedBytes: 4 * 1024 * 1024,
+  maxInflightMessages: 64,
+  maxInflightBytes: 8 * 1024 * 1024,
+} as const
 /** Ticks made up for at most when the thread was held up. */
 const MAX_TICKS = 3
 
@@ -68,7 +75,7 @@ export class Replica {
   private lastTickMs: number
   private appliedTerm: number
   private writeUnderWay = false
-  /** A snapshot that came by a stream, and is on disk beside the log: the next Ready is to carry it. */
+  /** Came by a stream and is on disk beside the log: the next Ready is to carry it. */
   private received: SnapshotRecord | null = null
   readonly snapshots: Snapshots
   confState: ConfState
@@ -96,16 +103,12 @@ export class Replica {
       id: options.id,
       electionTicks: options.electionTicks,
       heartbeatTicks: options.heartbeatTicks,
-      maxSizePerMessageBytes: 256 * 1024,
-      maxUncommittedBytes: 4 * 1024 * 1024,
-      maxInflightMessages: 64,
-      maxInflightBytes: 8 * 1024 * 1024,
+      ...LIMITS,
       hardState: log.hardState,
       entries: newestEntries(log, CORE_KEEP_BYTES),
       applied: this.applied,
       keepBytes: CORE_KEEP_BYTES,
       readEntries: (from, to, maxBytes) => log.readEntries(from, to, maxBytes),
-      // A newcomer has nothing at all: its leader sends it a snapshot.
       snapshot: snapshot && { ...snapshot, data: Buffer.from(JSON.stringify(snapshot)) },
       ...(snapshot && { compacted: { index: log.firstIndex - 1, term: log.term(log.firstIndex - 1)! } }),
     })
@@ -116,7 +119,7 @@ export class Replica {
     this.snapshots = new Snapshots({ core, handle: this.handle, log, machine, logBytes: snapshotLogBytes })
   }
 
-  /** Nobody else votes: no election timeout is needed to become leader. */
+  /** Nobody else votes. */
   get alone(): boolean {
     const { voters, votersOutgoing } = this.confState
     return voters.length === 1 && voters[0] === this.o.id && votersOutgoing.length === 0
@@ -126,10 +129,7 @@ export class Replica {
     this.o.core.campaign(this.handle)
   }
 
-  /**
-   * A message of another member. Time comes first: a timer that this message restarts must not be moved on afterwards by
-   * ticks of the time before it.
-   */
+  /** A message of another member. Time comes first: a timer that it restarts is not to get ticks of the time before it. */
   step(message: Uint8Array, nowMs: number): Result {
     this.tick(nowMs)
     return this.o.core.step(this.handle, message)
@@ -146,7 +146,6 @@ export class Replica {
     return this.single(false, () => this.o.core.propose(this.handle, data))
   }
 
-  /** As `propose`; one at a time, and only while this replica leads. */
   proposeConfChange(change: ConfChange): Promise<Outcome> {
     return this.single(true, () => this.o.core.proposeConfChange(this.handle, change))
   }
@@ -203,11 +202,9 @@ export class Replica {
     this.advance(nowMs)
   }
 
-  /** Lets the core's time pass up to now. */
   tick(nowMs: number): void {
     const { tickMs, core } = this.o
-    let ticks = Math.floor((nowMs - this.lastTickMs) / tickMs)
-    if (ticks <= 0) return
+    let ticks = Math.max(0, Math.floor((nowMs - this.lastTickMs) / tickMs))
     this.lastTickMs += ticks * tickMs
     // A thread that was held up does not owe its ticks: others' clocks went on, ours must not run an election for it.
     for (ticks = Math.min(ticks, MAX_TICKS); ticks > 0; ticks--) core.tick(this.handle)
@@ -244,10 +241,7 @@ export class Replica {
     return record
   }
 
-  /**
-   * The write that `writing` speaks of is on disk, at once or after mending the log: what follows it before `finish`. The
-   * log begins behind a received snapshot now; whatever happens, a restart restores the same.
-   */
+  /** The write is on disk, at once or after mending the log: what comes before `finish`. A restart would restore the same. */
   async resume(): Promise<void> {
     const record = this.installing
     if (record === null) return
