@@ -23,6 +23,8 @@ export type CoreOptions = {
   readonly memoryLimitBytes?: number
   /** Memory taken at once, because growing it later costs the host full collections. Default: the limit. */
   readonly reserveBytes?: number
+  /** Makes the reserved memory resident at once, so that a process does not seem to grow under load. Default false. */
+  readonly touch?: boolean
   /** From `compileCore`, to share one compilation among threads. */
   readonly module?: WasmModule
 }

@@ -13,7 +13,7 @@ import type { Store } from './swarm/store.ts'
 import { createEventFd, nativeUdp } from './udp/start.ts'
 
 /** Changes of one front end that may wait for their commit; a power of two. */
-const PARKED_MOST = 65_536
+const PARKED_MOST = 32_768
 /** Refreshes of one front end that may wait for the replica thread; a power of two. */
 const TOUCHES_MOST = 65_536
 /** Requests of the HTTP front end that may wait for a leader. */

@@ -25,6 +25,9 @@ const options = workerData as ReplicaOptions
 const port = parentPort!
 const say = (news: News): void => port.postMessage(news)
 
+/** Memory of the Raft core: it keeps 4 MiB of the log, and Go collects when this is full. */
+const CORE_BYTES = 32 * 1024 * 1024
+
 const main = async (): Promise<void> => {
   try {
     writeFileSync('/proc/thread-self/comm', 'replica')
@@ -35,7 +38,7 @@ const main = async (): Promise<void> => {
     await (await import('./udp/start.ts')).setSchedulerSlice(options.sliceNanoseconds!)
   const log = await openLog(await disk(), { group: 0, loose: options.fsync === 'interval' })
   const { identity, network } = await become(log)
-  const core = await loadCore()
+  const core = await loadCore({ memoryLimitBytes: CORE_BYTES, touch: true })
   core.warmUp()
   const buffers = allocate((identity.birth as BirthRecord).limits, process.arch === 'x64')
   const directory = firstDirectory(identity)

@@ -16,8 +16,14 @@ export type ProducerBuffers = {
 
 /** `parked`: changes that may wait at once, a power of two; `touches`: refreshes that may wait, a power of two. */
 export const producerBuffers = (parked: number, touches: number, eventFd = -1): ProducerBuffers => ({
-  changes: changeRingBuffer(parked),
-  touches: ringBuffer(touches),
-  outcomes: ringBuffer(Math.max(4096, parked * 4)),
+  changes: resident(changeRingBuffer(parked)),
+  touches: resident(ringBuffer(touches)),
+  outcomes: resident(ringBuffer(Math.max(4096, parked * 4))),
   eventFd,
 })
+
+/** Rings are gone through from end to end: all of each is used soon, so it is taken now and seen at once. */
+const resident = (buffer: SharedArrayBuffer): SharedArrayBuffer => {
+  new Uint8Array(buffer).fill(0)
+  return buffer
+}
