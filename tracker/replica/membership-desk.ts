@@ -55,7 +55,7 @@ export class MembershipDesk {
 
   /** When `turn` has something to do, milliseconds. */
   get due(): number {
-    return this.busy || !this.o.view().leads ? Number.POSITIVE_INFINITY : this.dueMs
+    return this.busy ? Number.POSITIVE_INFINITY : this.dueMs
   }
 
   /** What is due without being asked for: at most one step. Resolves when that is through; callers need not wait. */
