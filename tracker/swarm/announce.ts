@@ -142,6 +142,10 @@ export class Announcer {
       this.counts(k)
       if (this.leave(k)) return
     }
+    // The writer was held up inside this swarm: counts that are one change off are better than no answer.
+    const k = s.torrent(words, at)
+    if (k < 0) this.nothing()
+    else this.counts(k)
   }
 
   /** Notes an info_hash at words[at] for `warm`; at most WARM_MOST before it. */
