@@ -14,7 +14,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join, relative } from 'node:path'
-import { type Place, type Random, SOURCE, startAt } from './crash-rounds.ts'
+import { leaveTail, type Place, type Random, SOURCE, startAt } from './crash-rounds.ts'
 import { logTail, until } from './processes.ts'
 import { TrackerEnded, trackerReady } from './tracker-process.ts'
 import { openUdpClient } from './udp-client.ts'
@@ -68,7 +68,7 @@ function plan(folder: string, count: number, random: Random): Damage[] {
       apply: (path) => flip(path, at, bit),
     })
   }
-  if (newestLog === undefined) return list
+  if (newestLog === undefined) throw new Error(`no log file among ${files.join(', ')}`)
   const size = statSync(join(folder, newestLog)).size
   for (let i = 0; i < Math.ceil(count / 4); i++) {
     const cut = 1 + random.below(Math.min(size - 1, 1 << (4 + random.below(14))))
@@ -98,7 +98,7 @@ function flip(path: string, at: number, bit: number): void {
   closeSync(fd)
 }
 
-/** The tracker of `place` is stopped and holds what `witness` knows. */
+/** The tracker of `place` is stopped; it holds what `witness` knows, and is killed once more before its files are wounded. */
 export async function damageRuns(
   place: Place,
   witness: Witness,
@@ -107,6 +107,7 @@ export async function damageRuns(
   say: (line: string) => void,
 ): Promise<DamageResult> {
   const result: DamageResult = { tried: 0, refused: 0, whole: 0, faults: [], byKind: {} }
+  await leaveTail(place, witness, random)
   for (const damage of plan(place.dataDir, count, random)) {
     const dataDir = join(place.folder, 'damaged')
     rmSync(dataDir, { recursive: true, force: true })

@@ -110,6 +110,20 @@ export async function crashRounds(
   return result
 }
 
+/** One more start and kill, so that the newest log file ends in changes that were answered a moment ago. */
+export async function leaveTail(place: Place, witness: Witness, random: Random): Promise<void> {
+  const tracker = startAt(place)
+  try {
+    await trackerReady(tracker)
+    const client = await openUdpClient(SOURCE, SOURCE, place.udpPort)
+    await killUnderLoad(tracker, client, witness, random)
+    client.close()
+  } finally {
+    tracker.program.kill('SIGKILL')
+    await tracker.program.stop()
+  }
+}
+
 /** Joins from many, until the process is gone in the middle of it. */
 async function killUnderLoad(
   tracker: Tracker,
