@@ -24,8 +24,11 @@ export type Identity = {
   readonly initialMembers: readonly Named[]
   /** The birth record of the machine: capacity, keys, settings. Opaque here. */
   readonly birth: unknown
-  /** forming: not every initial member has the record yet; joining: not added yet. Absent: a member, it may start. */
-  readonly phase?: 'forming' | 'joining'
+  /**
+   * forming: not every initial member has the record yet; joining: not added yet; restoring: a snapshot file is being
+   * written in. Absent: a member, it may start.
+   */
+  readonly phase?: 'forming' | 'joining' | 'restoring'
   /** The members as a newcomer was told: whom it dials until it has their directory. */
   readonly known?: readonly Member[]
 }
@@ -137,6 +140,10 @@ const known = (facts: BirthFacts, identity: Identity): BirthStep => {
     )
   if (identity.phase === undefined) return { kind: 'resume', identity }
   if (identity.phase === 'joining') return { kind: 'ask', identity }
+  if (identity.phase === 'restoring')
+    return refuse(
+      'a snapshot was being restored here and was not done: run skep ctl snapshot restore again, or delete this data directory',
+    )
   const others = identity.initialMembers.map((m) => m.name).filter((n) => n !== name)
   const started = others.flatMap((n) => {
     const a = answers.get(n)

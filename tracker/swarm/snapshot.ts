@@ -30,7 +30,7 @@ type Manifest = { readonly version: 1; readonly limits: Limits; readonly used: r
 export function checksum(bytes: Uint8Array): number {
   let h = 0x9e3779b1 ^ bytes.length
   const words = bytes.length >>> 2
-  const aligned = (bytes.byteOffset & 3) === 0 ? bytes : bytes.slice()
+  const aligned = (bytes.byteOffset & 3) === 0 ? bytes : Uint8Array.from(bytes)
   const w = new Int32Array(aligned.buffer, aligned.byteOffset, words)
   for (let i = 0; i < words; i++) {
     h = Math.imul(h ^ w[i]!, 0x85ebca6b)
@@ -40,7 +40,7 @@ export function checksum(bytes: Uint8Array): number {
   return (h ^ (h >>> 15)) | 0
 }
 
-function chunk(buffer: number, block: number, data: Uint8Array): Uint8Array {
+export function sealChunk(buffer: number, block: number, data: Uint8Array): Uint8Array {
   const out = new Uint8Array(HEADER + Math.ceil(data.length / 4) * 4)
   const w = new Int32Array(out.buffer, 0, 5)
   w[0] = MAGIC
@@ -95,7 +95,7 @@ export function takeSnapshot(store: Store): {
     *chunks() {
       let count = 1
       try {
-        yield chunk(FIRST, 0, new TextEncoder().encode(JSON.stringify(manifest)))
+        yield sealChunk(FIRST, 0, new TextEncoder().encode(JSON.stringify(manifest)))
         for (let buffer = 0; buffer < used.length; buffer++)
           for (let block = 0; block * BLOCK < used[buffer]!; block++) {
             const whole =
@@ -105,9 +105,9 @@ export function takeSnapshot(store: Store): {
             const data = whole.subarray(0, Math.min(BLOCK, used[buffer]! - block * BLOCK))
             if (isZero(data)) continue
             count++
-            yield chunk(buffer, block, data)
+            yield sealChunk(buffer, block, data)
           }
-        yield chunk(LAST, count, new Uint8Array(0))
+        yield sealChunk(LAST, count, new Uint8Array(0))
       } finally {
         store.cow.end()
       }
@@ -123,8 +123,8 @@ function isZero(bytes: Uint8Array): boolean {
 }
 
 /** Checks a chunk; throws SnapshotDamaged. */
-function open(bytes: Uint8Array): { buffer: number; block: number; data: Uint8Array } {
-  const aligned = (bytes.byteOffset & 3) === 0 ? bytes : bytes.slice()
+export function openChunk(bytes: Uint8Array): { buffer: number; block: number; data: Uint8Array } {
+  const aligned = (bytes.byteOffset & 3) === 0 ? bytes : Uint8Array.from(bytes)
   if (aligned.length < HEADER)
     throw new SnapshotDamaged(`snapshot chunk of ${bytes.length} bytes is too short`)
   const w = new Int32Array(aligned.buffer, aligned.byteOffset, 5)
@@ -140,7 +140,7 @@ function open(bytes: Uint8Array): { buffer: number; block: number; data: Uint8Ar
 
 /** The capacity a snapshot needs, from its first chunk. */
 export function snapshotLimits(first: Uint8Array): Limits {
-  const { buffer, data } = open(first)
+  const { buffer, data } = openChunk(first)
   if (buffer !== FIRST) throw new SnapshotDamaged('a snapshot begins with its manifest')
   return (JSON.parse(new TextDecoder().decode(data)) as Manifest).limits
 }
@@ -159,7 +159,7 @@ export class Restorer {
   }
 
   add(bytes: Uint8Array): void {
-    const { buffer, block, data } = open(bytes)
+    const { buffer, block, data } = openChunk(bytes)
     if (this.manifest === null) {
       if (buffer !== FIRST) throw new SnapshotDamaged('a snapshot begins with its manifest')
       this.begin(JSON.parse(new TextDecoder().decode(data)) as Manifest)
