@@ -30,6 +30,8 @@ const LEAVE_WAIT_MS = 20_000
 /** Between syncs of the mark (and, with `--fsync interval`, of the log), and looks for changes that wait too long. */
 const FLUSH_MS = 1000
 const HOUSEKEEPING_MS = 100
+/** Between looks at who might be a member next. */
+const TEND_MS = 200
 const LONGEST_SLEEP_MS = 1000
 /** Where nothing else is said. */
 const KEEPALIVE_MS = 1000
@@ -70,6 +72,8 @@ export class Running {
   /** Why this replica is not wanted any more; '' while it is. */
   removedBecause = ''
   private served = false
+  private wasBorn = false
+  private tendMs = Number.NEGATIVE_INFINITY
   private stop: Stop | null = null
   private kick: (() => void) | null = null
   private order = new Map<string, number>()
@@ -257,8 +261,10 @@ export class Running {
     }
   }
 
+  /** The birth record is applied. Once it is, it stays. */
   get born(): boolean {
-    return clusterIdOf(this.store) !== ''
+    this.wasBorn ||= clusterIdOf(this.store) !== ''
+    return this.wasBorn
   }
 
   private surroundings(): Parameters<typeof drive>[0] {
@@ -266,6 +272,7 @@ export class Running {
       member: this.member,
       log: this.p.log,
       now: monotonicMs,
+      between: (nowMs) => this.between(nowMs),
       published: () => this.publish(),
       sleep: (untilMs) => this.sleep(untilMs),
       pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
@@ -276,19 +283,23 @@ export class Running {
     }
   }
 
+  /** Snapshots on their way, and changes of members that nobody has to ask for. */
+  private between(nowMs: number): void {
+    const { transfers, desk } = this
+    if (transfers === null) return
+    if (transfers.due() <= nowMs) transfers.turn(nowMs)
+    if (nowMs < this.tendMs || !this.member.replica.leads) return
+    this.tendMs = nowMs + TEND_MS
+    if (desk.due <= nowMs) void desk.turn(nowMs).catch(() => {})
+  }
+
   /**
    * Until something comes in or the time is there. While changes wait (for company, for a leader) the rings are not
    * watched: each front end's next batch would wake this thread for nothing.
    */
   private async sleep(dueMs: number): Promise<void> {
-    const nowMs = monotonicMs()
-    const { transfers, desk } = this
-    if (transfers !== null) {
-      transfers.turn(nowMs)
-      if (desk.due <= nowMs) void desk.turn(nowMs).catch(() => {})
-    }
-    const untilMs = Math.min(dueMs, transfers?.due() ?? dueMs, this.stop?.byMs ?? dueMs)
-    const ms = Math.max(0, Math.min(untilMs - nowMs, LONGEST_SLEEP_MS))
+    const untilMs = Math.min(dueMs, this.transfers?.due() ?? dueMs, this.stop?.byMs ?? dueMs)
+    const ms = Math.max(0, Math.min(untilMs - monotonicMs(), LONGEST_SLEEP_MS))
     const kicked = new Promise<void>((resolve) => (this.kick = resolve))
     if (this.feed.waiting()) {
       const timer = setTimeout(() => this.kick?.(), Math.max(1, ms))

@@ -20,7 +20,9 @@ export type Surroundings = {
   >
   readonly log: LogStore
   now(): number
-  /** Something was done or came in: what others see of the member is brought up to date. */
+  /** Before each turn: what goes on beside Raft has its turn. */
+  between(nowMs: number): void
+  /** Something was done: what others see of the member is brought up to date. */
   published(): void
   /** Resolves when something came in, or at `untilMs`. */
   sleep(untilMs: number): Promise<void>
@@ -38,6 +40,7 @@ export const drive = async (s: Surroundings, driven: Driven): Promise<void> => {
   const { member } = s
   while (!s.ended()) {
     const now = s.now()
+    s.between(now)
     const did = member.turn(now)
     s.published()
     if (did === DONE) continue

@@ -31,6 +31,9 @@ export class Leases {
   private readonly greeted = new Set<number>()
   private readonly echoes = new Echoes()
   private leader = 0
+  /** What a leader's lease was last counted from, and whether an echo came since. */
+  private counted: LeasesFacts | null = null
+  private echoed = true
   /** Until when reads may be answered, milliseconds; -Infinity: not now. */
   untilMs = Number.NEGATIVE_INFINITY
 
@@ -57,6 +60,7 @@ export class Leases {
   stepped(frame: Frame, status: Status, applied: number): boolean {
     const leads = status.role === 'leader'
     this.echoes.stepped(frame, leads)
+    this.echoed = true
     if (leads || frame.term !== status.term || frame.from !== status.leader) return false
     const { echoMs, leaseAgeMs: ageMs, commit } = frame
     if (frame.leads && Number.isFinite(echoMs) && Number.isFinite(ageMs))
@@ -67,6 +71,9 @@ export class Leases {
 
   renew(f: LeasesFacts): void {
     const leads = f.status.role === 'leader'
+    if (leads && !this.echoed && this.counted !== null && same(f, this.counted)) return
+    this.counted = leads ? f : null
+    this.echoed = false
     if (!f.answers) this.untilMs = Number.NEGATIVE_INFINITY
     else if (leads)
       this.untilMs = leaderLeaseUntil({
@@ -108,3 +115,11 @@ export class Leases {
     this.greeted.delete(member)
   }
 }
+
+/** Does nothing but time lie between the two? A lease is counted from echoes, not from now. */
+const same = (a: LeasesFacts, b: LeasesFacts): boolean =>
+  a.status.term === b.status.term &&
+  a.confState === b.confState &&
+  a.ownTermApplied === b.ownTermApplied &&
+  a.transferred === b.transferred &&
+  a.answers === b.answers
