@@ -77,7 +77,7 @@ export class Election {
     const first = this.heardMs + this.timeoutMs + (MARGIN_TICKS + rank) * tickMs
     const doubled = Math.min(2, Math.floor(this.tries / PATIENT_TRIES))
     const again = this.tries === 0 ? first : this.lastMs + voters * tickMs * 2 ** doubled
-    return Math.max(first, again, this.notBeforeMs)
+    return Math.max(first, again, this.notBeforeMs + rank * tickMs)
   }
 
   stood(nowMs: number): void {
