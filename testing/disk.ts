@@ -70,8 +70,8 @@ export class VirtualDisk {
   /** Takes a write into the system's memory; the file is made if it is not there. Throws what `fault` says. */
   write(name: string, offset: number, bytes: Uint8Array): void {
     if (this.dead) return
-    if (this.fault === 'full') throw new Error('ENOSPC: no space left on device')
-    if (this.fault === 'fails') throw new Error('EIO: i/o error')
+    if (this.fault === 'full') throw diskError('ENOSPC', 'no space left on device')
+    if (this.fault === 'fails') throw diskError('EIO', 'i/o error')
     this.writes++
     const file = this.file(name)
     const write = { offset, bytes: Uint8Array.from(bytes) }
@@ -89,10 +89,10 @@ export class VirtualDisk {
     const upTo = file?.unsynced.length ?? 0
     await this.wait()
     if (this.dead) return never()
-    if (this.fault === 'fails' || this.fault === 'full') throw new Error('EIO: i/o error during sync')
+    if (this.fault === 'fails' || this.fault === 'full') throw diskError('EIO', 'i/o error during sync')
     this.syncs++
     if (file !== undefined) for (const w of file.unsynced.splice(0, upTo)) put(file.durable, w)
-    if (this.fault === 'fails-but-lands') throw new Error('EIO: i/o error after sync')
+    if (this.fault === 'fails-but-lands') throw diskError('EIO', 'i/o error after sync')
   }
 
   /** Cuts the file off at `size`, for good. */
@@ -159,6 +159,10 @@ export class VirtualDisk {
     return file
   }
 }
+
+/** As the system calls say it. */
+export const diskError = (code: string, what: string): Error =>
+  Object.assign(new Error(`${code}: ${what}`), { code })
 
 const never = (): Promise<never> => new Promise(() => {})
 

@@ -1,7 +1,6 @@
 // Known bugs, put in on request: wrappers around the parts they spoil. Whoever simulates must find each of them.
 // Refuses: to be anywhere near production.
 
-import type { LogStore } from '../replica/log.ts'
 import type { LogDisk } from '../replica/log-disk.ts'
 import type { Machine } from '../replica/machine.ts'
 import type { Store } from '../swarm/store.ts'
@@ -25,23 +24,6 @@ export const canaryDisk = (canary: Canary | null, disk: LogDisk): LogDisk => {
   }
 }
 
-/** forgets-vote: the term is written, the vote is not. */
-export const canaryLog = (canary: Canary | null, log: LogStore): LogStore => {
-  if (canary !== 'forgets-vote') return log
-  return new Proxy(log, {
-    get: (target, name) => {
-      if (name === 'append')
-        return (batch: Parameters<LogStore['append']>[0]) =>
-          target.append({
-            ...batch,
-            hardState: batch.hardState === null ? null : { ...batch.hardState, vote: 0 },
-          })
-      const value = target[name as keyof LogStore]
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
-}
-
 /** Every so many entries. */
 const SWAPPED = 50
 
@@ -54,7 +36,7 @@ export const canaryMachine = (canary: Canary | null, store: Store, machine: Mach
     restore: (chunks) => machine.restore(chunks),
     snapshot: () => {
       const snapshot = machine.snapshot()
-      store.cow.end()
+      store.cow.active = false
       return snapshot
     },
   }

@@ -328,8 +328,11 @@ export class Checkers {
   private announced(name: string, twin: Twin, operation: Operation, b: Buffer): void {
     const swarm = operation.swarms[0]!
     const last = twin.last.get(`${swarm} ${operation.peer}`)
-    const there = last !== undefined && !last.change.leave
-    const holds = operation.leave ? !there : there && last.change.seeder === operation.seeder
+    // Not simply its last change: a copy of an older request, through another member, may have moved the peer back.
+    const peer = twin.model.swarms.get(String(swarm))?.peers.get(operation.peer)
+    const holds = operation.leave
+      ? peer === undefined || this.o.expires
+      : peer !== undefined && peer.seeder === operation.seeder
     if (!holds && !operation.records.some((index) => index <= twin.index))
       this.fail(`${name}: its change is not in the history up to there`)
     if (last !== undefined) this.shows(last.index)

@@ -3,7 +3,7 @@
 // Refuses: speed, and to hide a fault of the disk below.
 
 import { crc32 } from 'node:zlib'
-import type { VirtualDisk } from '@skep/testing/disk.ts'
+import { diskError, type VirtualDisk } from '@skep/testing/disk.ts'
 import { LogLocked } from '../replica/log.ts'
 import type { BlobWriter, KeyValue, LogDisk, Pair } from '../replica/log-disk.ts'
 import { MARK_SLOT_BYTES } from '../replica/log-disk.ts'
@@ -30,7 +30,7 @@ export const simulatedLogDisk = (disk: VirtualDisk, place: string): LogDisk => {
     },
     openStore: async () => {
       if (open) throw new LogLocked(place, 'this process')
-      if (disk.fault === 'full') throw new Error('ENOSPC: no space left')
+      if (disk.fault === 'full') throw diskError('ENOSPC', 'no space left on device')
       const store = await Journal.open(disk, () => {
         open = false
       })

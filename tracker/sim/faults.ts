@@ -13,7 +13,7 @@ const FAULTS = {
   powerCutAll: 1,
   standStill: 2,
   isolate: 2,
-  isolateLeader: 3,
+  isolateLeader: 5,
   partition: 2,
   oneWay: 3,
   clog: 2,
@@ -25,6 +25,7 @@ const FAULTS = {
   jump: 1,
   loseDisk: 1,
   transfer: 2,
+  ambush: 2,
 } as const
 export type Fault = keyof typeof FAULTS
 const KINDS = Object.keys(FAULTS) as Fault[]
@@ -33,8 +34,8 @@ export type Plan = {
   readonly kinds: readonly Fault[]
   /** Between the beginnings of two faults, on average, milliseconds. */
   readonly gapMs: number
-  /** How long one lasts, on average, milliseconds. */
-  readonly lastsMs: number
+  /** How long one lasts on average: one of these, milliseconds. */
+  readonly lastsMs: readonly number[]
   /** At once. */
   readonly most: number
   readonly weather: { loss: number; repeat: number; reorder: number; jitterMs: number }
@@ -43,13 +44,18 @@ export type Plan = {
 /** Forwards, less than a tick: more, and a member votes before others' leases have ended. */
 const JUMP_MS = 90
 
+/** More than an election timeout. */
+const USURPED_MS = 2400
+/** Between half an election timeout and a whole one. */
+const AMBUSH_MS = 1000
+
 /** Each run has some kinds of faults and not others: a mixture of all hides what only a few show. */
 export const drawPlan = (random: Random): Plan => {
   const kinds = KINDS.filter(() => random.chance(0.4))
   return {
     kinds: kinds.length === 0 ? [random.pick(KINDS)] : kinds,
-    gapMs: random.pick([700, 1500, 3000, 6000]),
-    lastsMs: random.pick([300, 1500, 4000]),
+    gapMs: random.pick([500, 1000, 2500]),
+    lastsMs: random.pick([[300], [1500], [4000], [300, 4000]]),
     most: random.pick([1, 2, 2, 3]),
     weather: {
       loss: random.pick([0, 0, 0.01, 0.05, 0.2]),
@@ -61,7 +67,7 @@ export const drawPlan = (random: Random): Plan => {
 }
 
 export const describePlan = (plan: Plan): string =>
-  `faults: ${plan.kinds.join(' ')}; one every ${plan.gapMs} ms for ${plan.lastsMs} ms, ${plan.most} at once`
+  `faults: ${plan.kinds.join(' ')}; one every ${plan.gapMs} ms for ${plan.lastsMs.join(' or ')} ms, ${plan.most} at once`
 
 /** Begins faults and ends them, until `stop`. */
 export class Faults {
@@ -102,10 +108,17 @@ export class Faults {
     this.begun++
     if (end === null) return
     this.active++
-    this.cluster.clock.after(this.random.exponential(this.plan.lastsMs), () => {
+    // Long enough for another to be elected, while the old one still takes itself for the leader.
+    const usurped = kind === 'isolateLeader' && this.random.chance(0.5)
+    const ms = usurped ? USURPED_MS + this.random.below(USURPED_MS) : this.lasts()
+    this.cluster.clock.after(ms, () => {
       this.active--
       if (!this.stopped) end()
     })
+  }
+
+  private lasts(): number {
+    return this.random.exponential(this.random.pick(this.plan.lastsMs))
   }
 
   /** Returns what ends it; null: it has no end, or there was nothing to break. */
@@ -155,6 +168,8 @@ export class Faults {
       case 'transfer':
         cluster.transfer()
         return null
+      case 'ambush':
+        return this.ambush(leader)
     }
   }
 
@@ -196,11 +211,48 @@ export class Faults {
     }
   }
 
+  /**
+   * A candidate that has not heard the leader for long, and voters that have just forgotten, in a restart, that they did:
+   * the leader still has its lease.
+   */
+  private ambush(leader: number): () => void {
+    const { cluster, random } = this
+    const others = random.shuffle(cluster.living().filter((n) => n !== leader))
+    const voters = others.slice(0, Math.floor(cluster.seats.length / 2))
+    const candidates = others.slice(voters.length)
+    const ends = [this.separateFrom(leader, candidates)]
+    cluster.clock.after(AMBUSH_MS + random.below(AMBUSH_MS), () => {
+      if (this.stopped) return
+      ends.push(this.separateFrom(leader, voters))
+      for (const number of voters) {
+        cluster.crash(number, 'process')
+        cluster.start(number)
+      }
+    })
+    return () => {
+      for (const end of ends) end()
+    }
+  }
+
+  private separateFrom(one: number, others: readonly number[]): () => void {
+    const { cluster } = this
+    for (const n of others) {
+      cluster.cut(one, n)
+      cluster.cut(n, one)
+    }
+    return () => {
+      for (const n of others) {
+        cluster.mend(one, n)
+        cluster.mend(n, one)
+      }
+    }
+  }
+
   private clog(one: number): null {
     const { cluster, random } = this
     for (const { number } of cluster.seats)
       if (number !== one && random.chance(0.7)) {
-        const ms = Math.ceil(random.exponential(this.plan.lastsMs))
+        const ms = Math.ceil(this.lasts())
         if (random.chance(0.5)) cluster.clog(one, number, ms)
         else cluster.clog(number, one, ms)
       }

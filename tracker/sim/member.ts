@@ -29,7 +29,7 @@ import { SERVING, STARTING } from '../shared/control.ts'
 import { clusterIdOf } from '../swarm/apply.ts'
 import { birthEntry } from '../swarm/entry.ts'
 import { SwarmMachine } from '../swarm/machine.ts'
-import { canaryLog, canaryMachine } from './canaries.ts'
+import { canaryMachine } from './canaries.ts'
 import type { Frame, Member, Place } from './place.ts'
 import { type Part, RingFeed } from './ring-feed.ts'
 import { OWN_TYPES } from './trace.ts'
@@ -91,7 +91,9 @@ class SimulatedMember implements Member {
     this.id = place.ids[place.number - 1]!
     this.wire = new WireClock(place.clock.now(), place.random.unit())
     void this.run().catch((error: unknown) => {
-      if (!this.stopped) place.ended(error, !(error instanceof LogWriteFailed))
+      const disk =
+        error instanceof LogWriteFailed || /^E[A-Z]+$/.test(String((error as NodeJS.ErrnoException).code))
+      if (!this.stopped) place.ended(error, !disk)
     })
   }
 
@@ -118,7 +120,7 @@ class SimulatedMember implements Member {
   private async run(): Promise<void> {
     const { place } = this
     place.control.setState(STARTING)
-    const log = canaryLog(place.canary, await openLog(place.disk, { group: 0, loose: false }))
+    const log = await openLog(place.disk, { group: 0, loose: false })
     this.log = log
     await begin(log, place.ids)
     const incarnation = await log.nextIncarnation()
@@ -300,7 +302,10 @@ class SimulatedMember implements Member {
         witness.applied(index, term, data)
       },
       applied: (index) => swarm.applied(index),
-      snapshot: () => swarm.snapshot(),
+      snapshot: () => {
+        this.place.note('snapshot', this.applied)
+        return swarm.snapshot()
+      },
       restore: async (chunks) => {
         await swarm.restore(chunks)
         const { installing } = this.member?.replica ?? { installing: null }
@@ -423,15 +428,16 @@ class SimulatedMember implements Member {
     this.receiving = true
     let ok = false
     try {
-      // What is already there is not needed again; the MsgSnap alone tells the leader how far this member is.
       const { index, term, confState } = record
       if (index > this.applied) {
         const writer = await log!.createSnapshot({ index, term, confState }, false)
         for (const chunk of frame.chunks) await writer.write(chunk)
-        const kept = await writer.commit()
-        this.member!.stepSnapshot(message, kept, place.clock.now())
-        ok = true
+        this.member!.stepSnapshot(message, await writer.commit(), place.clock.now())
+      } else {
+        // A leader may name one that is long past, for want of knowing better: the core tells it how far this member is.
+        this.member!.replica.step(message, place.clock.now())
       }
+      ok = true
     } catch {
       // The disk takes nothing: the leader tries again.
     }

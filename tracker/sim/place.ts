@@ -18,7 +18,6 @@ export const CANARIES = {
   'skip-fsync': 'batches count as written before they are on disk',
   'apply-out-of-order': 'now and then two committed entries are applied in the wrong order',
   'snapshot-moves': 'a snapshot holds what was written while it was taken',
-  'forgets-vote': 'the vote of a term is not kept',
   'votes-after-restart': 'a restarted voter votes at once, whatever it promised before',
 } as const
 export type Canary = keyof typeof CANARIES

@@ -4,6 +4,7 @@
 import { parseArgs } from 'node:util'
 import { CANARIES, type Canary } from './place.ts'
 import { type Outcome, type RunOptions, runSeed } from './run.ts'
+import type { EventKind } from './trace.ts'
 
 const USAGE = `npm run sim -- [options]: whole clusters of the real code, in one thread, over a world that obeys a seed
 
@@ -20,6 +21,18 @@ const USAGE = `npm run sim -- [options]: whole clusters of the real code, in one
 const SHOWN = 3
 /** Lines of the trace shown of a failure. */
 const TRACE_LINES = 120
+/** What a summary says happened: a simulation in which some of it never does is not worth much. */
+const COUNTED: readonly (readonly [EventKind, string])[] = [
+  ['leads', 'reigns'],
+  ['restored', 'starts'],
+  ['crash', 'crashes'],
+  ['lostDisk', 'lost disks'],
+  ['exit', 'ends by itself'],
+  ['snapshot', 'snapshots'],
+  ['installed', 'installed'],
+  ['broken', 'broken connections'],
+  ['lost', 'lost messages'],
+]
 const PROGRESS_EVERY_MS = 60_000
 
 type Options = Omit<RunOptions, 'seed' | 'print'> & {
@@ -87,6 +100,7 @@ const main = async (): Promise<number> => {
   const began = performance.now()
   const seconds = (): number => (performance.now() - began) / 1000
   const sums = { passed: 0, failed: 0, answers: 0, changes: 0, faults: 0, simulatedMs: 0 }
+  const counts = new Map<EventKind, number>()
   let slowest = { healedMs: 0, seed: 0 }
   let toldMs = began
   const { members, ticks, canary } = o
@@ -98,6 +112,7 @@ const main = async (): Promise<number> => {
     sums.changes += outcome.changes
     sums.faults += outcome.faults
     sums.simulatedMs += outcome.ms
+    for (const [kind, n] of outcome.counts) counts.set(kind, (counts.get(kind) ?? 0) + n)
     if (outcome.healedMs > slowest.healedMs) slowest = { healedMs: outcome.healedMs, seed }
     if (outcome.violation === null) sums.passed++
     else {
@@ -116,6 +131,7 @@ const main = async (): Promise<number> => {
       `${(sums.simulatedMs / 3_600_000).toFixed(2)} hours simulated, ${sums.faults} faults, ${sums.changes} changes, ` +
       `${sums.answers} answers; slowest to be well again: ${(slowest.healedMs / 1000).toFixed(1)} s (seed ${slowest.seed})`,
   )
+  say(COUNTED.map(([kind, name]) => `${counts.get(kind) ?? 0} ${name}`).join(', '))
   say(`sim: ${sums.passed} passed, ${sums.failed} failed`)
   return sums.failed === 0 ? 0 : 1
 }

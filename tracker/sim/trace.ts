@@ -73,6 +73,7 @@ export class Trace {
   /** Of all events so far. */
   hash = 0x811c9dc5 | 0
   events = 0
+  readonly counts = new Map<EventKind, number>()
   private readonly now: () => number
   private readonly print: ((line: string) => void) | null
   private readonly kept: Note[][] = []
@@ -91,6 +92,7 @@ export class Trace {
     for (const n of numbers) h = Math.imul(h ^ (n | 0), 0x01000193)
     this.hash = h ^ (h >>> 15)
     this.events++
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1)
     const of = (this.kept[member] ??= [])
     const note: Note = [time, member, kind, numbers.length > NUMBERS_KEPT ? numbers.slice(0, 6) : numbers]
     of.push(note)

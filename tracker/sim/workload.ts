@@ -108,7 +108,7 @@ export class Client {
   private start(): void {
     const { random } = this
     this.tries = 0
-    if (random.chance(0.15)) this.ask('scrape', null)
+    if (random.chance(0.4)) this.ask('scrape', null)
     else this.ask('announce', this.draw())
     this.transmit()
   }
