@@ -1,13 +1,13 @@
 // Three replicas in threads of their own, over real sockets, TLS and disks, with front ends by hand.
 
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { FrontEnd, MEMORY, seeders, withDir } from './replica.case.ts'
 import { openReplica, type ReplicaHandle, type ReplicaOptions } from './replica-handle.ts'
-import { controlBuffer } from './shared/control.ts'
+import { controlBuffer, monotonicMs } from './shared/control.ts'
 import { APPLIED } from './shared/outcome.ts'
 import { settingsEntry } from './swarm/entry.ts'
 import { DEFAULT_SETTINGS, readSettings } from './swarm/settings.ts'
@@ -119,11 +119,37 @@ test('three replicas form a cluster, answer each its own clients, and move leade
     await applied(late, 9, 0, 20)
     assert.equal(seeders(late.handle, 7), 600)
     assert.equal(readSettings(new Store(late.handle.store).control).numwantDefault, 33)
-    const gone = await followers[0]!.handle.members({ kind: 'remove', who: 'r3' })
-    assert.ok(gone.ok, gone.sentence)
+    // It leaves the group before it deletes what it has.
+    await late.handle.stop({ purge: true })
+    assert.deepEqual(await readdir(join(dir, 'r3', 'replica')), [])
+    assert.equal((await followers[0]!.handle.status()).members.length, 3)
 
     // The leader stops cleanly: the others go on without a pause.
     await followers[0]!.handle.stop({ purge: false })
     await Promise.all([leader, followers[1]!].map((one, i) => applied(one, 10, i * 20, 20)))
-    await Promise.all([late, leader, followers[1]!].map((one) => one.handle.stop({ purge: false })))
+    await Promise.all([leader, followers[1]!].map((one) => one.handle.stop({ purge: false })))
+  }))
+
+test('the leader is cut off: its lease ends, the others go on, and what waited there is answered in the end', () =>
+  withDir(async (dir) => {
+    const group = await Group.in(dir, 3)
+    const quick = { keepaliveMs: 100 }
+    const all = await Promise.all([0, 1, 2].map((i) => group.start(i, 3, quick)))
+    await Promise.all(all.map((one) => one.handle.serving))
+    await Promise.all(all.map((one, i) => applied(one, 7, i * 20, 20)))
+    const statuses = await Promise.all(all.map((one) => one.handle.status()))
+    const old = all[statuses.findIndex((s) => s.role === 'leader')]!
+    const others = all.filter((one) => one !== old)
+    const untilMs = monotonicMs() + 1200
+    for (const m of statuses[0]!.members)
+      if (m.name !== old.name) assert.ok(await old.handle.fault(m.id, { cut: 'both', untilMs }))
+    const waits = old.front.join(8, 0, 5)
+    // Answered through whoever leads next; the old leader may not even know.
+    await Promise.all(others.map((one, i) => applied(one, 9, i * 20, 20)))
+    const terms = await Promise.all(others.map(async (one) => (await one.handle.status()).term))
+    assert.ok(terms[0]! > statuses[0]!.term)
+    if (monotonicMs() < untilMs) assert.equal(old.front.control.mayAnswer(monotonicMs()), false)
+    for (const [, , outcome] of await waits) assert.equal(outcome, APPLIED)
+    for (const one of all) assert.equal(seeders(one.handle, 9), 40)
+    await Promise.all(all.map((one) => one.handle.stop({ purge: false })))
   }))
