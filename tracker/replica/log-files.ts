@@ -7,7 +7,7 @@
 // Refuses: a directory of another format or store, and one that has lost its format file.
 
 import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
@@ -107,21 +107,28 @@ class FileDisk implements LogDisk {
     const part = join(dir, `${name}.part`)
     const file = await open(part, 'w')
     let unsynced = 0
+    // One flush under way while the next pieces are written: whoever writes waits for the one before it at most.
+    let syncing: Promise<void> = Promise.resolve()
     const abort = async (): Promise<void> => {
+      await syncing.catch(() => {})
       await file.close().catch(() => {})
       await rm(part, { force: true })
     }
     return {
       async write(parts) {
-        for (const p of parts) {
-          for (let at = 0; at < p.byteLength; ) at += (await file.write(p, at)).bytesWritten
-          unsynced += p.byteLength
-        }
+        let bytes = 0
+        for (const p of parts) bytes += p.byteLength
+        const { bytesWritten } = await file.writev(parts)
+        if (bytesWritten < bytes) await writeRest(file, parts, bytesWritten)
+        unsynced += bytes
         if (unsynced < SYNC_EVERY_BYTES) return
         unsynced = 0
-        await file.datasync()
+        await syncing
+        syncing = file.datasync()
+        syncing.catch(() => {})
       },
       async finish() {
+        await syncing
         await file.sync()
         await file.close()
         await rename(part, join(dir, name))
@@ -161,6 +168,16 @@ class FileDisk implements LogDisk {
   async destroy(): Promise<void> {
     for (const name of ['store', 'snapshots', 'mark', 'owner', 'FORMAT'])
       await rm(join(this.place, name), { recursive: true, force: true })
+  }
+}
+
+/** What a write left over: it may stop anywhere when space runs out, and then the next one says so. */
+const writeRest = async (file: FileHandle, parts: readonly Uint8Array[], written: number): Promise<void> => {
+  let before = 0
+  for (const p of parts) {
+    for (let at = Math.max(0, written - before); at < p.byteLength; )
+      at += (await file.write(p, at)).bytesWritten
+    before += p.byteLength
   }
 }
 

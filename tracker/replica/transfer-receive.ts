@@ -2,12 +2,13 @@
 // fits its record is the MsgSnap stepped that names it. A stream that breaks leaves what came: the next one goes on there.
 // Refuses: parts out of order, altered ones, and a leader whose term is over. A crash here leaves the log as it was.
 
-import { crc32 } from 'node:zlib'
 import type { Refusal } from './frame-body.ts'
 import type { LogStore, SnapshotRecord, SnapshotWriter } from './log.ts'
 import { ALL_THERE, decodeHead, openPart, pace, sameSnapshot, type TransferStatus } from './transfer.ts'
 import type { StreamBegin, StreamSink } from './transport.ts'
 
+/** Parts taken whose bytes are not in the file yet: the way and the disk work at the same time. */
+const WRITE_BEHIND_PARTS = 8
 /** An unfinished snapshot that nobody goes on with is deleted after this, milliseconds. */
 const KEEP_MS = 10 * 60_000
 
@@ -29,12 +30,15 @@ type Partial = {
   from: number
   term: number
   writer: SnapshotWriter | null
+  /** Writes under way, oldest first, and the end of them all. */
+  behind: Promise<void>[]
+  disk: Promise<void>
+  failed: Error | null
   /** The sink that may write; an older stream's sink is refused. */
   owner: object | null
   next: number
   chunks: number
   bytes: number
-  crc: number
   fresh: number
   sinceMs: number
   touchedMs: number
@@ -75,11 +79,13 @@ export class TransferReceiver {
       from: begin.from,
       term,
       writer: null,
+      behind: [],
+      disk: Promise.resolve(),
+      failed: null,
       owner: null,
       next: 0,
       chunks: 0,
       bytes: 0,
-      crc: 0,
       fresh: 0,
       sinceMs: nowMs,
       touchedMs: nowMs,
@@ -170,32 +176,47 @@ export class TransferReceiver {
   }
 
   private async write(p: Partial, part: Uint8Array): Promise<void> {
-    const chunks = openPart(part, p.next)
+    // A copy: the bytes are the network's again as soon as this resolves.
+    const chunks = openPart(new Uint8Array(part), p.next)
     if (chunks === 'again') return
     if ('fault' in chunks) throw new Error(chunks.fault)
+    p.next++
+    for (const chunk of chunks) {
+      p.bytes += chunk.byteLength
+      p.fresh += chunk.byteLength
+      p.chunks++
+    }
+    this.receivedBytes += part.byteLength
+    p.disk = p.disk.then(() => this.put(p, chunks))
+    p.behind.push(p.disk)
+    if (p.behind.length > WRITE_BEHIND_PARTS) await p.behind.shift()
+    this.sound(p)
+  }
+
+  private async put(p: Partial, chunks: readonly Uint8Array[]): Promise<void> {
+    if (p.failed !== null) return
     try {
       p.writer ??= await this.o.log.createSnapshot(p.record, false)
-      for (const chunk of chunks) {
-        await p.writer.write(chunk)
-        p.crc = crc32(chunk, p.crc)
-        p.bytes += chunk.byteLength
-        p.fresh += chunk.byteLength
-        p.chunks++
-      }
+      for (const chunk of chunks) await p.writer.write(chunk)
     } catch (error) {
-      // Half a part may be in the file: nothing can go on behind it.
-      this.drop(p)
-      throw error
+      p.failed = error instanceof Error ? error : new Error(String(error))
     }
-    p.next++
-    this.receivedBytes += part.byteLength
+  }
+
+  /** Throws when the disk has failed: half a part may be in the file, so nothing can go on behind it. */
+  private sound(p: Partial): void {
+    if (p.failed === null) return
+    this.drop(p)
+    throw p.failed
   }
 
   private async end(p: Partial, message: Uint8Array): Promise<void> {
     const { record } = p
+    await p.disk
+    this.sound(p)
     if (p.chunks < record.chunks)
       throw new Error(`the stream ends after ${p.chunks} of ${record.chunks} chunks`)
-    if (p.writer === null || p.chunks !== record.chunks || p.bytes !== record.bytes || p.crc !== record.crc) {
+    if (p.writer === null || p.chunks !== record.chunks || p.bytes !== record.bytes) {
       this.drop(p)
       throw new Error('what came is not the snapshot that was named')
     }
@@ -209,6 +230,8 @@ export class TransferReceiver {
       await writer.abort().catch(() => {})
       throw error
     })
+    // Nothing names that file: it is written over by the next attempt, or deleted at the next start.
+    if (!sameSnapshot(written, record)) throw new Error('what came is not the snapshot that was named')
     this.received++
     this.lastError = ''
     this.o.install(message, written)
@@ -216,8 +239,13 @@ export class TransferReceiver {
 
   private drop(p: Partial): void {
     if (this.partial === p) this.partial = null
-    const { writer } = p
-    p.writer = null
-    if (writer !== null) this.tail = this.tail.then(() => writer.abort()).catch(() => {})
+    // What is being written may still make the file.
+    const abort = async (): Promise<void> => {
+      p.failed ??= new Error('given up')
+      await p.disk
+      await p.writer?.abort()
+      p.writer = null
+    }
+    this.tail = this.tail.then(abort).catch(() => {})
   }
 }

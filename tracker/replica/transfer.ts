@@ -75,33 +75,28 @@ export async function* partsOf(
   chunks: AsyncIterable<Uint8Array>,
   partBytes = PART_BYTES,
 ): AsyncGenerator<Uint8Array> {
-  let held: Uint8Array[] = []
-  let bytes = PART_HEADER_BYTES
+  let part = Buffer.allocUnsafe(0)
+  let at = PART_HEADER_BYTES
   let number = 0
   for await (const chunk of chunks) {
-    if (held.length > 0 && bytes + 4 + chunk.byteLength > partBytes) {
-      yield sealPart(number++, held, bytes)
-      held = []
-      bytes = PART_HEADER_BYTES
+    const bytes = 4 + chunk.byteLength
+    if (at > PART_HEADER_BYTES && at + bytes > partBytes) {
+      yield sealPart(number++, part.subarray(0, at))
+      at = PART_HEADER_BYTES
     }
-    // The file's reader may use the bytes again.
-    held.push(Uint8Array.from(chunk))
-    bytes += 4 + chunk.byteLength
+    // A new one each time: the network may still be at the last.
+    if (at === PART_HEADER_BYTES) part = Buffer.allocUnsafe(Math.max(partBytes, PART_HEADER_BYTES + bytes))
+    part.writeUInt32LE(chunk.byteLength, at)
+    part.set(chunk, at + 4)
+    at += bytes
   }
-  if (held.length > 0) yield sealPart(number, held, bytes)
+  if (at > PART_HEADER_BYTES) yield sealPart(number, part.subarray(0, at))
 }
 
-const sealPart = (number: number, chunks: readonly Uint8Array[], bytes: number): Uint8Array => {
-  const out = Buffer.allocUnsafe(bytes)
-  let at = PART_HEADER_BYTES
-  for (const chunk of chunks) {
-    out.writeUInt32LE(chunk.byteLength, at)
-    out.set(chunk, at + 4)
-    at += 4 + chunk.byteLength
-  }
-  out.writeUInt32LE(number, 0)
-  out.writeUInt32LE(crc32(out.subarray(PART_HEADER_BYTES)), 4)
-  return out
+const sealPart = (number: number, part: Buffer): Uint8Array => {
+  part.writeUInt32LE(number, 0)
+  part.writeUInt32LE(crc32(part.subarray(PART_HEADER_BYTES)), 4)
+  return part
 }
 
 /** Chunks of a part (views), `again` when it is there already, or why it cannot be taken. */
