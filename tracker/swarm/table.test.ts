@@ -215,24 +215,35 @@ test('a peer that never says goodbye is gone after two of the largest intervals,
 })
 
 test('a snapshot taken while changes go on restores to the bytes of its moment', () => {
-  const r = new Random(99)
-  const w = world()
-  const driver = new Driver()
-  const o = { hashes: 30, addresses: 2000, tags: 800, v6: 0.3 }
-  for (let i = 0; i < 30; i++) w.apply.apply(driver.entry(Array.from({ length: 300 }, () => draw(r, o))))
-  const then = digest(w.store)
-  const shot = takeSnapshot(w.store)
-  const chunks: Uint8Array[] = []
-  for (const c of shot.chunks()) {
-    chunks.push(c)
-    w.apply.apply(driver.entry(Array.from({ length: 100 }, () => draw(r, o))))
+  for (const [seed, hashes, addresses] of [
+    [99, 30, 2000],
+    [100, 4000, 40],
+    [101, 300, 5],
+  ] as const) {
+    const r = new Random(seed)
+    const w = world()
+    const driver = new Driver()
+    const o = { hashes, addresses, tags: 800, v6: 0.3 }
+    for (let turn = 0; turn < 6; turn++) {
+      for (let i = 0; i < 30; i++) {
+        driver.timeMs += 900
+        w.apply.apply(driver.entry(Array.from({ length: 300 }, () => draw(r, o))))
+      }
+      const then = digest(w.store)
+      const chunks: Uint8Array[] = []
+      for (const c of takeSnapshot(w.store).chunks()) {
+        chunks.push(c)
+        driver.timeMs += 900
+        w.apply.apply(driver.entry(Array.from({ length: 100 }, () => draw(r, o))))
+      }
+      assert.notEqual(digest(w.store), then)
+      const other = world()
+      const restorer = new Restorer(other.store)
+      for (const c of chunks) restorer.add(c)
+      restorer.finish()
+      assert.equal(digest(other.store), then, `seed ${seed} turn ${turn}`)
+    }
   }
-  assert.notEqual(digest(w.store), then)
-  const other = world()
-  const restorer = new Restorer(other.store)
-  for (const c of chunks) restorer.add(c)
-  restorer.finish()
-  assert.equal(digest(other.store), then)
 })
 
 test('a damaged, cut or reordered snapshot is refused', () => {
