@@ -113,6 +113,7 @@ export class Birth {
       const unfit = this.o.refuses(question.pledge.birth)
       if (unfit !== null) return { is: 'refused', sentence: `"${this.o.name}": ${unfit}`, final: true }
       let fault = ''
+      // Promised only when it is on disk.
       await this.write((now) => {
         const taken = takePledge(this.named(now), question.pledge)
         if (typeof taken === 'string') fault = taken
@@ -121,8 +122,6 @@ export class Birth {
       if (fault !== '') return { is: 'refused', sentence: fault, final: false }
     } else if (question.ask !== 'who')
       return { is: 'later', sentence: `"${this.o.name}" is no member of a cluster yet` }
-    // Only what is on disk: a record on its way there is not promised yet.
-    await this.writing
     return this.who()
   }
 

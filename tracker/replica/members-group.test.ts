@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { decodeSaid, encodeSaid } from './birth-words.ts'
 import { admission, nameOf, peersOf, standingOf } from './members.ts'
 import { Group, identityOf, type Node } from './members-group.case.ts'
 import { leaveGroup } from './membership-leave.ts'
@@ -180,6 +181,33 @@ test('the leader leaves: leadership moves, it is removed, and another steps back
     [old.id],
   )
   await write(g, 3)
+})
+
+test('a follower that leaves is told so only when no vote of it can be needed any more', async () => {
+  const g = await three()
+  g.tends = false
+  const leader = g.leader!
+  const leaver = g.living.find((n) => n !== leader)!
+  const said: string[] = []
+  const left = leaveGroup({
+    identity: leaver.identity,
+    view: () => leaver.view(),
+    desk: leaver.desk,
+    ask: async (_address, question) => {
+      const answer = decodeSaid(await leader.desk.answer(question))!
+      said.push(answer.is)
+      if (answer.is === 'done') assert.ok(!leader.machine.directory.members.some((m) => m.id === leaver.id))
+      return encodeSaid(answer)
+    },
+    now: () => g.nowMs,
+    pause: () => new Promise((resolve) => setImmediate(resolve)),
+    untilMs: 60_000,
+  })
+  let fate: string | null = null
+  void left.then((s) => (fate = s))
+  assert.ok(await g.until(() => fate !== null))
+  assert.equal(fate, '')
+  assert.ok(said.length > 0)
 })
 
 test('the last voter hands its vote to a learner in the change that removes it', async () => {

@@ -131,9 +131,11 @@ test('from a snapshot: names come from there, and doing it twice changes nothing
   const g = await born()
   await write(g, 5)
   const one = g.nodes.get(1)!
+  void g.leader!.desk.request({ kind: 'add', id: 9, name: 'r9', address: 'r9:1' })
+  assert.ok(await g.until(() => one.machine.directory.members.some((m) => m.id === 9)))
   await one.replica.snapshots.take(one.replica.applied, one.replica.confState)
   const { node, alone, text } = await recovered(g, 1)
-  assert.match(text, /r1 \(member 2\), r2 \(member 3\)/)
+  assert.match(text, /r1 \(member 2\), r2 \(member 3\), r9 \(member 9, learner\)/)
   assert.equal(node.counter.sum, 5)
   alone.kill(1)
   const log = await openLog(node.disk.crash(), OPTIONS)

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { settle, startReplica } from './counter.case.ts'
 import { OPTIONS } from './log.case.ts'
 import type { LogStore } from './log.ts'
 import { levelDisk } from './log-level.ts'
@@ -24,7 +25,7 @@ import {
   type World,
   withSnapshot,
 } from './transfer.case.ts'
-import { decodeHead, openPart, PART_BYTES, pace, partsOf } from './transfer.ts'
+import { decodeHead, openPart, PART_BYTES, pace, partsOf, Sendings } from './transfer.ts'
 
 const memoryLog = (): Promise<LogStore> => openLog(memoryDisk(), OPTIONS)
 
@@ -229,6 +230,70 @@ test('an unfinished snapshot that nobody goes on with is deleted', async () => {
   w.receiver.turn(w.nowMs)
   await w.receiver.stop()
   assert.equal(disk.blobs.size, 0)
+})
+
+test('an altered part is refused by itself, and an early end keeps what is there', async () => {
+  const w = await offered(chunksOf(20, 200))
+  const record = w.log.snapshot!
+  const parts: Uint8Array[] = []
+  for await (const part of partsOf(w.log.readSnapshot(record), SMALL_PART_BYTES)) parts.push(part)
+  const begin = { group: 0, from: 1, totalBytes: 0, head: headOf(record, 1) }
+  const one = w.receiver.stream(begin)
+  assert.ok(!('sentence' in one))
+  await one.write(parts[0]!)
+  const bad = Uint8Array.from(parts[1]!)
+  bad[40]! ^= 8
+  await assert.rejects(one.write(bad), /part 1 was altered on the way/)
+  const two = w.receiver.stream(begin)
+  assert.ok(!('sentence' in two))
+  assert.equal(two.first, 1)
+  await two.write(parts[1]!)
+  await assert.rejects(two.end(), /ends after \d+ of 20 chunks/)
+  const three = w.receiver.stream(begin)
+  assert.ok(!('sentence' in three))
+  assert.equal(three.first, 2)
+})
+
+test('two are sent to at once, the others wait for their turn', async () => {
+  const { log } = await offered(chunksOf(1, 10))
+  const sendings = new Sendings()
+  for (const to of [2, 3, 4, 5]) sendings.offered(to, log.snapshot!, new Uint8Array())
+  const first = sendings.starting(0)
+  assert.deepEqual(
+    first.map((s) => s.to),
+    [2, 3],
+  )
+  assert.deepEqual([sendings.starting(0), sendings.due()], [[], Number.POSITIVE_INFINITY])
+  sendings.done(first[0]!)
+  assert.ok(sendings.due() <= 0)
+  assert.deepEqual(
+    sendings.starting(0).map((s) => s.to),
+    [4],
+  )
+})
+
+test('while somebody is sent a snapshot the log keeps what follows it, within a limit', async () => {
+  const log = await memoryLog()
+  const w = await startReplica(log, { snapshotLogBytes: 4000 })
+  const write = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      w.numbers.queue = [1]
+      await settle(w)
+      await w.replica.snapshots.running
+    }
+  }
+  await write(200)
+  const { index } = log.snapshot!
+  const release = w.replica.snapshots.pin(index)
+  await write(150)
+  assert.equal(log.snapshot!.index, index)
+  assert.ok(log.firstIndex <= index + 1)
+  await write(400)
+  assert.ok(log.snapshot!.index > index, 'the limit is kept')
+  const before = w.replica.snapshots.taken
+  release()
+  await write(200)
+  assert.ok(w.replica.snapshots.taken > before)
 })
 
 test('progress says percent, speed and time left', () => {
