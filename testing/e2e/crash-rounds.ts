@@ -43,8 +43,9 @@ export const startAt = (place: Place): Tracker =>
         '--log-level',
         'info',
       ],
-      // Small, so that snapshots and compaction happen within the run.
-      ...['--snapshot-log-size', '1MiB', '--memory', '64MiB', ...(place.more ?? [])],
+      // A small log, so that snapshots and compaction happen within the run. Memory for every join of it: at capacity
+      // joins are answered but not stored, which is no loss.
+      ...['--snapshot-log-size', '1MiB', '--memory', '512MiB', ...(place.more ?? [])],
     ],
   })
 
