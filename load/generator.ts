@@ -184,11 +184,13 @@ export class Generator {
       const now = performance.now()
       const slot = this.asks.askLargest(now)
       const k = this.flights.socket[slot]!
-      for (let n = 0; n === 0 && performance.now() - now < 300; ) {
-        n = Math.max(0, this.io.receive(k))
+      // Answers that come late, to questions asked before, are passed over: the next one may be ours.
+      for (let found = false; !found && performance.now() - now < 300; ) {
+        const n = Math.max(0, this.io.receive(k))
         for (let j = 0; j < n; j++) {
           const at = j * this.io.inStride
           if (read32(this.io.inBytes, at + 4) !== this.flights.transaction[slot]) continue
+          found = true
           const peers = Math.floor((this.io.inLengths[j]! - 20) / this.verifier.peerBytes)
           this.verifier.ranks(this.io.inBytes, at, peers, t, seen)
           shown += peers
