@@ -119,3 +119,25 @@ test('what is sent in order never has a hole: a loss ends the connection', () =>
     }
   }
 })
+
+test('a connection ends with the first message that a cut takes from it, and says so', () => {
+  const w = world(1, { delayMs: 10 })
+  w.network.sendInOrder(1, 2, 1)
+  w.clock.advance(5)
+  w.network.sendInOrder(1, 2, 2)
+  w.network.cut(1, 2)
+  w.clock.advance(6)
+  w.network.mend(1, 2)
+  w.clock.advance(100)
+  assert.deepEqual([w.got, w.broken], [[], ['1>2']])
+})
+
+test('connections break one by one: another channel between the same two goes on', () => {
+  const w = world(1, { delayMs: 10 })
+  w.network.sendInOrder(1, 2, 1, 0)
+  w.network.sendInOrder(1, 2, 2, 7)
+  w.network.break(1, 2, 0)
+  w.network.sendInOrder(1, 2, 3, 0)
+  w.clock.advance(100)
+  assert.deepEqual(w.got.sort(), ['1>2:2', '1>2:3'])
+})

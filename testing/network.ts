@@ -27,8 +27,8 @@ export type NetworkEvents<T> = {
   deliver(from: number, to: number, payload: T): void
   /** Each step in the life of a message, for traces and counts. */
   fate?(fate: Fate, from: number, to: number, payload: T): void
-  /** What was sent in order from `from` to `to` and had not arrived is lost: the connection broke. */
-  broken?(from: number, to: number): void
+  /** What was sent in order from `from` to `to` and had not arrived is lost: that connection broke. */
+  broken?(from: number, to: number, channel: number): void
 }
 
 /** More waiting than this on one link: the newest is lost. */
@@ -37,12 +37,17 @@ const MOST_WAITING = 10_000
 type Link = {
   cut: boolean
   clearMs: number
+  waiting: number
+  /** Datagrams, and each connection, keep an order of their own. */
+  readonly lanes: Map<number, Lane>
+}
+type Lane = {
   /** When the last message that keeps its place arrives. */
   lastMs: number
-  waiting: number
-  /** Of what is sent in order: a broken connection's number is never used again. */
+  /** A broken connection's number is never used again. */
   connection: number
 }
+const DATAGRAMS = -1
 
 export class Network<T> {
   weather: Weather = CALM
@@ -66,33 +71,33 @@ export class Network<T> {
       return
     }
     this.tell('waits', from, to, payload)
-    this.travel(link, from, to, payload, random.chance(weather.reorder), () => true)
+    const lane = random.chance(weather.reorder) ? null : laneOf(link, DATAGRAMS)
+    this.travel(link, lane, from, to, payload)
     if (!random.chance(weather.repeat)) return
     this.tell('repeated', from, to, payload)
-    this.travel(link, from, to, payload, true, () => true)
+    this.travel(link, null, from, to, payload)
   }
 
   /**
-   * One message of a connection: in order, once. Where a datagram would be lost, the connection breaks, and with it all
+   * One message of a connection (there may be several, by channel): in order, once. Where a datagram would be lost, the connection breaks, and with it all
    * that is still on its way; the next one sent opens a new connection.
    */
-  sendInOrder(from: number, to: number, payload: T): void {
+  sendInOrder(from: number, to: number, payload: T, channel = 0): void {
     const link = this.link(from, to)
     const { random, weather } = this
     if (link.cut || random.chance(weather.loss) || link.waiting >= MOST_WAITING) {
       this.tell(link.cut ? 'cut' : 'lost', from, to, payload)
-      this.break(from, to)
+      this.break(from, to, channel)
       return
     }
     this.tell('waits', from, to, payload)
-    const { connection } = link
-    this.travel(link, from, to, payload, false, () => link.connection === connection)
+    this.travel(link, laneOf(link, channel), from, to, payload, channel)
   }
 
   /** Ends the connection from `from` to `to`. */
-  break(from: number, to: number): void {
-    this.link(from, to).connection++
-    this.events.broken?.(from, to)
+  break(from: number, to: number, channel = 0): void {
+    laneOf(this.link(from, to), channel).connection++
+    this.events.broken?.(from, to, channel)
   }
 
   /** Nothing gets from `from` to `to`, not even what is on its way. */
@@ -131,27 +136,28 @@ export class Network<T> {
     return this.link(from, to).cut
   }
 
+  /** `lane` null: overtakes whoever is slower. `channel`: of a connection, which ends with the first that it loses. */
   private travel(
     link: Link,
+    lane: Lane | null,
     from: number,
     to: number,
     payload: T,
-    overtakes: boolean,
-    stillGood: () => boolean,
+    channel = DATAGRAMS,
   ): void {
     const { weather, random, clock } = this
     const start = Math.max(clock.now(), link.clearMs)
     let at = start + weather.delayMs + random.exponential(weather.jitterMs)
-    if (!overtakes) {
-      at = Math.max(at, link.lastMs)
-      link.lastMs = at
-    }
+    if (lane !== null) lane.lastMs = at = Math.max(at, lane.lastMs)
+    const connection = lane?.connection
     link.waiting++
     clock.after(at - clock.now(), () => {
       link.waiting--
-      const arrives = !link.cut && stillGood()
+      const whole = lane?.connection === connection
+      const arrives = !link.cut && whole
       this.tell(arrives ? 'delivered' : link.cut ? 'cut' : 'lost', from, to, payload)
       if (arrives) this.events.deliver(from, to, payload)
+      else if (channel !== DATAGRAMS && whole) this.break(from, to, channel)
     })
   }
 
@@ -163,8 +169,13 @@ export class Network<T> {
     let row = this.links.get(from)
     if (row === undefined) this.links.set(from, (row = new Map()))
     let link = row.get(to)
-    if (link === undefined)
-      row.set(to, (link = { cut: false, clearMs: 0, lastMs: 0, waiting: 0, connection: 0 }))
+    if (link === undefined) row.set(to, (link = { cut: false, clearMs: 0, waiting: 0, lanes: new Map() }))
     return link
   }
+}
+
+const laneOf = (link: Link, channel: number): Lane => {
+  let lane = link.lanes.get(channel)
+  if (lane === undefined) link.lanes.set(channel, (lane = { lastMs: 0, connection: 0 }))
+  return lane
 }

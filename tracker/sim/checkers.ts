@@ -30,6 +30,8 @@ export type Operation = {
 }
 
 type Seat = {
+  /** Raft ID; 0: not known yet. */
+  id: number
   twin: Twin
   /** How many entries of the history it has applied. */
   applied: number
@@ -46,8 +48,6 @@ const RECORD_WORDS = 24
 const PEERS_MOST = 1000
 
 export type CheckerOptions = {
-  /** Raft IDs by number - 1. */
-  readonly ids: readonly number[]
   /** info_hashes, five raw words each. */
   readonly swarms: readonly (readonly number[])[]
   /** Peers that say nothing expire within the run: the tables may then know fewer than their twins. */
@@ -66,7 +66,7 @@ export class Checkers {
   /** Committed changes heard of. */
   changes = 0
   private readonly o: CheckerOptions
-  private readonly seats: Seat[]
+  private readonly seats: Seat[] = []
   private readonly history = new Map<number, Recorded>()
   private readonly order: number[] = []
   private readonly whole = new Twin()
@@ -83,13 +83,27 @@ export class Checkers {
 
   constructor(options: CheckerOptions) {
     this.o = options
-    this.seats = options.ids.map(() => ({
+  }
+
+  private seat(number: number): Seat {
+    return (this.seats[number - 1] ??= {
+      id: 0,
       twin: new Twin(),
       applied: 0,
       life: 0,
       store: null,
       parked: new Map(),
-    }))
+    })
+  }
+
+  /** The member has a Raft ID: always the same, and nobody else's. */
+  identified(number: number, id: number): void {
+    const seat = this.seat(number)
+    if (seat.id !== 0 && seat.id !== id) this.fail(`m${number} was member ${seat.id} and is member ${id} now`)
+    this.seats.forEach((other, i) => {
+      if (other.id === id && i !== number - 1) this.fail(`m${number} and m${i + 1} are both member ${id}`)
+    })
+    seat.id = id
   }
 
   fail(what: string): void {
@@ -103,11 +117,11 @@ export class Checkers {
 
   /** How many of them this member has applied. */
   appliedBy(number: number): number {
-    return this.seats[number - 1]!.applied
+    return this.seat(number).applied
   }
 
   witness(number: number, life: number, store: Store): Witness {
-    const seat = this.seats[number - 1]!
+    const seat = this.seat(number)
     Object.assign(seat, { life, store, parked: new Map(), twin: new Twin(), applied: 0 })
     const mine = () => seat.life === life
     return {
@@ -129,7 +143,7 @@ export class Checkers {
   }
 
   private incarnation(number: number, life: number, incarnation: number): void {
-    const key = `${this.o.ids[number - 1]} ${incarnation}`
+    const key = `${this.seat(number).id} ${incarnation}`
     const other = this.lives.get(key)
     if (other !== undefined && other.life !== life)
       this.fail(`m${number}: lives ${other.life} and ${life} share incarnation ${incarnation}`)
@@ -186,13 +200,13 @@ export class Checkers {
           'a stale proposal undoes a later one',
       )
     this.lastSequence.set(name, sequence)
-    const operation = this.seats[life.number - 1]!.life === life.life ? this.parkedOf(life, sequence) : null
+    const operation = this.seat(life.number).life === life.life ? this.parkedOf(life, sequence) : null
     if (operation === undefined) this.fail(`entry ${entry.index}: nobody asked for change ${sequence}`)
     operation?.records.push(entry.index)
   }
 
   private parkedOf(life: Life, sequence: number): Operation | undefined {
-    return this.seats[life.number - 1]!.parked.get(sequence)
+    return this.seat(life.number).parked.get(sequence)
   }
 
   /** Tables of members that have applied as much are equal, and hold what a slow recount says. */
@@ -265,7 +279,7 @@ export class Checkers {
     from: number,
     end: number,
   ): void {
-    const seat = this.seats[number - 1]!
+    const seat = this.seat(number)
     for (let sequence = from; sequence < end; sequence++) {
       const operation = this.operations.get(transactions(sequence & ring.mask))
       if (operation === undefined) {
@@ -306,7 +320,7 @@ export class Checkers {
       this.fail(`m${number} answers what nobody asked`)
       return
     }
-    const { twin } = this.seats[number - 1]!
+    const { twin } = this.seat(number)
     const name = `m${number} answered #${operation.transaction} as of entry ${twin.index}`
     this.answers++
     if (term > 0) {
@@ -362,7 +376,7 @@ export class Checkers {
   final(numbers: readonly number[]): void {
     const digests = new Set<number>()
     for (const number of numbers) {
-      const seat = this.seats[number - 1]!
+      const seat = this.seat(number)
       if (seat.applied !== this.order.length)
         this.fail(`m${number} has applied ${seat.applied} of ${this.order.length} entries`)
       this.recount(number, seat)

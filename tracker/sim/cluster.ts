@@ -7,15 +7,16 @@ import { MemberClock, VirtualClock } from '@skep/testing/clock.ts'
 import { type Crash, type DiskFault, type DiskPace, VirtualDisk } from '@skep/testing/disk.ts'
 import { CALM, Network } from '@skep/testing/network.ts'
 import { Random } from '@skep/testing/random.ts'
-import { memberIdOf } from '../replica/birth.ts'
 import { leaseMs } from '../replica/lease.ts'
 import { KEEPALIVE_TICKS } from '../replica/member.ts'
+import type { Request } from '../replica/membership.ts'
 import { Control, controlBuffer } from '../shared/control.ts'
 import { producerBuffers } from '../shared/producer.ts'
 import type { Birth } from '../swarm/entry.ts'
 import { allocate, type Limits } from '../swarm/layout.ts'
 import { DEFAULT_SETTINGS } from '../swarm/settings.ts'
 import { Store } from '../swarm/store.ts'
+import { addressOfMember } from './air.ts'
 import { canaryDisk } from './canaries.ts'
 import { Checkers } from './checkers.ts'
 import { simulatedLogDisk } from './disk.ts'
@@ -35,6 +36,7 @@ export type ClusterOptions = {
   readonly expires: boolean
   readonly snapshotLogBytes: number
   readonly preferHighest: boolean
+  readonly maxVoters: number
   readonly pace: DiskPace
   /** Clocks run up to this much fast or slow, a share. */
   readonly drift: number
@@ -46,6 +48,9 @@ export type ClusterOptions = {
 
 type Seat = {
   readonly number: number
+  readonly name: string
+  /** Asks to be let in; does not form the cluster. */
+  readonly joins: boolean
   clock: MemberClock
   disk: VirtualDisk
   member: Member | null
@@ -70,6 +75,8 @@ const LIMITS: Limits = {
 }
 const PARKED_MOST = 64
 const TOUCHES_MOST = 256
+/** Replicas ever started, at most: IDs of clients and seats do not meet. */
+const SEATS_MOST = 12
 /** Numbers of clients begin behind those of members. */
 const CLIENTS_FROM = 1000
 const INTERNET = { delayMs: 1, jitterMs: 4, loss: 0.01, repeat: 0.01, reorder: 0.2 }
@@ -87,12 +94,12 @@ export class Cluster {
   readonly checkers: Checkers
   readonly network: Network<Frame>
   readonly clients: readonly Client[]
-  readonly seats: readonly Seat[]
+  readonly seats: Seat[] = []
   /** Something asynchronous goes on: to be let run before time passes. */
   stirred = false
   private readonly o: ClusterOptions
-  private readonly ids: readonly number[]
   private readonly birth: Birth
+  private readonly initial: readonly { readonly name: string; readonly address: string }[]
   private readonly internet: Network<() => void>
   private readonly seedsOfMembers: Random
   private readonly lifeAtSending = new WeakMap<Frame, number>()
@@ -103,11 +110,10 @@ export class Cluster {
     const { random, clock } = this
     this.trace = new Trace(() => clock.now(), options.print)
     const numbers = Array.from({ length: options.members }, (_, i) => i + 1)
-    this.ids = numbers.map(() => memberIdOf(random.word(), random.word()))
+    this.initial = numbers.map((n) => ({ name: nameOf(n), address: addressOfMember(n) }))
     const infoHashes = Array.from({ length: options.swarms }, () => random.bytes(20))
     this.birth = this.drawBirth()
     this.checkers = new Checkers({
-      ids: this.ids,
       swarms: infoHashes.map((hash) => [...new Int32Array(hash.buffer)]),
       expires: options.expires,
       lifeMs: 2 * this.birth.settings.intervalMaxSeconds * 1000,
@@ -120,7 +126,7 @@ export class Cluster {
     this.internet = new Network(clock, random.fork(), { deliver: (_from, _to, arrive) => arrive() })
     this.internet.weather = INTERNET
     this.seedsOfMembers = random.fork()
-    this.seats = numbers.map((number) => this.drawSeat(number))
+    for (const number of numbers) this.addSeat(nameOf(number), false)
     this.clients = this.drawClients(infoHashes)
   }
 
@@ -141,7 +147,7 @@ export class Cluster {
     const { trace } = this
     const network = new Network<Frame>(this.clock, random, {
       deliver: (from, to, frame) => this.arrive(from, to, frame),
-      broken: (from, to) => this.reconnect(from, to),
+      broken: (from, to, channel) => this.reconnect(from, to, channel),
       fate: (fate, from, to, frame) => {
         if (fate === 'waits') trace.note(from, 'send', to, ...frame.label)
         else if (fate === 'repeated') trace.note(from, 'repeated', to, ...frame.label)
@@ -152,7 +158,8 @@ export class Cluster {
     return network
   }
 
-  private drawSeat(number: number): Seat {
+  private addSeat(name: string, joins: boolean): Seat {
+    const number = this.seats.length + 1
     const clock = this.drawClock()
     const disk = new VirtualDisk(
       this.diskTime(() => seat),
@@ -161,6 +168,8 @@ export class Cluster {
     )
     const seat: Seat = {
       number,
+      name,
+      joins,
       clock,
       disk,
       member: null,
@@ -169,7 +178,16 @@ export class Cluster {
       lost: false,
       waiting: [],
     }
+    this.seats.push(seat)
     return seat
+  }
+
+  /** A new replica asks the members to let it in; under a lost one's name it is to replace it. */
+  join(name: string): void {
+    if (this.seats.length >= SEATS_MOST) return
+    const { number } = this.addSeat(name, true)
+    this.trace.note(number, 'joins', 1)
+    this.start(number)
   }
 
   /** Each machine's clock begins somewhere, and is a little fast or slow. */
@@ -201,13 +219,13 @@ export class Cluster {
       clock,
       checkers,
       random: this.random.fork(),
+      members: () => this.members(),
       send: (client: number, member: number, from: Endpoint, bytes: Uint8Array) =>
         this.internet.send(CLIENTS_FROM + client, member, () =>
           this.request(client, member, { from, bytes }),
         ),
     }
-    const { members, pauseMs } = this.o
-    const options = { clients: this.o.clients, members, infoHashes, pauseMs }
+    const options = { clients: this.o.clients, infoHashes, pauseMs: this.o.pauseMs }
     return Array.from({ length: this.o.clients }, (_, i) => new Client(world, options, i + 1))
   }
 
@@ -228,17 +246,18 @@ export class Cluster {
   }
 
   /** A connection ends with the process at its other end. */
-  private sendInOrder(from: number, to: number, frame: Frame): void {
+  private sendInOrder(from: number, to: number, frame: Frame, channel: number): void {
     this.lifeAtSending.set(frame, this.seat(to).life)
-    this.network.sendInOrder(from, to, frame)
+    this.network.sendInOrder(from, to, frame, channel)
   }
 
   private arrive(from: number, to: number, frame: Frame): void {
     const seat = this.seat(to)
     const { member } = seat
-    if (frame.ordered && (member === null || this.lifeAtSending.get(frame) !== seat.life)) {
+    const ended = member?.serving !== true || this.lifeAtSending.get(frame) !== seat.life
+    if (frame.channel !== null && ended) {
       this.trace.note(from, 'lost', to, ...frame.label)
-      this.network.break(from, to)
+      this.network.break(from, to, frame.channel)
       return
     }
     if (member === null) return
@@ -250,16 +269,20 @@ export class Cluster {
     })
   }
 
-  /** A broken connection is dialled anew, until it stands. */
-  private reconnect(from: number, to: number): void {
-    this.trace.note(from, 'broken', to)
+  /** A broken connection is dialled anew, until it stands. Both ends notice. */
+  private reconnect(from: number, to: number, channel: number): void {
+    this.trace.note(from, 'broken', to, channel)
     const { member } = this.seat(from)
+    member?.broken(to, channel)
+    this.seat(to).member?.broken(from, channel)
+    this.stirred = true
     const dial = (): void => {
-      if (member === null || this.seat(from).member !== member) return
-      if (this.network.isCut(from, to) || this.seat(to).member === null) this.clock.after(DIAL_MS, dial)
+      if (member === null || this.seat(from).member !== member || this.seat(to).lost) return
+      if (this.network.isCut(from, to) || this.seat(to).member?.serving !== true)
+        this.clock.after(DIAL_MS, dial)
       else {
-        this.trace.note(from, 'connected', to)
-        member.connected(to)
+        this.trace.note(from, 'connected', to, channel)
+        member.connected(to, channel)
         this.stirred = true
       }
     }
@@ -301,7 +324,21 @@ export class Cluster {
     return this.seats.filter((s) => s.member !== null).map((s) => s.number)
   }
 
-  /** Members that may still come back. */
+  /** Members of the cluster now, as its leader knows them, that may still come back. */
+  members(): number[] {
+    const leader = this.leader()
+    const all = leader === 0 ? this.living() : this.seat(leader).member!.others
+    return all.filter((n) => !this.seat(n).lost)
+  }
+
+  /** Whom a client may ask: what a name server would say. */
+  private addresses(but: number): string[] {
+    return this.members()
+      .filter((n) => n !== but)
+      .map(addressOfMember)
+  }
+
+  /** Replicas whose disk is still there, members or not. */
   living(): number[] {
     return this.seats.filter((s) => !s.lost).map((s) => s.number)
   }
@@ -342,8 +379,13 @@ export class Cluster {
     seat.member = o.start({
       number,
       life,
-      ids: this.ids,
-      birth: this.birth,
+      name: seat.name,
+      address: addressOfMember(number),
+      initialMembers: seat.joins ? [] : this.initial,
+      join: seat.joins ? this.addresses(number) : null,
+      maxVoters: o.maxVoters,
+      birth: (clusterId) => ({ ...this.birth, clusterId }),
+      identified: (id) => mine() && this.checkers.identified(number, id),
       core: o.core,
       clock,
       disk: canaryDisk(o.canary, disk),
@@ -353,13 +395,13 @@ export class Cluster {
       snapshotLogBytes: o.snapshotLogBytes,
       preferHighest: o.preferHighest,
       random: this.seedsOfMembers.fork(),
-      isCut: (to) => this.network.isCut(number, to) || this.seat(to).member === null,
+      isCut: (to) => this.network.isCut(number, to) || this.seat(to).member?.serving !== true,
       witness: this.checkers.witness(number, life, store),
       canary: o.canary,
       note: (kind, ...numbers) => trace.note(number, kind, ...numbers),
       send: (to, frame) => {
         if (!mine()) return
-        if (frame.ordered) this.sendInOrder(number, to, frame)
+        if (frame.channel !== null) this.sendInOrder(number, to, frame, frame.channel)
         else this.network.send(number, to, frame)
       },
       wakeFrontEnd: () => frontEnd.wake(),
@@ -395,6 +437,7 @@ export class Cluster {
     seat.frontEnd = null
     seat.waiting = []
     seat.disk = seat.disk.crash(how)
+    this.stirred = true
     seat.clock.clear()
     // A machine that comes up again counts its time from somewhere else.
     if (how === 'power') seat.clock = this.drawClock()
@@ -409,11 +452,11 @@ export class Cluster {
     seat.lost = true
   }
 
-  /** A planned move of leadership. */
-  transfer(): void {
+  /** The leader is asked to change who is a member, or who leads. */
+  change(request: Request): void {
     const leader = this.leader()
     if (leader === 0) return
-    this.seat(leader).member!.transfer()
+    this.seat(leader).member!.change(request)
     this.stirred = true
   }
 
@@ -487,3 +530,5 @@ export class Cluster {
 }
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+const nameOf = (number: number): string => `r${number}`

@@ -23,7 +23,8 @@ const FAULTS = {
   failingDisk: 1,
   landingDisk: 1,
   jump: 1,
-  loseDisk: 1,
+  loseDisk: 2,
+  members: 2,
   transfer: 2,
   ambush: 2,
 } as const
@@ -77,7 +78,6 @@ export class Faults {
   private readonly weights: readonly Fault[]
   private active = 0
   private stopped = false
-  private lost = 0
   /** How many there were. */
   begun = 0
 
@@ -166,7 +166,10 @@ export class Faults {
       case 'loseDisk':
         return this.loseDisk(one)
       case 'transfer':
-        cluster.transfer()
+        cluster.change({ kind: 'transfer', to: '' })
+        return null
+      case 'members':
+        this.changeMembers()
         return null
       case 'ambush':
         return this.ambush(leader)
@@ -276,16 +279,45 @@ export class Faults {
     cluster.trace.note(0, 'weather', 100 * loss, 100 * repeat, 100 * reorder, jitterMs)
   }
 
-  private breakDisk(one: number, fault: 'full' | 'fails' | 'fails-but-lands'): () => void {
+  private breakDisk(one: number, fault: 'full' | 'fails' | 'fails-but-lands'): (() => void) | null {
+    if (this.cluster.leader() === 0) return null
     this.cluster.setDiskFault(one, fault)
     return () => this.cluster.setDiskFault(one, 'none')
   }
 
+  /** Never of more voters than the rest can do without; somebody may start a new replica in its place. */
   private loseDisk(one: number): null {
-    const { cluster } = this
-    if (2 * (cluster.seats.length - this.lost - 1) <= cluster.seats.length) return null
-    this.lost++
+    const { cluster, random } = this
+    const leader = cluster.leader()
+    if (leader === 0) return null
+    const { voters } = cluster.seat(leader).member!
+    const left = voters.filter((n) => n !== one && !cluster.seat(n).lost).length
+    // Of both sets of a joint configuration a majority must be left: then nearly all of them.
+    if (2 * left <= voters.length || (voters.length % 2 === 0 && left < voters.length - 1)) return null
     cluster.loseDisk(one)
+    const { name } = cluster.seat(one)
+    if (random.chance(0.8))
+      cluster.clock.after(500 + random.below(4000), () => {
+        if (!this.stopped) cluster.join(name)
+      })
     return null
+  }
+
+  private changeMembers(): void {
+    const { cluster, random } = this
+    const names = random.shuffle(cluster.members().map((n) => cluster.seat(n).name))
+    switch (random.below(4)) {
+      case 0:
+        cluster.change({ kind: 'demote', who: names.slice(0, 2) })
+        break
+      case 1:
+        cluster.change({ kind: 'promote', who: names.slice(0, 2) })
+        break
+      case 2:
+        cluster.change({ kind: 'remove', who: names[0]! })
+        break
+      default:
+        cluster.join(`x${cluster.seats.length}`)
+    }
   }
 }

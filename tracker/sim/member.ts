@@ -1,99 +1,94 @@
-// The production's member in a simulated world: log, loop, Raft, apply, batches, lease and elections are the real ones;
-// around them stands what a thread and a transport do otherwise, in virtual time.
+// The production's member in a simulated world: birth, log, loop, Raft, apply, batches, lease, elections, snapshots and
+// changes of members are the real ones; around them stands what a thread does otherwise, in virtual time (replica-running.ts
+// is its twin over real time).
 // Refuses: decisions of its own; who needs another shell writes another `StartMember`.
 
-import { MSG_SNAP, messageInfo } from '@skep/raft/message.ts'
-import { begin } from '../replica/begin.ts'
-import { raftType, WireClock } from '../replica/echo.ts'
-import {
-  BATCH,
-  HEADER_BYTES,
-  KEEPALIVE,
-  NOTICE,
-  newFrame,
-  newStamp,
-  RAFT,
-  readHeader,
-  type Frame as WireFrame,
-  writeHeader,
-} from '../replica/frame.ts'
-import { encodeBatchHead } from '../replica/frame-body.ts'
-import type { LogStore, SnapshotRecord } from '../replica/log.ts'
+import type { ConfState, Entry } from '@skep/raft'
+import type { Identity } from '../replica/birth.ts'
+import { Birth, firstDirectory } from '../replica/birth-flow.ts'
+import { drive, newDriven } from '../replica/drive.ts'
+import type { LogStore } from '../replica/log.ts'
 import { LogWriteFailed } from '../replica/log.ts'
 import { openLog } from '../replica/log-store.ts'
 import type { Machine } from '../replica/machine.ts'
 import { Member as ReplicaMember } from '../replica/member.ts'
-import { DONE, WRITING } from '../replica/replica.ts'
+import { admission, idsOf } from '../replica/members.ts'
+import { MembersMachine } from '../replica/members-machine.ts'
+import type { Request } from '../replica/membership.ts'
+import { MembershipDesk } from '../replica/membership-desk.ts'
+import type { View } from '../replica/membership-view.ts'
 import { restoreSnapshot } from '../replica/snapshots.ts'
-import { SERVING, STARTING } from '../shared/control.ts'
+import { Transfers } from '../replica/transfer-streams.ts'
+import { type Parked, RingFeed } from '../replica-feed.ts'
+import { SERVING, STARTING, WAITING } from '../shared/control.ts'
 import { clusterIdOf } from '../swarm/apply.ts'
-import { birthEntry } from '../swarm/entry.ts'
+import { type Birth as BirthRecord, birthEntry } from '../swarm/entry.ts'
 import { SwarmMachine } from '../swarm/machine.ts'
+import { Air, numberOfAddress } from './air.ts'
 import { canaryMachine } from './canaries.ts'
 import type { Frame, Member, Place } from './place.ts'
-import { type Part, RingFeed } from './ring-feed.ts'
-import { OWN_TYPES } from './trace.ts'
 
 export const KEEPALIVE_MS = 1000
 export const MISSED = 2
-const LINGER_MS = 2
 export const PARK_FOR_MS = 3500
-const HOUSEKEEPING_MS = 200
-/** While a disk takes nothing: the member speaks this often, and the log is mended after a wait that doubles, milliseconds. */
-const STALLED_MS = 100
-const MEND_FIRST_MS = 100
-const MEND_MOST_MS = 5000
-/** A snapshot that has no outcome by then has failed. */
-const SNAPSHOT_MS = 5000
-
-/** A frame as it travels, header and body, from one life of a member. */
-type FrameBytes = Frame & { readonly kind: 'frame'; readonly life: number; readonly bytes: Uint8Array }
-type SnapshotFrame = Frame & {
-  readonly kind: 'snapshot'
-  readonly life: number
-  readonly record: SnapshotRecord
-  readonly chunks: readonly Uint8Array[]
-  /** The MsgSnap that names it. */
-  readonly message: Uint8Array
-}
-type OutcomeFrame = Frame & {
-  readonly kind: 'outcome'
-  readonly life: number
-  readonly index: number
-  readonly ok: boolean
-}
-type AnyFrame = FrameBytes | SnapshotFrame | OutcomeFrame
+const LINGER_MS = 2
+const HOUSEKEEPING_MS = 100
+const FLUSH_EVERY = 10
+/** Between two looks at what is to be done about members, milliseconds. */
+const TEND_MS = 1000
+/** Parts of a snapshot: small, so that a transfer has many. */
+const PART_BYTES = 2048
+/** Between two parts of a snapshot that is sent. */
+const BREATH_MS = 0.1
 
 export const startMember = (place: Place): Member => new SimulatedMember(place)
 
 class SimulatedMember implements Member {
   private readonly place: Place
-  private readonly id: number
-  private readonly wire: WireClock
-  private member: ReplicaMember<Part> | null = null
+  private readonly air: Air
+  private readonly swarm: SwarmMachine
+  private identity: Identity | null = null
+  private members: MembersMachine | null = null
+  private desk: MembershipDesk | null = null
+  private transfers: Transfers | null = null
+  private member: ReplicaMember<Parked> | null = null
   private feed: RingFeed | null = null
   private log: LogStore | null = null
   private handle = 0
   private stopped = false
+  private diskFails = false
+  private tendMs = Number.NEGATIVE_INFINITY
   private kick: (() => void) | null = null
   private role = ''
-  private born = false
-  /** Lives of the others, as their frames told. */
-  private readonly lives = new Map<number, number>()
-  /** Members that a snapshot is on its way to, and of which entry. */
-  private readonly sending = new Map<number, number>()
-  private receiving = false
-  private readonly frame: WireFrame = newFrame()
-  private readonly stamp = newStamp()
+  private births: Birth | null = null
+  private order = new Map<string, number>()
 
   constructor(place: Place) {
     this.place = place
-    this.id = place.ids[place.number - 1]!
-    this.wire = new WireClock(place.clock.now(), place.random.unit())
+    this.air = new Air(place, async (bytes) => {
+      if (this.births === null) throw new Error('not yet')
+      return this.births.answer(bytes)
+    })
+    this.swarm = new SwarmMachine(
+      place.store,
+      {
+        part: (member, incarnation, producer, first, count) =>
+          this.feed!.part(member, incarnation, producer, first, count),
+        batch: (member, incarnation, number, taken) => {
+          if (taken) this.feed!.batch(member, incarnation)
+          this.member!.forward.applied(member, incarnation, number)
+        },
+      },
+      () => {
+        this.feed!.tell()
+        place.wakeFrontEnd()
+      },
+    )
     void this.run().catch((error: unknown) => {
+      if (this.stopped) return
       const disk =
-        error instanceof LogWriteFailed || /^E[A-Z]+$/.test(String((error as NodeJS.ErrnoException).code))
-      if (!this.stopped) place.ended(error, !disk)
+        error instanceof LogWriteFailed || /^E[A-Z]+$/.test(String((error as { code?: unknown }).code))
+      place.ended(error, !disk)
     })
   }
 
@@ -105,6 +100,22 @@ class SimulatedMember implements Member {
   }
   get applied(): number {
     return this.member?.replica.applied ?? 0
+  }
+  get serving(): boolean {
+    return this.member !== null
+  }
+
+  /** Numbers of the members, as this one knows them. */
+  get others(): readonly number[] {
+    if (this.member === null) return []
+    const ids = new Set(idsOf(this.member.replica.confState))
+    return this.members!.directory.members.filter((m) => ids.has(m.id)).map((m) => numberOfAddress(m.address))
+  }
+
+  get voters(): readonly number[] {
+    if (this.member === null) return []
+    const { voters, votersOutgoing } = this.member.replica.confState
+    return [...new Set([...voters, ...votersOutgoing])].map((id) => this.air.numberOf(id))
   }
 
   wake(): void {
@@ -118,149 +129,240 @@ class SimulatedMember implements Member {
   }
 
   private async run(): Promise<void> {
-    const { place } = this
+    const { place, air } = this
     place.control.setState(STARTING)
     const log = await openLog(place.disk, { group: 0, loose: false })
     this.log = log
-    await begin(log, place.ids)
+    this.births = this.makeBirth(log)
+    const identity = await this.births.run()
+    this.identity = identity
+    place.identified(identity.memberId)
+    const inner = canaryMachine(place.canary, place.store, this.witnessed())
+    const members = new MembersMachine(inner, firstDirectory(identity), (id) => this.swarm.forgetMember(id))
+    this.members = members
+    await restoreSnapshot(log, members)
     const incarnation = await log.nextIncarnation()
     place.witness.incarnation(incarnation)
-    const swarm = new SwarmMachine(
-      place.store,
-      {
-        part: (member, inc, _producer, first, count) => this.feed!.part(member, inc, first, count),
-        batch: (member, inc, number, taken) => {
-          this.feed!.batch(member, inc, number, taken)
-          this.member!.forward.applied(member, inc, number)
-        },
-      },
-      () => this.feed!.tell(),
-    )
-    const machine = canaryMachine(place.canary, place.store, this.witnessed(swarm))
-    await restoreSnapshot(log, machine)
-    place.note('restored', log.snapshot!.index, incarnation)
-    place.witness.restored(log.snapshot!.index)
-    this.feed = new RingFeed({
-      member: this.id,
-      incarnation,
-      producer: place.producer,
-      machine: swarm,
-      lingerMs: LINGER_MS,
-      first: () => (this.isBorn() ? null : birthEntry(place.birth)),
-      told: () => place.wakeFrontEnd(),
-      answersEarly: place.canary === 'answers-before-commit',
+    place.note('restored', log.snapshot?.index ?? 0, incarnation)
+    place.witness.restored(log.snapshot?.index ?? 0)
+    this.feed = this.makeFeed(identity, incarnation)
+    this.rank()
+    const member = this.makeMember(identity, incarnation, log, members)
+    this.member = member
+    this.desk = new MembershipDesk({
+      identity,
+      view: () => this.view(),
+      propose: (change) => member.proposeConfChange(change),
+      transfer: (to) => member.transfer(to, place.clock.now()),
+      changed: () => place.note('members', ...this.voters),
     })
-    this.member = this.makeMember(incarnation, log, machine, this.feed)
-    this.houseKeep()
-    await this.drive(this.member, log)
+    this.connect(identity, log, member)
+    air.follow(members.directory, identity.memberId)
+    this.houseKeep(0)
+    await drive(this.surroundings(log, member), newDriven())
+  }
+
+  private makeBirth(log: LogStore): Birth {
+    const { place } = this
+    return new Birth({
+      log,
+      name: place.name,
+      address: place.address,
+      initialMembers: place.initialMembers,
+      join: place.join,
+      learner: false,
+      ask: (address, question) => this.air.ask(address, question),
+      randomWord: () => place.random.word() | 0,
+      birth: (clusterId) => place.birth(clusterId),
+      refuses: () => null,
+      pause: (ms) => this.pause(ms),
+      say: () => {},
+    })
+  }
+
+  private makeFeed(identity: Identity, incarnation: number): RingFeed {
+    const { place, swarm } = this
+    return new RingFeed({
+      member: identity.memberId,
+      incarnation,
+      producers: [place.producer],
+      lingerMs: LINGER_MS,
+      relaxed: place.canary === 'answers-before-commit',
+      timeMs: () => swarm.timeMs,
+      lastBatch: (member) => swarm.lastBatch(member),
+      birth: () => (this.isBorn() ? null : birthEntry(identity.birth as BirthRecord)),
+    })
   }
 
   private makeMember(
+    identity: Identity,
     incarnation: number,
     log: LogStore,
-    machine: Machine,
-    feed: RingFeed,
-  ): ReplicaMember<Part> {
-    const { place, id } = this
-    return new ReplicaMember<Part>(
+    machine: MembersMachine,
+  ): ReplicaMember<Parked> {
+    const { place, air } = this
+    return new ReplicaMember<Parked>(
       {
         // The only place where the group's number is told: it ends with the process.
         core: { ...place.core, create: (options) => (this.handle = place.core.create(options)) },
-        ...{ group: 0, id, incarnation, log, machine, feed },
-        transport: {
-          send: (_group, to, message) => this.sendFrame(to, RAFT, message),
-          sendBatch: (_group, to, its, number, section) => {
-            if (place.isCut(this.numberOf(to))) return false
-            this.sendFrame(to, BATCH, Buffer.concat([encodeBatchHead(its, number), section]))
-            return true
-          },
-          sendNotice: (_group, to, its, number, verdict) =>
-            this.sendFrame(to, NOTICE, encodeBatchHead(its, number, verdict)),
-          keepalive: (_group, to) => this.sendFrame(to, KEEPALIVE, new Uint8Array(0)),
-          flush: () => {},
-        },
+        ...{ group: 0, id: identity.memberId, incarnation, log, machine, feed: this.feed!, transport: air },
         snapshots: {
-          offer: (to, message) => void this.sendSnapshot(to, Uint8Array.from(message)),
-          arrived: () => {},
+          offer: (to, message) => this.transfers!.offer(to, message),
+          arrived: (from, message) => this.transfers!.arrived(from, message),
         },
         ...{ keepaliveMs: KEEPALIVE_MS, missed: MISSED, lingerMs: LINGER_MS, parkForMs: PARK_FOR_MS },
         ...{ loose: false, snapshotLogBytes: place.snapshotLogBytes, preferHighest: place.preferHighest },
         fresh: incarnation === 1 || place.canary === 'votes-after-restart',
-        onLeading: (leads) => place.note(leads ? 'leads' : 'leadsNoMore', this.term),
+        preference: (id) => this.order.get(this.nameOf(id)) ?? -1,
+        onLeading: (leads) => {
+          place.note(leads ? 'leads' : 'leadsNoMore', this.term)
+          if (!leads) this.transfers?.only(null)
+        },
+        onConfState: (confState, entry) => this.configured(confState, entry),
       },
       place.clock.now(),
     )
   }
 
-  /** The loop of the replica thread: turns, waits for writes, sleeps, mends the log. */
-  private async drive(member: ReplicaMember<Part>, log: LogStore): Promise<void> {
-    const { clock } = this.place
-    for (;;) {
-      const did = member.turn(clock.now())
-      this.after()
-      if (did === DONE) continue
-      if (did === WRITING) {
-        await this.written(member, log)
-        member.finish(clock.now())
-        this.after()
-        continue
-      }
-      const due = member.due(clock.now())
-      if (due > clock.now()) await this.sleep(due)
+  private connect(identity: Identity, log: LogStore, member: ReplicaMember<Parked>): void {
+    const { place, air } = this
+    const { clock } = place
+    const { replica } = member
+    this.transfers = new Transfers({
+      group: 0,
+      log,
+      transport: air,
+      now: () => clock.now(),
+      breathe: () => this.pause(BREATH_MS),
+      report: (to, ok) => this.wakeAfter(() => member.reportSnapshot(to, ok)),
+      pin: (index) => replica.snapshots.pin(index),
+      retake: () => void replica.snapshots.take(replica.applied, replica.confState).catch(() => {}),
+      term: () => replica.status.term,
+      commit: () => replica.status.commit,
+      install: (message, record) => this.wakeAfter(() => member.stepSnapshot(message, record, clock.now())),
+      partBytes: PART_BYTES,
+    })
+    air.serve(identity.memberId, {
+      frame: (frame) => member.receive(frame, clock.now()),
+      received: () => this.wakeAfter(() => this.publish()),
+      stamp: (to, stamp) => member.stamp(to, stamp),
+      admit: (hello) => admission(this.members!.directory, replica.confState, replica.applied, hello),
+      connected: (id) => this.wakeAfter(() => member.connected(id)),
+      started: (id) => member.peerStarted(id),
+      refused: (_id, refusal) => {
+        if (refusal.code === 'removed member') member.leave(clock.now())
+      },
+      stream: (begin) => this.transfers!.stream(begin),
+      question: (question) => this.desk!.answer(question),
+    })
+  }
+
+  private wakeAfter(what: () => void): void {
+    // What comes late to a process that has ended meets nobody.
+    if (this.stopped) return
+    what()
+    this.kick?.()
+  }
+
+  private configured(confState: ConfState, entry: Entry | null): void {
+    const { members, air, identity } = this
+    members!.configured(confState, entry)
+    this.rank()
+    this.transfers?.only(new Set(idsOf(confState)))
+    air.follow(members!.directory, identity!.memberId)
+  }
+
+  private rank(): void {
+    const names = this.members!.directory.members.map((m) => m.name).sort()
+    this.order = new Map(names.map((name, i) => [name, i]))
+  }
+
+  private nameOf(id: number): string {
+    return this.members!.directory.members.find((m) => m.id === id)?.name ?? ''
+  }
+
+  private view(): View {
+    const { place } = this
+    const { replica, peers } = this.member!
+    const { directory } = this.members!
+    const heardMsAgo = new Map<number, number>()
+    for (const { id } of directory.members) {
+      const news = peers.of(id)
+      if (news !== null) heardMsAgo.set(id, place.clock.now() - news.heardMs)
+    }
+    return {
+      self: this.identity!.memberId,
+      leads: replica.leads,
+      leader: replica.status.leader,
+      confState: replica.confState,
+      directory,
+      lastIndex: replica.status.lastIndex,
+      progress: replica.progress(),
+      heardMsAgo,
+      deadAfterMs: KEEPALIVE_MS * MISSED,
+      maxVoters: place.maxVoters,
+      promotes: true,
     }
   }
 
-  private async written(member: ReplicaMember<Part>, log: LogStore): Promise<void> {
-    const { place } = this
-    try {
-      await member.writing
-      return
-    } catch (error) {
-      if (!(error instanceof LogWriteFailed)) throw error
+  private surroundings(log: LogStore, member: ReplicaMember<Parked>): Parameters<typeof drive>[0] {
+    const { clock } = this.place
+    return {
+      member,
+      log,
+      now: () => clock.now(),
+      between: (nowMs) => this.between(nowMs),
+      published: () => this.publish(),
+      sleep: (untilMs) => this.sleep(untilMs),
+      pause: (ms) => this.pause(ms),
+      failing: (error) => {
+        this.diskFails = error !== null
+      },
+      ended: () => false,
     }
-    place.control.setDiskFull(true)
-    for (let wait = MEND_FIRST_MS; log.failed !== null; wait = Math.min(2 * wait, MEND_MOST_MS)) {
-      for (let waited = 0; waited < wait; waited += STALLED_MS) {
-        member.stalled(place.clock.now())
-        this.after()
-        await this.pause(STALLED_MS)
-      }
-      await log.heal().catch((error: unknown) => {
-        if (!(error instanceof LogWriteFailed)) throw error
-      })
-    }
-    await member.replica.resume()
-    member.mended(place.clock.now())
-    place.control.setDiskFull(false)
   }
 
   /** Tells front end and world where the member stands now. */
-  private after(): void {
+  private publish(): void {
     const { place, member } = this
-    if (member === null) return
-    const { role, term, leader } = member.replica.status
+    const { control, clock } = place
+    const { role, term, leader } = member!.replica.status
     const now = `${role} ${term} ${leader}`
     if (now !== this.role) {
       this.role = now
-      place.witness.role(role, term, this.numberOf(leader))
+      place.witness.role(role, term, this.air.numberOf(leader))
     }
-    const until =
-      place.canary === 'lease-not-checked' && member.replica.leads
-        ? Number.POSITIVE_INFINITY
-        : member.leaseUntilMs
-    const might = place.control.mayAnswer(place.clock.now())
-    place.control.setLeaseUntil(until)
-    if (this.isBorn() && place.control.state !== SERVING) place.control.setState(SERVING)
-    if (!might && place.control.mayAnswer(place.clock.now())) place.wakeFrontEnd()
+    const unchecked = place.canary === 'lease-not-checked' && member!.replica.leads
+    control.setLeaseUntil(unchecked ? Number.POSITIVE_INFINITY : member!.leaseUntilMs)
+    const full = member!.refusing || this.diskFails
+    if (control.diskFull !== full) control.setDiskFull(full)
+    const serving = this.isBorn() && (unchecked || member!.mayAnswer(clock.now()))
+    if (!serving) {
+      if (control.state === SERVING) control.setState(WAITING)
+      return
+    }
+    if (control.state === SERVING) return
+    control.setState(SERVING)
+    place.wakeFrontEnd()
   }
 
   private isBorn(): boolean {
-    this.born ||= clusterIdOf(this.place.store) !== ''
-    return this.born
+    return clusterIdOf(this.place.store) !== ''
   }
 
-  private sleep(untilMs: number): Promise<void> {
+  /** What goes on beside Raft. */
+  private between(nowMs: number): void {
+    const { transfers, desk, member } = this
+    if (transfers!.due() <= nowMs) transfers!.turn(nowMs)
+    if (nowMs < this.tendMs || !member!.replica.leads) return
+    this.tendMs = nowMs + TEND_MS
+    if (desk!.due <= nowMs) void desk!.turn(nowMs).catch(() => {})
+  }
+
+  private sleep(dueMs: number): Promise<void> {
     const { clock, stir } = this.place
+    const nowMs = clock.now()
+    const untilMs = Math.max(nowMs, Math.min(dueMs, this.transfers!.due()))
     return new Promise((resolve) => {
       const wake = (): void => {
         clock.cancel(timer)
@@ -268,7 +370,7 @@ class SimulatedMember implements Member {
         stir()
         resolve()
       }
-      const timer = clock.after(untilMs - clock.now(), wake)
+      const timer = clock.after(untilMs - nowMs, wake)
       this.kick = wake
     })
   }
@@ -283,19 +385,20 @@ class SimulatedMember implements Member {
     })
   }
 
-  private houseKeep(): void {
+  private houseKeep(turn: number): void {
     const { clock, stir } = this.place
     clock.after(HOUSEKEEPING_MS, () => {
       stir()
       this.member!.houseKeep(clock.now())
-      if (this.log!.failed === null) void this.log!.flush().catch(() => {})
-      this.houseKeep()
+      if (turn % FLUSH_EVERY === 0 && this.log!.failed === null) void this.log!.flush().catch(() => {})
+      this.houseKeep(turn + 1)
     })
   }
 
   /** The machine with ears at it. */
-  private witnessed(swarm: SwarmMachine): Machine {
-    const { witness } = this.place
+  private witnessed(): Machine {
+    const { swarm, place } = this
+    const { witness } = place
     return {
       apply: (index, term, data) => {
         swarm.apply(index, term, data)
@@ -303,159 +406,39 @@ class SimulatedMember implements Member {
       },
       applied: (index) => swarm.applied(index),
       snapshot: () => {
-        this.place.note('snapshot', this.applied)
+        place.note('snapshot', this.applied)
         return swarm.snapshot()
       },
       restore: async (chunks) => {
         await swarm.restore(chunks)
-        const { installing } = this.member?.replica ?? { installing: null }
+        const installing = this.member?.replica.installing ?? null
         if (installing === null) return
-        this.place.note('installed', installing.index)
+        place.note('installed', installing.index)
         witness.restored(installing.index)
       },
     }
   }
 
   receive(from: number, frame: Frame): void {
-    const any = frame as AnyFrame
-    const { member, place } = this
-    if (member === null || this.stopped) return
-    const known = this.lives.get(from) ?? 0
-    // A new connection of a restarted process ends what the old ones may still deliver.
-    if (any.life < known) return
-    if (any.life > known) {
-      this.lives.set(from, any.life)
-      if (known > 0) member.peerStarted(place.ids[from - 1]!)
-    }
-    switch (any.kind) {
-      case 'frame':
-        this.take(any.bytes, member)
-        break
-      case 'snapshot':
-        if (!this.receiving) void this.receiveSnapshot(from, any)
-        break
-      case 'outcome':
-        this.snapshotOutcome(from, any.index, any.ok)
-    }
-    this.after()
+    if (this.stopped) return
+    this.air.receive(from, frame)
     this.kick?.()
   }
 
-  /** The way to `to` is a new one: what was sent in order may not have arrived. */
-  connected(to: number): void {
-    this.member?.connected(this.place.ids[to - 1]!)
-    this.kick?.()
+  broken(member: number, channel: number): void {
+    if (!this.stopped) this.air.broken(member, channel)
   }
 
-  transfer(): void {
-    if (this.member?.replica.leads !== true) return
-    this.place.note('transfer', 0)
-    void this.member.transfer(0, this.place.clock.now())
-    this.kick?.()
+  connected(member: number, channel: number): void {
+    if (!this.stopped) this.air.connected(member, channel)
   }
 
-  private take(bytes: Uint8Array, member: ReplicaMember<Part>): void {
-    const { frame, place, wire } = this
-    readHeader(new DataView(bytes.buffer, bytes.byteOffset), 0, frame)
-    frame.body = bytes.subarray(HEADER_BYTES)
-    const now = place.clock.now()
-    frame.echoMs = frame.echoUs < 0 ? Number.NEGATIVE_INFINITY : wire.fromWire(frame.echoUs, now)
-    member.receive(frame, now)
-  }
-
-  private numberOf(id: number): number {
-    return this.place.ids.indexOf(id) + 1
-  }
-
-  private sendFrame(toId: number, kind: number, body: Uint8Array): void {
-    const { place, stamp, member, id } = this
-    member?.stamp(toId, stamp)
-    const bytes = new Uint8Array(HEADER_BYTES + body.length)
-    const sentUs = this.wire.toWire(place.clock.now())
-    const head = { kind, level: 1, clusterHigh: 0, clusterLow: 0, from: id, to: toId, group: 0, sentUs }
-    writeHeader(new DataView(bytes.buffer), 0, head, stamp, body.length)
-    bytes.set(body, HEADER_BYTES)
-    place.send(this.numberOf(toId), {
-      kind: 'frame',
-      life: place.life,
-      ordered: kind === BATCH || kind === NOTICE,
-      label: labelOf(kind, stamp.term, body),
-      bytes,
-    } as FrameBytes)
-  }
-
-  /** Snapshots travel beside the frames, whole, over a connection of their own. */
-  private async sendSnapshot(toId: number, message: Uint8Array): Promise<void> {
-    const { place } = this
-    const log = this.log!
-    const to = this.numberOf(toId)
-    const { index, data } = messageInfo(message)!.snapshot!
-    if (this.sending.has(to)) return
-    this.sending.set(to, index)
-    const failed = (): void => this.snapshotOutcome(to, index, false)
-    place.clock.after(SNAPSHOT_MS, failed)
-    const record = JSON.parse(Buffer.from(data).toString()) as SnapshotRecord
-    try {
-      const chunks: Uint8Array[] = []
-      for await (const chunk of log.readSnapshot(record)) chunks.push(Uint8Array.from(chunk))
-      const label = [SNAPSHOT, this.term, index, chunks.length] as const
-      const { life } = place
-      place.send(to, {
-        kind: 'snapshot',
-        ordered: true,
-        life,
-        label,
-        record,
-        chunks,
-        message,
-      } as SnapshotFrame)
-    } catch {
-      // A newer one has taken its place meanwhile: the leader names that one next.
-      failed()
-    }
-  }
-
-  private snapshotOutcome(to: number, index: number, ok: boolean): void {
-    if (this.stopped || this.sending.get(to) !== index) return
-    this.sending.delete(to)
-    this.member!.reportSnapshot(this.place.ids[to - 1]!, ok)
-    this.kick?.()
-  }
-
-  private async receiveSnapshot(from: number, frame: SnapshotFrame): Promise<void> {
-    const { place, log } = this
-    const { record, message } = frame
-    this.receiving = true
-    let ok = false
-    try {
-      const { index, term, confState } = record
-      if (index > this.applied) {
-        const writer = await log!.createSnapshot({ index, term, confState }, false)
-        for (const chunk of frame.chunks) await writer.write(chunk)
-        this.member!.stepSnapshot(message, await writer.commit(), place.clock.now())
-      } else {
-        // A leader may name one that is long past, for want of knowing better: the core tells it how far this member is.
-        this.member!.replica.step(message, place.clock.now())
-      }
-      ok = true
-    } catch {
-      // The disk takes nothing: the leader tries again.
-    }
-    this.receiving = false
-    const label = [OUTCOME, this.term, record.index, 0] as const
-    const { life } = place
-    place.send(from, { kind: 'outcome', ordered: true, life, label, index: record.index, ok } as OutcomeFrame)
+  change(request: Request): void {
+    if (this.desk === null || !this.leads) return
+    this.place.note('change', CHANGES.indexOf(request.kind))
+    void this.desk.request(request)
     this.kick?.()
   }
 }
 
-const SNAPSHOT = OWN_TYPES + 3
-const OUTCOME = OWN_TYPES + 4
-
-const labelOf = (kind: number, term: number, body: Uint8Array): Frame['label'] => {
-  if (kind !== RAFT) return [OWN_TYPES + (kind === BATCH ? 0 : kind === NOTICE ? 1 : 2), term, body.length, 0]
-  const type = raftType(body)
-  if (type === MSG_SNAP) return [type, term, 0, 0]
-  const info = messageInfo(body)!
-  return [type, info.term, info.index, info.entries]
-}
+export const CHANGES = ['add', 'promote', 'demote', 'remove', 'transfer'] as const

@@ -5,6 +5,7 @@ import type { Core } from '@skep/raft'
 import type { MemberClock } from '@skep/testing/clock.ts'
 import type { Random } from '@skep/testing/random.ts'
 import type { LogDisk } from '../replica/log-disk.ts'
+import type { Request } from '../replica/membership.ts'
 import type { Control } from '../shared/control.ts'
 import type { ProducerBuffers } from '../shared/producer.ts'
 import type { Birth } from '../swarm/entry.ts'
@@ -24,8 +25,8 @@ export type Canary = keyof typeof CANARIES
 
 /** A message between members. All but the label is the shell's own affair. */
 export interface Frame {
-  /** In order and once (a connection), or as a datagram. */
-  readonly ordered: boolean
+  /** Of the connection that carries it, in order and once; null: a datagram. */
+  readonly channel: number | null
   /** For the trace: type, term, index, entries. */
   readonly label: readonly [number, number, number, number]
 }
@@ -45,9 +46,13 @@ export type Place = {
   readonly number: number
   /** Which life of the member this is, from 1. */
   readonly life: number
-  /** Raft IDs by number - 1; the first configuration. */
-  readonly ids: readonly number[]
-  readonly birth: Birth
+  readonly name: string
+  readonly address: string
+  /** Who forms the cluster; none for a newcomer, who is told whom to ask. */
+  readonly initialMembers: readonly { readonly name: string; readonly address: string }[]
+  readonly join: readonly string[] | null
+  readonly maxVoters: number
+  readonly birth: (clusterId: string) => Birth
   readonly core: Core
   readonly clock: MemberClock
   readonly random: Random
@@ -60,6 +65,8 @@ export type Place = {
   readonly preferHighest: boolean
   readonly witness: Witness
   readonly canary: Canary | null
+  /** Its Raft ID is known. */
+  identified(id: number): void
   note(kind: EventKind, ...numbers: number[]): void
   /** `to`: a member's number. */
   send(to: number, frame: Frame): void
@@ -75,14 +82,21 @@ export type Place = {
 /** One life of a member. */
 export interface Member {
   receive(from: number, frame: Frame): void
-  /** What was sent in order to `to` may not have arrived; from now on it does. */
-  connected(to: number): void
-  /** Leadership is to move, to whom it suits best. */
-  transfer(): void
+  /** What was sent to or by `member` over this connection may not have arrived. */
+  broken(member: number, channel: number): void
+  /** That connection stands again. */
+  connected(member: number, channel: number): void
+  /** A request to change who is a member, or who leads. */
+  change(request: Request): void
   /** Changes or touches wait in the rings. */
   wake(): void
   /** The process is gone: nothing of it may act any more. */
   stop(): void
+  /** It takes connections. */
+  readonly serving: boolean
+  /** Numbers of members and of voters (both sets of a joint configuration), as this one has applied them. */
+  readonly others: readonly number[]
+  readonly voters: readonly number[]
   /** As of the last turn. */
   readonly leads: boolean
   readonly term: number

@@ -40,6 +40,8 @@ export type Outcome = {
 const TICK_MS = 100
 /** After healing, everybody must have been answered by then, and all members hold the same, milliseconds. */
 export const PROGRESS_MS = 30_000
+/** A cluster that nothing disturbs is born by then, milliseconds. */
+const BIRTH_MS = 10_000
 const QUIET_MS = 500
 /** More events than any run has: something turns in circles at one moment. */
 const EVENTS_MOST = 2_000_000
@@ -76,6 +78,7 @@ export const runSeed = async (options: RunOptions): Promise<Outcome> => {
     expires,
     snapshotLogBytes: random.pick([1, 2, 4, 16, 1000]) * 1024,
     preferHighest: random.chance(0.3),
+    maxVoters: options.members + random.pick([0, 0, 2]),
     pace: { syncMs: random.pick([0.2, 1, 8]), syncJitterMs: random.pick([0.1, 4]) },
     // A clock that jumps is wrong enough.
     drift: jumps ? 0 : random.pick([0, 0.005, 0.04]),
@@ -85,10 +88,12 @@ export const runSeed = async (options: RunOptions): Promise<Outcome> => {
     print: options.print,
   })
   const { checkers, trace, clock } = cluster
-  const lasts = options.ticks * TICK_MS
   cluster.begin()
+  // Most clusters are born in peace; some are not.
+  if (random.chance(0.8)) await until(cluster, () => cluster.leader() !== 0 || clock.now() > BIRTH_MS)
   const faults = new Faults(cluster, plan, random.fork())
-  await until(cluster, () => clock.next() > lasts)
+  const ends = clock.now() + options.ticks * TICK_MS
+  await until(cluster, () => clock.next() > ends)
   faults.stop()
   const healedMs = checkers.violation === null ? await heal(cluster) : 0
   cluster.end()
@@ -131,9 +136,8 @@ const heal = async (cluster: Cluster): Promise<number> => {
   })
   for (const client of clients) client.rest()
   const level = (): boolean =>
-    cluster
-      .living()
-      .every((n) => checkers.appliedBy(n) === checkers.length && cluster.seat(n).member !== null) &&
+    cluster.leader() !== 0 &&
+    cluster.members().every((n) => checkers.appliedBy(n) === checkers.length) &&
     clients.every((c) => !c.busy)
   // Once, and again after a while: what was on its way meanwhile has arrived.
   for (let round = 0; round < 2; round++) {
@@ -141,12 +145,12 @@ const heal = async (cluster: Cluster): Promise<number> => {
     await until(cluster, () => clock.next() > pause)
     await until(cluster, () => late() || level())
     if (level() || checkers.violation !== null) continue
-    const applied = cluster.living().map((n) => `m${n} ${checkers.appliedBy(n)}`)
+    const applied = cluster.members().map((n) => `m${n} ${checkers.appliedBy(n)}`)
     checkers.fail(
       `no progress: of ${checkers.length} entries ${applied.join(', ')} applied ${PROGRESS_MS} ms after healing`,
     )
   }
-  if (checkers.violation === null) checkers.final(cluster.living())
+  if (checkers.violation === null) checkers.final(cluster.members())
   cluster.trace.note(0, 'calm')
   return clock.now() - from
 }

@@ -35,9 +35,11 @@ const EVENTS = {
   diskPace: (syncMs: number) => `disk: a sync takes ${syncMs} ms`,
   jump: (ms: number) => `clock jumps ${ms} ms`,
   rate: (ppm: number) => `clock runs ${ppm} ppm off`,
-  broken: (to: number) => `connection to ${who(to)} broke`,
-  connected: (to: number) => `connected to ${who(to)} again`,
-  transfer: (to: number) => `is asked to hand over to ${to === 0 ? 'whom it likes' : who(to)}`,
+  broken: (to: number, channel: number) => `connection ${channel} to ${who(to)} broke`,
+  connected: (to: number, channel: number) => `connection ${channel} to ${who(to)} stands again`,
+  change: (what: number) => `is asked to ${CHANGES[what]} members`,
+  members: (...voters: number[]) => `voters are ${voters.map(who).join(' ')} now`,
+  joins: (life: number) => `is a new replica that wants to join${life > 1 ? ' again' : ''}`,
   cut: (to: number) => `way to ${who(to)} CUT`,
   mend: (to: number) => `way to ${who(to)} mended`,
   clog: (to: number, ms: number) => `way to ${who(to)} clogged for ${ms} ms`,
@@ -52,10 +54,11 @@ const KINDS = Object.keys(EVENTS) as EventKind[]
 const NUMBERS = Object.fromEntries(KINDS.map((kind, i) => [kind, i])) as Record<EventKind, number>
 export const ROLES = ['follower', 'candidate', 'leader', 'pre-candidate'] as const
 export const DISK_FAULTS = ['none', 'full', 'fails', 'fails-but-lands'] as const
+const CHANGES = ['add', 'promote', 'demote', 'remove', 'transfer leadership among'] as const
 const ACTIONS = ['connect', 'announce', 'scrape', 'error'] as const
 /** Messages that are not Raft's have types from here on. */
 export const OWN_TYPES = 100
-const OWN_NAMES = ['Batch', 'Notice', 'Keepalive', 'Snapshot', 'SnapshotOutcome'] as const
+const OWN_NAMES = ['Batch', 'Notice', 'Keepalive', 'Stream', 'Question', 'Answer', 'Refusal'] as const
 /** Events kept for each member. */
 const KEPT = 60
 const NUMBERS_KEPT = 6

@@ -19,7 +19,6 @@ import { peerName } from './history.ts'
 
 export type WorkloadOptions = {
   readonly clients: number
-  readonly members: number
   readonly infoHashes: readonly Uint8Array[]
   /** Between an answer and the next request, on average, milliseconds. */
   readonly pauseMs: number
@@ -29,6 +28,8 @@ export type WorkloadWorld = {
   readonly clock: VirtualClock
   readonly random: Random
   readonly checkers: Checkers
+  /** Numbers of the members that there are now. */
+  members(): readonly number[]
   /** From a client (1 to N) to a member. */
   send(client: number, member: number, from: Endpoint, bytes: Uint8Array): void
 }
@@ -80,7 +81,7 @@ export class Client {
     // 30.0.0.0/8 and 2a00::/16, raw as they lie in memory: public addresses that nobody answers from here.
     const address = v6 ? [0x0000002a, 0, 0, number << 24] : [0x1e | (number << 24)]
     this.endpoint = { family: v6 ? 6 : 4, address, port: 1000 + random.below(50_000) }
-    this.member = 1 + random.below(options.members)
+    this.member = random.pick(world.members())
   }
 
   /** Begins to live: first request after a while. */
@@ -186,7 +187,7 @@ export class Client {
       return
     }
     // Twice the same member, then another: an answer lost is as likely as a member gone.
-    if (this.tries > 0 && this.tries % 2 === 0) this.member = 1 + (this.member % this.o.members)
+    if (this.tries > 0 && this.tries % 2 === 0) this.another()
     const known = clock.now() - this.idMs < ID_MS
     const request: Request = known
       ? ({ ...this.request!, connectionId: this.id } as Request)
@@ -200,8 +201,13 @@ export class Client {
   private giveUp(): void {
     if (this.wish !== null) this.state = 'unknown'
     this.operation = null
-    this.member = 1 + this.random.below(this.o.members)
+    this.another()
     this.next()
+  }
+
+  private another(): void {
+    const members = this.world.members()
+    this.member = members[(members.indexOf(this.member) + 1) % members.length]!
   }
 
   /** Bytes from a member. */
