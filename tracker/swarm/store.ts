@@ -122,7 +122,7 @@ export class Store {
     this.readSeed()
   }
 
-  /** The cluster's hash seed is known from birth on. */
+  /** The cluster's hash seed is known from birth on; 0: not yet. */
   readSeed(): void {
     this.seed = this.control[C_BIRTH + 5]!
     this.peers4.seed = this.peers6.seed = this.tags.seed = this.seed
@@ -130,6 +130,8 @@ export class Store {
 
   /** Index slot where a search for the hash begins, before masking. */
   hashOf(words: Int32Array, at: number): number {
+    // A front end's view is older than the cluster it waits for.
+    if (this.seed === 0) this.readSeed()
     return mixInto(mixInto(this.seed, words[at]!), words[at + 1]!)
   }
 
