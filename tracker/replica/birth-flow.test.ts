@@ -269,7 +269,7 @@ test('a disk lost before any step never makes two clusters that could both go on
       const town = new Town(THREE, at)
       town.crash = { at, who, lost: true }
       for (const name of THREE) await town.start(name)
-      await town.settle(60)
+      await town.settle(30)
       // Whoever started did so in one cluster, or too few to have answered anything in the other.
       const started = new Map<string, Set<string>>()
       for (const r of town.replicas.values()) {

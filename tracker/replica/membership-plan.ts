@@ -45,10 +45,15 @@ const replace = (v: View): Step | null => {
   let waiting: Step | null = null
   for (const id of byName(v, v.confState.learners)) {
     const { name } = memberOf(v, id)
-    const old = v.directory.members.find(
-      (m) => m.id !== id && m.name === name && name !== '' && !alive(v, m.id),
-    )
-    if (old === undefined || !alive(v, id)) continue
+    const old = v.directory.members.find((m) => m.id !== id && m.name === name && name !== '')
+    if (old === undefined || !alive(v, id) || (alive(v, old.id) && isLearner(v, old.id))) continue
+    if (alive(v, old.id)) {
+      waiting ??= wait(
+        `${nameOf(v.directory, old.id)} answers again, so ${nameOf(v.directory, id)} does not take its place: ` +
+          `stop the one that is to go, or remove it (skep ctl remove ${id})`,
+      )
+      continue
+    }
     const { voters, learners } = v.confState
     if (isLearner(v, old.id))
       return {
