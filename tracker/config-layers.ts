@@ -3,14 +3,8 @@
 
 import * as v from 'valibot'
 import { parse } from 'yaml'
-import {
-  CONFIG_KEYS,
-  type ConfigKey,
-  configFault,
-  OPTIONS,
-  type TrackerConfig,
-  variableOf,
-} from './config.ts'
+import { CONFIG_KEYS, type ConfigKey, OPTIONS, type TrackerConfig, variableOf } from './config.ts'
+import { configFault } from './config-faults.ts'
 import type { OptionType } from './config-types.ts'
 
 export type Source = 'flag' | 'environment' | 'file' | 'default'
@@ -56,12 +50,18 @@ export function layer(given: Given): Layered {
     set(key, raw, 'environment', variableOf(OPTIONS[key].flag))
   for (const [key, raw] of given.flags) set(key, raw, 'flag', `--${OPTIONS[key].flag}`)
   const config = Object.fromEntries(values) as TrackerConfig
+  if (sources.get('parkForMs') === 'default') Object.assign(config, { parkForMs: parkForOf(config) })
   if (faults.length === 0) {
     const fault = configFault(config)
     if (fault !== null) faults.push(fault)
   }
   return faults.length > 0 ? { ok: false, faults } : { ok: true, config, sources }
 }
+
+/** Nobody is answered during an election: requests wait through it, milliseconds. */
+const ELECTION_MS = 1500
+const parkForOf = ({ keepaliveMs, missed }: TrackerConfig): number =>
+  Math.min(60_000, keepaliveMs * missed + ELECTION_MS)
 
 /** One value of an option from its text; undefined if it is out of its limits. */
 export function optionValue(key: ConfigKey, raw: string): unknown {

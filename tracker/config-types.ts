@@ -184,6 +184,43 @@ export const ADDRESSES = list('address,...', 'IP addresses', 1, (item) => isIP(i
 /** Networks such as `10.0.0.0/8`; a bare address is a network of one. */
 export const NETWORKS = list('network,...', 'networks such as 10.0.0.0/8 or fd00::/8', 0, isNetwork)
 
+/** `host:port`, `[v6]:port` where a replica listens for others. */
+const isPlace = (text: string): boolean => {
+  const found = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9][a-z0-9._-]{0,252})):(\d{1,5})$/i.exec(text)
+  if (found === null || (found[1] !== undefined && isIP(found[1]) !== 6)) return false
+  return Number(found[3]) >= 1 && Number(found[3]) <= 65_535
+}
+
+export const OPTIONAL_PLACE: OptionType<string | null> = {
+  placeholder: 'host:port',
+  limits: 'a host and a port, such as r0.example:5560 or [fd00::1]:5560',
+  schema: v.nullable(v.pipe(v.string(), v.check(isPlace))),
+  show: (value) => value,
+}
+
+export const PLACES = list('host:port,...', 'hosts with ports', 0, isPlace)
+
+/** A replica's name and where the others reach it. */
+export type MemberPlace = { readonly name: string; readonly address: string }
+
+const isMember = (text: string): boolean => {
+  const at = text.indexOf('=')
+  return v.is(NAME.schema, text.slice(0, Math.max(0, at))) && isPlace(text.slice(at + 1))
+}
+
+const NAMED = list('name=host:port,...', 'replicas such as r0=10.0.0.1:5560', 0, isMember)
+
+export const MEMBERS: OptionType<readonly MemberPlace[]> = {
+  placeholder: NAMED.placeholder,
+  limits: NAMED.limits,
+  schema: v.pipe(
+    NAMED.schema,
+    v.transform((all) => all.map((text) => ({ name: text.split('=')[0]!, address: text.split('=')[1]! }))),
+  ),
+  show: (value) => value.map(({ name, address }) => `${name}=${address}`),
+  list: true,
+}
+
 function isNetwork(text: string): boolean {
   const [address, prefix, ...rest] = text.split('/')
   const family = isIP(address ?? '')

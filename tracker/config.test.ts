@@ -15,6 +15,7 @@ import {
   variableOf,
 } from './config.ts'
 import { completion } from './config-completion.ts'
+import { hasPeers, replicaAddressOf } from './config-faults.ts'
 import { addConfigFlags, configOf, newCommand, UsageError } from './config-flags.ts'
 import { type Given, layer, nearest } from './config-layers.ts'
 import { configurationDocument, printConfig } from './config-manual.ts'
@@ -269,4 +270,30 @@ test('docs/configuration.md is what the table says (npm run docs)', () => {
     readFileSync(new URL('../docs/configuration.md', import.meta.url), 'utf8'),
     configurationDocument(),
   )
+})
+
+test('replicas: what several of them need is asked for, and nothing of it by one that is alone', () => {
+  const three = '--initial-members=r0=10.0.0.1:5560,r1=[fd00::1]:5560,r2=r2.example:5560'
+  const told = flags(three, '--name', 'r1', '--network-key-file', 'k', '--keepalive', '100ms')
+  assert.deepEqual(told.initialMembers[1], { name: 'r1', address: '[fd00::1]:5560' })
+  assert.deepEqual([told.parkForMs, replicaAddressOf(told)], [1700, '[fd00::1]:5560'])
+  assert.equal(flags('--park-for', '5s', '--keepalive', '100ms').parkForMs, 5000)
+  const cases: [string[], RegExp][] = [
+    [[three], /--initial-members needs --network-key-file: all replicas share one key/],
+    [[three, '--name', 'r9', '--network-key-file', 'k'], /does not name this replica \(--name r9\)/],
+    [['--initial-members', 'r0=h:1,r0=h:2', '--network-key-file', 'k'], /the name r0 twice/],
+    [['--initial-members', 'r0=h:1,r1=h:1', '--network-key-file', 'k'], /the address h:1 twice/],
+    [['--initial-members', 'r0=h'], /it must be 0 to 64 replicas such as/],
+    [['--join', 'h:5560', '--network-key-file', 'k'], /--join needs --replica-address/],
+    [['--join', 'h:0'], /it must be 0 to 64 hosts with ports/],
+  ]
+  for (const [args, sentence] of cases)
+    assert.throws(
+      () => flags(...args),
+      (error) => error instanceof UsageError && sentence.test(error.message),
+      args.join(' '),
+    )
+  const joins = flags('--join', 'h:5560', '--replica-host', '10.0.0.9', '--network-key-file', 'k')
+  assert.equal(replicaAddressOf(joins), '10.0.0.9:5560')
+  assert.equal(hasPeers(flags()), false)
 })

@@ -9,11 +9,15 @@ import {
   count,
   FOLDER,
   HOST,
+  MEMBERS,
+  type MemberPlace,
   milliseconds,
   NAME,
   NETWORKS,
   OPTIONAL_FILE,
+  OPTIONAL_PLACE,
   type OptionType,
+  PLACES,
   PORT,
   SWITCH,
   seconds,
@@ -28,6 +32,17 @@ export type TrackerConfig = {
   readonly controlHost: string
   readonly controlPort: number
   readonly replicaPort: number
+  readonly replicaHost: string
+  readonly replicaAddress: string | null
+  readonly initialMembers: readonly MemberPlace[]
+  readonly join: readonly string[]
+  readonly learner: boolean
+  readonly maxVoters: number
+  readonly preferHighest: boolean
+  readonly keepaliveMs: number
+  readonly missed: number
+  readonly consistency: 'committed' | 'relaxed'
+  readonly allowFaults: boolean
   readonly dataDir: string
   readonly networkKeyFile: string | null
   readonly logStore: 'classic-level' | 'lmdb'
@@ -64,6 +79,7 @@ export type ConfigKey = keyof TrackerConfig
 /** Headings of the help and the manual, in this order. */
 export const GROUPS = {
   addresses: 'Names and addresses',
+  replicas: 'Several replicas (one replica that is alone needs none of these)',
   storage: 'Storage',
   cluster: 'The swarm table (fixed or first set at the birth of the cluster)',
   access: 'Allowed and denied torrents',
@@ -134,12 +150,93 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     default: 8169,
     sentence: 'TCP port of the control API, which skep ctl talks to.',
   },
+  initialMembers: {
+    flag: 'initial-members',
+    group: 'replicas',
+    type: MEMBERS,
+    default: [],
+    sentence:
+      'The replicas that form a new cluster, this one included: the same on each. The cluster is born once all are there.',
+  },
+  join: {
+    flag: 'join',
+    group: 'replicas',
+    type: PLACES,
+    default: [],
+    sentence: 'Replicas of a running cluster, which this one joins: it learns first, and votes when it can.',
+  },
   replicaPort: {
     flag: 'replica-port',
-    group: 'addresses',
+    group: 'replicas',
     type: PORT,
     default: 5560,
-    sentence: 'TCP port for the other replicas; a replica that is alone does not open it.',
+    sentence: 'TCP port for the other replicas; not opened without --initial-members or --join.',
+  },
+  replicaHost: {
+    flag: 'replica-host',
+    group: 'replicas',
+    type: HOST,
+    default: '0.0.0.0',
+    sentence:
+      'Address on which the other replicas are listened for; all they say is encrypted by the network key.',
+  },
+  replicaAddress: {
+    flag: 'replica-address',
+    group: 'replicas',
+    type: OPTIONAL_PLACE,
+    default: null,
+    defaultText: 'as --initial-members names it, or else --replica-host and --replica-port',
+    sentence: 'Where the other replicas reach this one; names are looked up at each connection.',
+  },
+  learner: {
+    flag: 'learner',
+    group: 'replicas',
+    type: SWITCH,
+    default: false,
+    sentence: 'Join as a learner for good: it answers like the others, and never votes.',
+  },
+  maxVoters: {
+    flag: 'max-voters',
+    group: 'replicas',
+    type: count('voters', 1, 9),
+    default: 5,
+    sentence: 'Replicas that have joined become voters up to this many, by odd numbers; the others learn.',
+  },
+  preferHighest: {
+    flag: 'prefer-highest',
+    group: 'replicas',
+    type: SWITCH,
+    default: true,
+    sentence: 'Leadership goes to the highest name that has caught up; off leaves it where it is.',
+  },
+  keepaliveMs: {
+    flag: 'keepalive',
+    group: 'replicas',
+    type: milliseconds(50, 60_000),
+    default: 1000,
+    sentence: 'Time between signs of life of the leader; the same on each replica.',
+  },
+  missed: {
+    flag: 'missed',
+    group: 'replicas',
+    type: count('keepalives', 2, 100),
+    default: 2,
+    sentence: 'Keepalives without which a leader is taken for dead and another one is elected.',
+  },
+  consistency: {
+    flag: 'consistency',
+    group: 'replicas',
+    type: choice('committed', 'relaxed'),
+    default: 'committed',
+    sentence:
+      'When a change is answered: once a majority has it on disk, or before (what was answered may then be lost).',
+  },
+  allowFaults: {
+    flag: 'allow-faults',
+    group: 'replicas',
+    type: SWITCH,
+    default: false,
+    sentence: 'Let skep ctl fault cut, delay or thin out what this replica says to others: for trials only.',
   },
   dataDir: {
     flag: 'data-dir',
@@ -154,7 +251,9 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     type: OPTIONAL_FILE,
     default: null,
     defaultText: 'network.key in the data folder, made with mode 0600',
-    sentence: 'File of the secret of the cluster, from which the token of the control API is derived.',
+    sentence:
+      'File of the secret that all replicas share, from which the token of the control API is derived; ' +
+      'to be given with --initial-members and --join.',
   },
   logStore: {
     flag: 'log-store',
@@ -190,7 +289,7 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     group: 'storage',
     type: SWITCH,
     default: false,
-    sentence: 'Delete the log and the snapshots after a clean stop.',
+    sentence: 'At a clean stop leave the cluster, then delete the log and the snapshots.',
   },
   memoryBytes: {
     flag: 'memory',
@@ -304,7 +403,8 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     group: 'udp',
     type: milliseconds(100, 60_000),
     default: 3500,
-    sentence: 'How long a request waits for its change to be committed, or for a leader.',
+    sentence:
+      'How long a request waits for its change, or for a leader; by default keepalive times missed, and 1.5s.',
   },
   intervalMinSeconds: {
     flag: 'interval-min',
@@ -356,20 +456,3 @@ export const CONFIG_KEYS = Object.keys(OPTIONS) as readonly ConfigKey[]
 
 /** The variable of a flag: `udp-port` is `SKEP_UDP_PORT`. */
 export const variableOf = (flag: string): string => `SKEP_${flag.toUpperCase().replaceAll('-', '_')}`
-
-/** The first thing in which options contradict each other, as a sentence; null if nothing does. */
-export function configFault(config: TrackerConfig): string | null {
-  if (config.intervalMaxSeconds < config.intervalSeconds)
-    return `--interval-max (${config.intervalMaxSeconds}s) is below --interval (${config.intervalSeconds}s)`
-  if (config.numwantDefault > config.numwantMax)
-    return `--numwant-default (${config.numwantDefault}) is above --numwant-max (${config.numwantMax})`
-  const taken = new Map<number, string>()
-  for (const key of ['httpPort', 'controlPort', 'replicaPort'] as const) {
-    const { flag } = OPTIONS[key]
-    const other = taken.get(config[key])
-    if (other !== undefined && config[key] !== 0)
-      return `--${other} and --${flag} are both ${config[key]}: each needs a TCP port of its own`
-    taken.set(config[key], flag)
-  }
-  return null
-}

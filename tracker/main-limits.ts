@@ -3,8 +3,10 @@
 
 import { totalmem } from 'node:os'
 import { type ConfigKey, OPTIONS, type TrackerConfig } from './config.ts'
+import { hasPeers, replicaAddressOf } from './config-faults.ts'
 import type { Source } from './config-layers.ts'
 import { showBytes } from './config-types.ts'
+import type { ClusterOptions } from './replica-handle.ts'
 import { Control, controlBuffer } from './shared/control.ts'
 import { type ProducerBuffers, producerBuffers } from './shared/producer.ts'
 import { WINDOW_MS } from './swarm/connection-id.ts'
@@ -45,6 +47,36 @@ export const udpOptionsOf = (config: TrackerConfig) => ({
     receiveBufferBytes: config.udpReceiveBufferBytes,
   },
 })
+
+/** What a replica with others beside it is told of them; null: it is alone, and opens no port for replicas. */
+export const clusterOptionsOf = (config: TrackerConfig): ClusterOptions | null =>
+  !hasPeers(config)
+    ? null
+    : {
+        ...config,
+        address: replicaAddressOf(config)!,
+        host: config.replicaHost,
+        join: config.join.length > 0 ? config.join : null,
+        networkKeyFile: config.networkKeyFile!,
+        promotes: true,
+      }
+
+/** Opens with a signal that only counts until it is open: afterwards a stop is in order. */
+export async function whileOpening<T>(
+  signal: AbortSignal,
+  open: (until: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const opening = new AbortController()
+  const abort = (): void => opening.abort()
+  signal.addEventListener('abort', abort)
+  try {
+    const opened = open(opening.signal)
+    if (signal.aborted) abort()
+    return await opened
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
 
 export const httpLimitsOf = (config: TrackerConfig) => ({
   maxWaiting: HTTP_WAITING_MOST,

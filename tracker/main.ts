@@ -14,9 +14,11 @@ import {
   birthSettingsOf,
   birthWarnings,
   bufferWarnings,
+  clusterOptionsOf,
   httpLimitsOf,
   sharedMemoryOf,
   udpOptionsOf,
+  whileOpening,
 } from './main-limits.ts'
 import { startTelling } from './main-telling.ts'
 import { openReplica } from './replica-handle.ts'
@@ -45,10 +47,12 @@ export type RunOptions = {
   readonly hosts: readonly string[]
   readonly version: string
   readonly log: Logger
+  /** Ends a start that still waits for other replicas. */
+  readonly signal: AbortSignal
 }
 
 /** Rejects when a part cannot start; what had started is stopped first. */
-export async function run({ config, sources, hosts, version, log }: RunOptions): Promise<Running> {
+export async function run({ config, sources, hosts, version, log, signal }: RunOptions): Promise<Running> {
   const stops: ((purge: boolean) => unknown)[] = []
   const stop = async (purge: boolean): Promise<void> => {
     for (const each of stops.splice(0).reverse()) await each(purge)
@@ -60,9 +64,13 @@ export async function run({ config, sources, hosts, version, log }: RunOptions):
     // What all threads share: a few control words, and three rings for each front end.
     const { buffer, control, workers, producer, useDgram } = await sharedMemoryOf(config)
 
-    // The replica thread: Raft, the log, and the only writer of the swarm table.
+    // The replica thread: Raft, the log, the other replicas, and the only writer of the swarm table.
     const birth = { birthSettings: birthSettingsOf(config), producers: [...workers, producer] }
-    const replica = await openReplica({ ...config, ...birth, control: buffer })
+    const cluster = clusterOptionsOf(config)
+    const onNote = (sentence: string): void => log.info(sentence)
+    const replica = await whileOpening(signal, (until) =>
+      openReplica({ ...config, ...birth, control: buffer, cluster, onNote, signal: until }),
+    )
     stops.push((purge) => replica.stop({ purge }))
     const store = new Store(replica.store)
     const shared = { store: replica.store, buffers: replica.store, control: buffer, hosts, version }

@@ -1,11 +1,8 @@
 // skep tracker and skep start: reads the configuration, runs one replica, stops it on a signal; what people see of it.
 // Refuses: half a replica, and ending without a sentence and an exit code.
 
-import { readFileSync } from 'node:fs'
-import { networkInterfaces } from 'node:os'
-import { type ConfigKey, OPTIONS, type TrackerConfig } from './config.ts'
+import type { TrackerConfig } from './config.ts'
 import { addConfigFlags, configOf, newCommand } from './config-flags.ts'
-import type { Source } from './config-layers.ts'
 import { NetworkKeyError } from './control-token.ts'
 import { INTERNAL, IO, OK, UNAVAILABLE, USAGE } from './exit-codes.ts'
 import { HttpOpenError } from './http/server.ts'
@@ -13,6 +10,9 @@ import { type Logger, openLogger } from './log.ts'
 import { type Running, run } from './main.ts'
 import { EngineMissing } from './main-limits.ts'
 import { ReplicaFailed } from './replica-handle.ts'
+import { type Answering, addReplicasFlag, replicasOf, runCluster } from './start-cluster.ts'
+import { catchSignals, Forced, type Signals } from './start-signals.ts'
+import { hostsOf, version, welcome } from './start-welcome.ts'
 import { UdpOpenError } from './udp/start.ts'
 
 /** `skep tracker`: for machines; one log line says where it answers. */
@@ -25,6 +25,8 @@ export const trackerCommand = (args: string[]): Promise<number> =>
     (running, config, log) => {
       const { ports, hosts } = running
       log.info({ ...ports, hosts, dataDir: config.dataDir }, 'answering')
+      // skep start --replicas waits for it.
+      process.send?.({ ...ports, hosts } satisfies Answering)
     },
   )
 
@@ -50,20 +52,25 @@ async function command(
   greet: Greet,
 ): Promise<number> {
   const parsed = addConfigFlags(newCommand(name, what))
+  if (format === 'pretty') addReplicasFlag(parsed)
   await parsed.parseAsync(args, { from: 'user' })
-  const { config, sources, print } = configOf(parsed, process.env)
+  const configured = configOf(parsed, process.env)
+  const { config, sources, print } = configured
   if (print !== null) {
     process.stdout.write(print)
     return OK
   }
+  const replicas = format === 'pretty' ? replicasOf(parsed) : 1
+  if (replicas > 1) return await runCluster(configured, replicas)
   process.title = `skep ${config.name}`
   const logFormat = config.logFormat === 'auto' ? format : config.logFormat
   const log = openLogger({ level: config.logLevel, format: logFormat, name: config.name })
   const signals = catchSignals()
   const hosts = hostsOf(config, sources)
   try {
+    const { opening: signal } = signals
     const running = await Promise.race([
-      run({ config, sources, hosts, version: version(), log }),
+      run({ config, sources, hosts, version: version(), log, signal }),
       signals.second,
     ])
     await Promise.race([running.serving, running.failed, signals.first])
@@ -71,6 +78,10 @@ async function command(
     greet(running, config, log)
     return await untilEnd(running, config, signals, log)
   } catch (error) {
+    if (signals.opening.aborted && error instanceof ReplicaFailed && error.kind === 'refused') {
+      log.info('stopped before it was a member')
+      return OK
+    }
     return explain(error, config, log)
   }
 }
@@ -97,39 +108,16 @@ async function untilEnd(
   return OK
 }
 
-type Signals = {
-  readonly first: Promise<string>
-  /** Rejects at the second signal: stop at once. */
-  readonly second: Promise<never>
-}
-
-class Forced extends Error {}
-
-function catchSignals(): Signals {
-  const first = Promise.withResolvers<string>()
-  const second = Promise.withResolvers<never>()
-  second.promise.catch(() => {})
-  let seen = 0
-  const take = (signal: string): void => {
-    if (seen++ === 0) first.resolve(signal)
-    else second.reject(new Forced(`${signal} for the second time: ended at once`))
-  }
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => take(signal))
-  return { first: first.promise, second: second.promise }
-}
-
-/** The addresses to listen on: `::` is left out where nobody asked for it and the machine has no IPv6. */
-function hostsOf(config: TrackerConfig, sources: ReadonlyMap<ConfigKey, Source>): readonly string[] {
-  if (sources.get('hosts') !== 'default') return config.hosts
-  const speaksIpv6 = Object.values(networkInterfaces()).some((list) =>
-    list?.some(({ family }) => family === 'IPv6'),
-  )
-  return config.hosts.filter((host) => speaksIpv6 || !host.includes(':'))
-}
-
 /** Logs why it ends, and returns the exit code that tells causes apart. */
 function explain(error: unknown, config: TrackerConfig, log: Logger): number {
   const { code, syscall } = error as NodeJS.ErrnoException
+  if (error instanceof ReplicaFailed && error.kind === 'port') {
+    const why = `cannot be opened: ${error.message}`
+    log.fatal(
+      `replica port ${config.replicaPort} of ${config.replicaHost} ${why}; --replica-port and --replica-host move it`,
+    )
+    return UNAVAILABLE
+  }
   if (error instanceof ReplicaFailed) {
     const mend = error.kind === 'refused' || error.exitCode === IO ? '' : ' Please report this.'
     log.fatal(error.exitCode === INTERNAL ? { err: error } : {}, `${error.message}${mend}`)
@@ -160,43 +148,4 @@ function explain(error: unknown, config: TrackerConfig, log: Logger): number {
   }
   log.fatal({ err: error }, 'a part of the replica ended by a bug')
   return INTERNAL
-}
-
-/** What runs where, with announce URLs to paste. */
-function welcome({ ports, hosts, networkKey }: Running, config: TrackerConfig): string {
-  const names = hosts.flatMap(addressesOf)
-  const ctlFlags =
-    (ports.control === OPTIONS.controlPort.default ? '' : ` --control-port ${ports.control}`) +
-    (config.dataDir === OPTIONS.dataDir.default ? '' : ` --data-dir ${config.dataDir}`)
-  const urls = [
-    ...names.map((host) => `udp://${host}:${ports.udp}/announce`),
-    ...names.map((host) => `http://${host}:${ports.http}/announce`),
-  ]
-  return `
-  Skep ${version()} is running: one tracker replica, ${config.name}.
-
-  Announce URLs (paste into a client or a .torrent):
-${urls.map((url) => `    ${url}`).join('\n')}
-
-  Statistics   http://${names[0]}:${ports.http}/stats   (also /, /metrics, /readyz)
-  Control API  ${config.controlHost} port ${ports.control}: skep ctl status${ctlFlags}
-  Data         ${config.dataDir}${networkKey.made ? `  (new network key: ${networkKey.path})` : ''}
-
-  Ctrl-C stops it, and nothing is forgotten.
-
-`
-}
-
-/** The addresses behind one to listen on, as they stand in a URL: loopback first, link-local ones left out. */
-function addressesOf(host: string): string[] {
-  if (host !== '0.0.0.0' && host !== '::') return [host.includes(':') ? `[${host}]` : host]
-  const family = host === '::' ? 'IPv6' : 'IPv4'
-  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
-  const found = all.filter((address) => address.family === family && !address.address.startsWith('fe80:'))
-  found.sort((a, b) => Number(b.internal) - Number(a.internal))
-  return found.map(({ address }) => (family === 'IPv6' ? `[${address}]` : address))
-}
-
-export function version(): string {
-  return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
 }
