@@ -230,7 +230,7 @@ export class Air {
   /** In order, over a connection. */
   private post(to: number, channel: number, label: Frame['label'], content: Content): boolean {
     const { place } = this
-    if (to === 0 || place.isCut(to)) return false
+    if (to === 0 || place.isDown(to, channel)) return false
     place.send(to, { ...this.from(), ...content, label, channel } as Sent)
     return true
   }

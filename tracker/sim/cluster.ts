@@ -10,6 +10,7 @@ import { Random } from '@skep/testing/random.ts'
 import { leaseMs } from '../replica/lease.ts'
 import { KEEPALIVE_TICKS } from '../replica/member.ts'
 import type { Request } from '../replica/membership.ts'
+import { BULK } from '../replica/transport.ts'
 import { Control, controlBuffer } from '../shared/control.ts'
 import { producerBuffers } from '../shared/producer.ts'
 import type { Birth } from '../swarm/entry.ts'
@@ -19,6 +20,7 @@ import { Store } from '../swarm/store.ts'
 import { addressOfMember } from './air.ts'
 import { canaryDisk } from './canaries.ts'
 import { Checkers } from './checkers.ts'
+import { Connections } from './connections.ts'
 import { simulatedLogDisk } from './disk.ts'
 import { type Datagram, type Endpoint, FrontEnd } from './front-end.ts'
 import { KEEPALIVE_MS, MISSED } from './member.ts'
@@ -80,8 +82,6 @@ const SEATS_MOST = 12
 /** Numbers of clients begin behind those of members. */
 const CLIENTS_FROM = 1000
 const INTERNET = { delayMs: 1, jitterMs: 4, loss: 0.01, repeat: 0.01, reorder: 0.2 }
-/** Between attempts to connect anew, milliseconds. */
-const DIAL_MS = 150
 /** A process that ended by itself is started again after this, milliseconds. */
 const AGAIN_MS = 1000
 /** A short interval in the log, for runs in which peers expire, seconds. */
@@ -92,7 +92,7 @@ export class Cluster {
   readonly random: Random
   readonly trace: Trace
   readonly checkers: Checkers
-  readonly network: Network<Frame>
+  readonly connections: Connections
   readonly clients: readonly Client[]
   readonly seats: Seat[] = []
   /** Something asynchronous goes on: to be let run before time passes. */
@@ -102,7 +102,6 @@ export class Cluster {
   private readonly initial: readonly { readonly name: string; readonly address: string }[]
   private readonly internet: Network<() => void>
   private readonly seedsOfMembers: Random
-  private readonly lifeAtSending = new WeakMap<Frame, number>()
 
   constructor(options: ClusterOptions) {
     this.o = options
@@ -122,7 +121,7 @@ export class Cluster {
       now: () => clock.now(),
       trace: this.trace,
     })
-    this.network = this.layNetwork(random.fork())
+    this.connections = this.connect(random.fork())
     this.internet = new Network(clock, random.fork(), { deliver: (_from, _to, arrive) => arrive() })
     this.internet.weather = INTERNET
     this.seedsOfMembers = random.fork()
@@ -143,19 +142,17 @@ export class Cluster {
     }
   }
 
-  private layNetwork(random: Random): Network<Frame> {
-    const { trace } = this
-    const network = new Network<Frame>(this.clock, random, {
-      deliver: (from, to, frame) => this.arrive(from, to, frame),
-      broken: (from, to, channel) => this.reconnect(from, to, channel),
-      fate: (fate, from, to, frame) => {
-        if (fate === 'waits') trace.note(from, 'send', to, ...frame.label)
-        else if (fate === 'repeated') trace.note(from, 'repeated', to, ...frame.label)
-        else if (fate !== 'delivered') trace.note(from, 'lost', to, ...frame.label)
+  private connect(random: Random): Connections {
+    return new Connections({
+      clock: this.clock,
+      random,
+      trace: this.trace,
+      end: (number) => this.seat(number),
+      deliver: (from, to, frame, member) => this.arrive(from, to, frame, member),
+      stir: () => {
+        this.stirred = true
       },
     })
-    network.weather = CALM
-    return network
   }
 
   private addSeat(name: string, joins: boolean): Seat {
@@ -245,48 +242,14 @@ export class Cluster {
     return more
   }
 
-  /** A connection ends with the process at its other end. */
-  private sendInOrder(from: number, to: number, frame: Frame, channel: number): void {
-    this.lifeAtSending.set(frame, this.seat(to).life)
-    this.network.sendInOrder(from, to, frame, channel)
-  }
-
-  private arrive(from: number, to: number, frame: Frame): void {
+  private arrive(from: number, to: number, frame: Frame, member: Member): void {
     const seat = this.seat(to)
-    const { member } = seat
-    const ended = member?.serving !== true || this.lifeAtSending.get(frame) !== seat.life
-    if (frame.channel !== null && ended) {
-      this.trace.note(from, 'lost', to, ...frame.label)
-      this.network.break(from, to, frame.channel)
-      return
-    }
-    if (member === null) return
     this.whenAwake(seat, () => {
       if (seat.member !== member) return
       this.trace.note(to, 'receive', from, ...frame.label)
       member.receive(from, frame)
       this.stirred = true
     })
-  }
-
-  /** A broken connection is dialled anew, until it stands. Both ends notice. */
-  private reconnect(from: number, to: number, channel: number): void {
-    this.trace.note(from, 'broken', to, channel)
-    const { member } = this.seat(from)
-    member?.broken(to, channel)
-    this.seat(to).member?.broken(from, channel)
-    this.stirred = true
-    const dial = (): void => {
-      if (member === null || this.seat(from).member !== member || this.seat(to).lost) return
-      if (this.network.isCut(from, to) || this.seat(to).member?.serving !== true)
-        this.clock.after(DIAL_MS, dial)
-      else {
-        this.trace.note(from, 'connected', to, channel)
-        member.connected(to, channel)
-        this.stirred = true
-      }
-    }
-    this.clock.after(DIAL_MS, dial)
   }
 
   private request(client: number, to: number, datagram: Datagram): void {
@@ -395,15 +358,11 @@ export class Cluster {
       snapshotLogBytes: o.snapshotLogBytes,
       preferHighest: o.preferHighest,
       random: this.seedsOfMembers.fork(),
-      isCut: (to) => this.network.isCut(number, to) || this.seat(to).member?.serving !== true,
+      isDown: (to, channel) => this.connections.isDown(number, to, channel),
       witness: this.checkers.witness(number, life, store),
       canary: o.canary,
       note: (kind, ...numbers) => trace.note(number, kind, ...numbers),
-      send: (to, frame) => {
-        if (!mine()) return
-        if (frame.channel !== null) this.sendInOrder(number, to, frame, frame.channel)
-        else this.network.send(number, to, frame)
-      },
+      send: (to, frame) => mine() && this.connections.send(number, to, frame),
       wakeFrontEnd: () => frontEnd.wake(),
       stir: () => {
         this.stirred = true
@@ -436,6 +395,7 @@ export class Cluster {
     seat.member = null
     seat.frontEnd = null
     seat.waiting = []
+    for (const other of this.seats) other.member?.broken(seat.number, BULK)
     seat.disk = seat.disk.crash(how)
     this.stirred = true
     seat.clock.clear()
@@ -495,25 +455,25 @@ export class Cluster {
   }
 
   cut(from: number, to: number): void {
-    this.network.cut(from, to)
+    this.connections.network.cut(from, to)
     this.trace.note(from, 'cut', to)
   }
 
   mend(from: number, to: number): void {
-    this.network.mend(from, to)
+    this.connections.network.mend(from, to)
     this.trace.note(from, 'mend', to)
   }
 
   clog(from: number, to: number, ms: number): void {
-    this.network.clog(from, to, ms)
+    this.connections.network.clog(from, to, ms)
     this.trace.note(from, 'clog', to, ms)
   }
 
   /** The world as it was before anything went wrong; who is down comes up. */
   heal(): void {
     this.trace.note(0, 'heal')
-    this.network.heal()
-    this.network.weather = CALM
+    this.connections.network.heal()
+    this.connections.network.weather = CALM
     for (const seat of this.seats) {
       if (seat.lost) continue
       this.setDiskFault(seat.number, 'none')

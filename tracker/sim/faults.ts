@@ -275,7 +275,7 @@ export class Faults {
 
   private setWeather({ loss, repeat, reorder, jitterMs }: Plan['weather']): void {
     const { cluster } = this
-    cluster.network.weather = { delayMs: 0.2, jitterMs, loss, repeat, reorder }
+    cluster.connections.network.weather = { delayMs: 0.2, jitterMs, loss, repeat, reorder }
     cluster.trace.note(0, 'weather', 100 * loss, 100 * repeat, 100 * reorder, jitterMs)
   }
 

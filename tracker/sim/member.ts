@@ -388,9 +388,11 @@ class SimulatedMember implements Member {
   private houseKeep(turn: number): void {
     const { clock, stir } = this.place
     clock.after(HOUSEKEEPING_MS, () => {
-      stir()
       this.member!.houseKeep(clock.now())
-      if (turn % FLUSH_EVERY === 0 && this.log!.failed === null) void this.log!.flush().catch(() => {})
+      if (turn % FLUSH_EVERY === 0 && this.log!.failed === null) {
+        stir()
+        void this.log!.flush().catch(() => {})
+      }
       this.houseKeep(turn + 1)
     })
   }

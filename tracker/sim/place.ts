@@ -70,8 +70,8 @@ export type Place = {
   note(kind: EventKind, ...numbers: number[]): void
   /** `to`: a member's number. */
   send(to: number, frame: Frame): void
-  /** Nothing gets to `to` now, and a connection would notice. */
-  isCut(to: number): boolean
+  /** That connection to `to` does not stand, and whoever would send over it knows. */
+  isDown(to: number, channel: number): boolean
   wakeFrontEnd(): void
   /** Something asynchronous goes on now: it is let run before time passes. */
   stir(): void
