@@ -15,9 +15,9 @@ const runs = async (first: number, count: number, members: number, ticks: number
 }
 
 test('three members keep their word whatever goes wrong, and serve again when it is over', () =>
-  runs(1, 160, 3, 50))
+  runs(1, 160, 3, 40))
 
-test('five members do so, too', () => runs(1, 40, 5, 40))
+test('five members do so, too', () => runs(1, 40, 5, 30))
 
 test('a seed is a run: the same trace each time, whatever ran before, and another one for another seed', async () => {
   const hash = async (seed: number): Promise<number> =>
