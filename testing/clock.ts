@@ -36,7 +36,6 @@ export class VirtualClock implements Ticker {
     const event: Event = { at: this.time + ms, order: this.order++, run: null }
     event.run = () => {
       run()
-      if (event.run === null) return
       event.at = this.time + ms
       event.order = this.order++
       this.insert(event)

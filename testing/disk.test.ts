@@ -25,12 +25,14 @@ test('a sync takes its time, and covers what was written before it only', async 
   await synced
   assert.equal(text(disk.read('a')), 'before after')
   const lefts = new Set<string>()
-  // Each crash kills the disk, so each draw needs one of its own.
   for (let seed = 0; seed < 20; seed++) {
-    const other = timeless(seed)
+    const time = new VirtualClock()
+    const other = new VirtualDisk(time, new Random(seed), PACE)
     other.append('a', Buffer.from('before '))
-    await other.sync('a')
+    const covered = other.sync('a')
     other.append('a', Buffer.from('after'))
+    time.advance(10)
+    await covered
     lefts.add(text(other.crash('power').read('a')))
   }
   assert.deepEqual([...lefts].sort(), ['before ', 'before after'])
@@ -109,6 +111,7 @@ test('a dead disk neither takes nor answers, its names are still there for the n
     disk.append('a', Buffer.from('late'))
     disk.remove('a')
     clock.advance(100)
+    await new Promise((resolve) => setImmediate(resolve))
     assert.equal(await Promise.race([hanging, Promise.resolve('silent')]), 'silent')
     assert.deepEqual(next.names(), ['a'])
     assert.equal(text(next.read('a')), 'x')
