@@ -14,7 +14,10 @@ const COMMANDS: readonly (readonly [string, string])[] = [
   ['bench', 'load a tracker and measure it'],
   ['completion', 'print completions'],
 ]
-const CTL = ['status', 'settings', 'access', 'snapshot', 'stop', 'doctor']
+const CTL = [
+  ...['status', 'members', 'promote', 'demote', 'remove', 'transfer', 'events', 'fault', 'recover'],
+  ...['settings', 'access', 'snapshot', 'stop', 'doctor'],
+]
 
 export async function completionCommand(args: string[]): Promise<number> {
   const command = newCommand('skep completion', 'Print completions: source <(skep completion bash)')

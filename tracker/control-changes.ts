@@ -91,7 +91,7 @@ function told(outcome: 'committed' | 'refused' | 'unknown'): Changed {
   if (outcome === 'refused')
     return {
       kind: 'refused',
-      why: 'this replica cannot store changes now (no leader, or its disk is full): try again',
+      why: 'this replica cannot store changes now: it does not lead (skep ctl members says who does), or its disk is full; try again',
     }
   return {
     kind: 'unknown',

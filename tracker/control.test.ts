@@ -11,6 +11,7 @@ import {
   AccessOperation,
   AllowPrivate,
   Cluster,
+  Cut,
   State,
 } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import { clusterRoutes } from './control.ts'
@@ -48,7 +49,29 @@ async function world(t: TestContext) {
     if (seen.outcome === 'committed') log.apply(entry)
     return seen.outcome
   })
+  const told = {
+    requests: [] as unknown[],
+    faults: [] as unknown[],
+    reply: { ok: true, sentence: 'r1 votes now' },
+  }
+  const event = { at: '2026-01-31T12:00:00.000Z', term: 3, member: 7, name: 'r1', detail: '' }
+  const members = {
+    async members(request: unknown) {
+      told.requests.push(request)
+      return { again: false, final: false, ...told.reply }
+    },
+    events: async (since: number) =>
+      [1, 2]
+        .filter((number) => number > since)
+        .map((number) => ({ ...event, number, kind: 'leader' as const })),
+    async fault(...fault: unknown[]) {
+      told.faults.push(fault)
+      return true
+    },
+    status: async () => ({ members: [{ id: 7, name: 'r1', self: false }] }) as never,
+  }
   const routes = clusterRoutes({
+    members,
     status: async () => ({ name: 'r0', state: State.SERVING, raft: { term: 3n } }),
     changes,
     snapshot: async () => 42,
@@ -63,7 +86,7 @@ async function world(t: TestContext) {
     live,
   })
   t.after(() => server.stop())
-  return { ...seen, seen, changes, port: server.port, url: `http://127.0.0.1:${server.port}` }
+  return { ...seen, seen, told, changes, port: server.port, url: `http://127.0.0.1:${server.port}` }
 }
 
 const bearer =
@@ -303,4 +326,45 @@ test('a body beyond the limit is refused', async (t) => {
     infoHashes,
   })
   await assert.rejects(large, failsWith(Code.ResourceExhausted, /larger/))
+})
+
+test('members: requests reach the leader as they are, and its refusals come back as they are', async (t) => {
+  const { url, told } = await world(t)
+  const cluster = client(url)
+  assert.equal((await cluster.promoteMembers({ members: ['r1', 'r2'] })).message, 'r1 votes now')
+  await cluster.demoteMembers({ members: ['r1'] })
+  await cluster.removeMember({ member: 'r1' })
+  await cluster.transferLeadership({})
+  assert.deepEqual(told.requests, [
+    { kind: 'promote', who: ['r1', 'r2'] },
+    { kind: 'demote', who: ['r1'] },
+    { kind: 'remove', who: 'r1' },
+    { kind: 'transfer', to: '' },
+  ])
+  told.reply = { ok: false, sentence: 'ask r1', again: true } as never
+  await assert.rejects(cluster.transferLeadership({ member: 'r0' }), failsWith(Code.Unavailable, /ask r1/))
+  told.reply = { ok: false, sentence: 'two voters' }
+  await assert.rejects(cluster.removeMember({ member: 'r1' }), failsWith(Code.FailedPrecondition, /two/))
+  await assert.rejects(cluster.removeMember({}), failsWith(Code.InvalidArgument, /must be named/))
+  const numbers: bigint[] = []
+  for await (const { number, memberName } of cluster.events({ since: 1n })) {
+    numbers.push(number)
+    assert.equal(memberName, 'r1')
+  }
+  assert.deepEqual(numbers, [2n])
+})
+
+test('faults: to a member that there is, within limits, and ended on request', async (t) => {
+  const { url, told } = await world(t)
+  const cluster = client(url)
+  await cluster.injectFault({ member: 'r1', cut: Cut.BOTH, durationMs: 1000 })
+  await cluster.injectFault({ member: '7', durationMs: 0 })
+  const [[first, cut], second] = told.faults as [[number, { cut: string }], unknown]
+  assert.deepEqual([first, cut.cut, second], [7, 'both', [7, null]])
+  for (const [request, sentence] of [
+    [{ member: 'r9', cut: Cut.BOTH, durationMs: 1000 }, /no other member called r9/],
+    [{ member: 'r1', durationMs: 1000 }, /needs cut, delay_ms or loss/],
+    [{ member: 'r1', loss: 2, durationMs: 1000 }, /loss from 0 to 1/],
+  ] as const)
+    await assert.rejects(cluster.injectFault(request), failsWith(Code.InvalidArgument, sentence))
 })

@@ -15,6 +15,7 @@ import {
 } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import { INFO_HASH_BYTES } from './access-list.ts'
 import type { Changed, Changes } from './control-changes.ts'
+import { type MemberCalls, memberCalls } from './control-members.ts'
 import { ALLOW, DENY, type AccessOperation as Operation } from './swarm/access.ts'
 import type { Settings } from './swarm/settings.ts'
 
@@ -24,6 +25,7 @@ export type StatusMessage = MessageInitShape<typeof StatusResponseSchema>
 export type Controlled = {
   status(): Promise<StatusMessage>
   readonly changes: Changes
+  readonly members: MemberCalls
   /** Resolves with the snapshot's index once it is on disk. */
   snapshot(): Promise<number>
   /** Begins to stop; returns at once. */
@@ -85,6 +87,7 @@ export const clusterRoutes =
         done(await changes.changeAccess(number, named, expectedRevision ?? null, Buffer.concat(infoHashes)))
         return changes.access(number)
       },
+      ...memberCalls(replica.members),
       snapshot: async () => ({ snapshotIndex: BigInt(await replica.snapshot()) }),
       stop({ purge }) {
         replica.stop(purge)

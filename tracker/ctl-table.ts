@@ -4,6 +4,9 @@ import { type JsonValue, toJson as messageToJson } from '@bufbuild/protobuf'
 import {
   AllowPrivate,
   ChangeAccessResponseSchema,
+  EventsResponseSchema,
+  type Member,
+  RaftSchema,
   Role,
   type Settings,
   SettingsSchema,
@@ -17,6 +20,8 @@ import type { Finding } from './ctl-doctor.ts'
 
 const SCHEMAS = {
   status: StatusResponseSchema,
+  raft: RaftSchema,
+  event: EventsResponseSchema,
   settings: SettingsSchema,
   access: ChangeAccessResponseSchema,
   snapshot: SnapshotResponseSchema,
@@ -83,12 +88,63 @@ export function statusTable({
     ],
     ...(raft?.members ?? []).map((member): [string, string] => [
       'member',
-      `${member.name || '?'} (${member.id}), ${member.voter ? 'voter' : 'learner'}${member.id === raft?.leaderId ? ', leader' : ''}`,
+      [member.name || '?', ...standing(member, raft?.leaderId ?? 0n)].join(', '),
     ]),
     ...warnings.map((warning): [string, string] => ['warning', warning]),
   ]
   return table(rows)
 }
+
+/** What is worth saying of a member, in words. */
+const standing = (m: Member, leader: bigint): string[] => [
+  m.voter ? 'voter' : 'learner',
+  ...(m.id === leader ? ['leader'] : []),
+  ...(m.self ? ['this replica'] : m.connection === '' ? [] : [m.connection]),
+  ...(m.lag === undefined || m.self ? [] : [`${number(m.lag)} entries behind`]),
+  ...(m.diskFails ? ['its disk takes no writes'] : []),
+]
+
+const HEAD = ['name', 'role', 'address', 'behind', 'heard', 'connection', 'ID'] as const
+
+/** The cluster as one replica sees it; `-`: only the leader knows. */
+export function membersTable({ raft, warnings }: StatusResponse): string {
+  const { members = [], leaderId = 0n, transfers = [], awaits = '' } = raft ?? {}
+  const rows = [...members]
+    .sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }))
+    .map((m) => [
+      `${m.name || '?'}${m.self ? ' *' : ''}`,
+      m.id === leaderId ? 'leader' : m.voter ? 'voter' : 'learner',
+      m.address || '-',
+      m.lag === undefined ? '-' : number(m.lag),
+      m.self ? '-' : m.heardMsAgo === undefined ? 'never' : `${(m.heardMsAgo / 1000).toFixed(1)} s ago`,
+      `${m.self ? '-' : m.connection}${m.diskFails ? ', disk fails' : ''}`,
+      String(m.id),
+    ])
+  const widths = HEAD.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)) + 2)
+  const name = (id: bigint): string => members.find((m) => m.id === id)?.name ?? String(id)
+  const lines = [
+    ...[[...HEAD], ...rows].map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i]!))
+        .join('')
+        .trimEnd(),
+    ),
+    ...(leaderId === 0n ? ['Nobody leads at the moment.'] : []),
+    ...(raft?.joint ? ['Members are being changed: a joint change is not through yet.'] : []),
+    ...(awaits === '' ? [] : [`Next: ${awaits}`]),
+    ...transfers.map(
+      (t) =>
+        `The state goes ${t.outgoing ? 'to' : 'here from'} ${name(t.memberId)}: ${share(t.bytes, t.totalBytes)}, ` +
+        `${size(BigInt(Math.round(t.bytesPerSecond)))}/s` +
+        (t.secondsLeft === undefined ? '' : `, ${Math.ceil(t.secondsLeft)} s left`),
+    ),
+    ...warnings.map((warning) => `Warning: ${warning}`),
+  ]
+  return lines.join('\n')
+}
+
+const share = (bytes: bigint, total: bigint): string =>
+  total === 0n ? size(bytes) : `${Math.floor(Number((bytes * 100n) / total))} % of ${size(total)}`
 
 export function settingsTable(settings: Settings): string {
   return table([

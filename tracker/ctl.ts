@@ -11,6 +11,8 @@ import { suggestion } from './config-layers.ts'
 import { controlToken, NetworkKeyError, networkKeyPath, readNetworkKey } from './control-token.ts'
 import { type ClusterClient, clusterClient } from './ctl-client.ts'
 import { examine } from './ctl-doctor.ts'
+import { demote, events, fault, members, promote, remove, transfer } from './ctl-members.ts'
+import { recoverHere } from './ctl-recover.ts'
 import { readSettingWords } from './ctl-settings.ts'
 import { faultsTable, settingsTable, statusTable, toJson } from './ctl-table.ts'
 import { FAILURE, OK, TEMPORARY, UNAVAILABLE } from './exit-codes.ts'
@@ -18,7 +20,7 @@ import { FAILURE, OK, TEMPORARY, UNAVAILABLE } from './exit-codes.ts'
 const KEYS = ['controlHost', 'controlPort', 'dataDir', 'networkKeyFile'] as const
 
 /** What a call is done with. */
-type Asked = {
+export type Asked = {
   readonly client: ClusterClient
   readonly configured: Configured
   readonly json: boolean
@@ -68,6 +70,48 @@ export async function ctlCommand(args: string[], ends: CtlEnds = PROCESS): Promi
     )
     .option('--revision <number>', 'Only if the list has this revision.')
     .action(call(access))
+  flags(program.command('members').description('Who is in the cluster, votes, leads and lags.')).action(
+    call(members),
+  )
+  flags(program.command('promote').description('Let learners vote; ask the leader.'))
+    .argument('<member...>', 'names or IDs; two at once where one would leave an even number of voters')
+    .action(call(promote))
+  flags(program.command('demote').description('Let voters learn only; ask the leader.'))
+    .argument('<member...>', 'names or IDs')
+    .action(call(demote))
+  flags(program.command('remove').description('Take a member out of the cluster, for good; ask the leader.'))
+    .argument('<member>', 'name or ID')
+    .action(call(remove))
+  flags(program.command('transfer').description('Let another member lead; ask the leader.'))
+    .argument('[member]', 'name or ID; nobody named: whoever is best')
+    .action(call(transfer))
+  flags(program.command('events').description('Elections, transfers, joins and removals, oldest first.'))
+    .option('--watch', 'Go on with what happens, until Ctrl-C.')
+    .action(call(events))
+  flags(program.command('fault').description('Disturb what this replica says to another (--allow-faults).'))
+    .argument('<member>', 'name or ID of the other one')
+    .option('--cut <out|in|both>', 'No connection that this one dials, that the other dials, or neither.')
+    .option('--delay <duration>', 'All comes so much later.')
+    .option('--loss <share>', 'So many of its Raft messages and keepalives vanish: 0 to 1.')
+    .option('--for <duration>', 'It heals by itself after this; default 10s, at most 10m.')
+    .option('--heal', 'End it now.')
+    .action(call(fault))
+  addConfigFlags(
+    program
+      .command('recover')
+      .description(
+        'Go on from one survivor when the majority is lost for good; the replica must be stopped.',
+      ),
+    ['dataDir', 'logStore'],
+  )
+    .option('--force', 'Do it; without this it only says what would be lost.')
+    .option('--json', 'Print JSON instead of sentences.')
+    .action(async (_: unknown, command: Command) => {
+      const { force, json } = command.opts()
+      const { config } = configOf(command, ends.environment)
+      const print = (text: string): void => ends.out(`${text}\n`)
+      code = await recoverHere(config, force === true, json === true, print)
+    })
   flags(program.command('snapshot').description('Take a snapshot and cut the log.')).action(call(snapshot))
   flags(program.command('stop').description('Stop the replica cleanly.'))
     .option('--purge', 'Delete its log and snapshots afterwards.')

@@ -105,7 +105,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
     // The control API, for whoever has the token. It goes last, so that Stop itself is answered.
     const changes = changesOf(store, replica.propose)
     const { promise: asked, resolve: ask } = Promise.withResolvers<{ purge: boolean }>()
-    const calls = { changes, status: telling.status, snapshot: replica.snapshot }
+    const calls = { changes, members: replica, status: telling.status, snapshot: replica.snapshot }
     const routes = clusterRoutes({ ...calls, stop: (purge) => ask({ purge }) })
     const token = controlToken(networkKey.key)
     const server = await startControlServer({ ...config, token, routes, live: telling.live })

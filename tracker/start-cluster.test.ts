@@ -84,6 +84,15 @@ async function cluster(t: TestContext) {
   return { child, ended, dataDir, rows, said, text: () => out, ctl }
 }
 
+type Cluster = Awaited<ReturnType<typeof cluster>>
+
+/** Index of the replica that leads, as the first one knows it. */
+async function leaderOf(rows: readonly Row[], ctl: Cluster['ctl']): Promise<number> {
+  type Members = { leaderId: string; members: { id: string; name: string }[] }
+  const { leaderId, members } = JSON.parse((await ctl(rows[0]!, 'members', '--json')).text) as Members
+  return rows.findIndex(({ name }) => members.some((m) => m.id === leaderId && m.name === name))
+}
+
 /** A BEP 15 client of one replica. */
 class Client {
   private readonly socket: Socket
@@ -156,12 +165,16 @@ test('three replicas: one truth, kill -9 of the leader loses nothing, and all st
   for (const [i, client] of clients.entries()) await client.announce(7001 + i)
   await Promise.all(clients.map((client) => client.sees(3)))
 
-  const { text: status } = await ctl(rows[0]!, 'status', '--json')
-  const { raft } = JSON.parse(status) as {
-    raft: { leaderId: string; members: { id: string; name: string }[] }
-  }
-  const leader = raft.members.find((member) => member.id === raft.leaderId)!.name
-  const gone = rows.findIndex((row) => row.name === leader)
+  const gone = await leaderOf(rows, ctl)
+  const leader = rows[gone]!.name
+  const { text: table } = await ctl(rows[gone]!, 'members')
+  assert.match(table, new RegExp(`^${leader} \\* +leader +127\\.0\\.0\\.1:\\d+ +0 `, 'm'))
+  assert.equal(table.match(/^r\d +voter .* ago +connected +\d+$/gm)?.length, 2, table)
+  const follower = rows[(gone + 1) % 3]!
+  const refused = await ctl(follower, 'transfer')
+  assert.deepEqual([refused.code, /does not lead: ask r\d/.test(refused.text)], [75, true], refused.text)
+  assert.match((await ctl(rows[gone]!, 'remove', 'r9')).text, /r9/)
+  assert.match((await ctl(rows[gone]!, 'events')).text, /term \d+ +elected/)
   process.kill(rows[gone]!.pid, 'SIGKILL')
   const alive = clients.filter((_, i) => i !== gone)
   for (const [i, client] of alive.entries()) {

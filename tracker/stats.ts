@@ -2,11 +2,18 @@
 // Refuses: naming clients or torrents.
 
 import { statfs } from 'node:fs/promises'
-import { Role, State } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import {
+  type MemberSchema,
+  Role,
+  State,
+  type TransferSchema,
+} from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import type { StatusMessage } from './control.ts'
 import type { MetricSources, ReplicaFigures, TableFigures } from './metrics.ts'
-import type { ReplicaStatus } from './replica-handle.ts'
-import { type Control, SERVING, STARTING, STOPPING } from './shared/control.ts'
+import type { TransferStatus } from './replica/transfer.ts'
+import type { MemberStatus, ReplicaStatus } from './replica-handle.ts'
+import { type Control, monotonicMs, SERVING, STARTING, STOPPING } from './shared/control.ts'
 import type { Census } from './stats-census.ts'
 import { PAGE } from './swarm/layout.ts'
 import type { Store } from './swarm/store.ts'
@@ -98,7 +105,17 @@ export async function statusMessageOf(sources: StatsSources): Promise<StatusMess
       commitIndex: BigInt(status.commit),
       appliedIndex: BigInt(status.applied),
       lastIndex: BigInt(status.lastIndex),
-      members: status.members.map((member) => ({ ...member, id: BigInt(member.id) })),
+      members: status.members.map(memberMessageOf),
+      joint: status.joint,
+      awaits: status.awaits,
+      removed: status.removed,
+      transfers: status.transfers.map(transferMessageOf),
+      refusedDials: status.refusedDials.map(({ from, sentence, count }) => ({
+        from,
+        reason: sentence,
+        count: BigInt(count),
+      })),
+      relaxed: status.consistency === 'relaxed',
     },
     table: {
       torrents: BigInt(table.torrents),
@@ -123,6 +140,32 @@ export async function statusMessageOf(sources: StatsSources): Promise<StatusMess
     warnings: warningsOf(sources, status),
   }
 }
+
+const memberMessageOf = (member: MemberStatus): MessageInitShape<typeof MemberSchema> => ({
+  id: BigInt(member.id),
+  name: member.name,
+  voter: member.voter,
+  address: member.address,
+  self: member.self,
+  connection: member.way,
+  connectionDetail: member.wayDetail,
+  diskFails: member.diskFails,
+  ...(member.match !== null && { matchIndex: BigInt(member.match) }),
+  ...(member.lag !== null && { lag: BigInt(member.lag) }),
+  ...(member.heardMsAgo !== null && { heardMsAgo: member.heardMsAgo }),
+  ...(member.rttMs !== null && { roundTripMs: member.rttMs }),
+})
+
+const transferMessageOf = (t: TransferStatus): MessageInitShape<typeof TransferSchema> => ({
+  memberId: BigInt(t.member),
+  outgoing: t.direction === 'to',
+  snapshotIndex: BigInt(t.index),
+  state: t.state,
+  bytes: BigInt(t.bytes),
+  totalBytes: BigInt(t.totalBytes),
+  bytesPerSecond: t.bytesPerSecond,
+  ...(t.secondsLeft !== null && { secondsLeft: t.secondsLeft }),
+})
 
 function tableOf(store: Store): TableFigures {
   const { limits } = store.buffers
@@ -153,11 +196,25 @@ const replicaFiguresOf = (status: ReplicaStatus): ReplicaFigures => ({
   syncSeconds: status.syncMs.sumMs / 1000,
 })
 
+/** A connection that was turned away is worth a warning for so long, milliseconds. */
+const TURNED_AWAY_MS = 60_000
+
 function warningsOf(sources: StatsSources, status: ReplicaStatus): string[] {
   const warnings = [...sources.warnings]
   const table = tableOf(sources.store)
   if (status.diskFull) warnings.push('the disk is full: changes are refused until there is room')
   if (status.diskError !== '') warnings.push(`the disk does not take writes: ${status.diskError}`)
+  if (status.removed !== '') warnings.push(status.removed)
+  for (const { from, sentence, atMs } of status.refusedDials)
+    if (monotonicMs() - atMs < TURNED_AWAY_MS) warnings.push(`turned away ${from}: ${sentence}`)
+  for (const member of status.members) {
+    const { name, way, wayDetail } = member
+    if (way === 'refused') warnings.push(`${name} does not let this replica in: ${wayDetail}`)
+    if (member.diskFails && !member.self) warnings.push(`the disk of ${name} takes no writes`)
+  }
+  if (status.refusing) warnings.push('a majority of the disks takes no writes: changes are refused')
+  if (status.consistency === 'relaxed')
+    warnings.push('--consistency relaxed: what was answered may be lost with a replica')
   if (status.unclean)
     warnings.push('the machine went down with --fsync interval: the last changes may be missing')
   for (const [what, used, room] of [

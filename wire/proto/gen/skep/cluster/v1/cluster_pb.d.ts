@@ -135,6 +135,48 @@ export declare type Raft = Message<"skep.cluster.v1.Raft"> & {
    * @generated from field: repeated skep.cluster.v1.Member members = 9;
    */
   members: Member[];
+
+  /**
+   * Members are being changed: both the old and the new majority must agree.
+   *
+   * @generated from field: bool joint = 10;
+   */
+  joint: boolean;
+
+  /**
+   * What is awaited before the next change of members that nobody has to ask for; empty: nothing.
+   *
+   * @generated from field: string awaits = 11;
+   */
+  awaits: string;
+
+  /**
+   * Why this replica is no member any more; empty while it is one.
+   *
+   * @generated from field: string removed = 12;
+   */
+  removed: string;
+
+  /**
+   * States on their way to or from this replica.
+   *
+   * @generated from field: repeated skep.cluster.v1.Transfer transfers = 13;
+   */
+  transfers: Transfer[];
+
+  /**
+   * Connections that this replica turned away.
+   *
+   * @generated from field: repeated skep.cluster.v1.RefusedDial refused_dials = 14;
+   */
+  refusedDials: RefusedDial[];
+
+  /**
+   * Answered once committed, or before.
+   *
+   * @generated from field: bool relaxed = 15;
+   */
+  relaxed: boolean;
 };
 
 /**
@@ -161,6 +203,65 @@ export declare type Member = Message<"skep.cluster.v1.Member"> & {
    * @generated from field: bool voter = 3;
    */
   voter: boolean;
+
+  /**
+   * host:port of its replica port; empty if it has none.
+   *
+   * @generated from field: string address = 4;
+   */
+  address: string;
+
+  /**
+   * The replica that was asked.
+   *
+   * @generated from field: bool self = 5;
+   */
+  self: boolean;
+
+  /**
+   * Last entry that it is known to have, and how many it lacks; only a leader knows.
+   *
+   * @generated from field: optional uint64 match_index = 6;
+   */
+  matchIndex?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 lag = 7;
+   */
+  lag?: bigint | undefined;
+
+  /**
+   * Since anything of it was heard, milliseconds; absent: nothing yet.
+   *
+   * @generated from field: optional double heard_ms_ago = 8;
+   */
+  heardMsAgo?: number | undefined;
+
+  /**
+   * Of the connection to it: connected, connecting, dialing, refused or cut; empty for the replica itself.
+   *
+   * @generated from field: string connection = 9;
+   */
+  connection: string;
+
+  /**
+   * Why it is not connected.
+   *
+   * @generated from field: string connection_detail = 10;
+   */
+  connectionDetail: string;
+
+  /**
+   * @generated from field: optional double round_trip_ms = 11;
+   */
+  roundTripMs?: number | undefined;
+
+  /**
+   * Its disk takes no writes.
+   *
+   * @generated from field: bool disk_fails = 12;
+   */
+  diskFails: boolean;
 };
 
 /**
@@ -168,6 +269,91 @@ export declare type Member = Message<"skep.cluster.v1.Member"> & {
  * Use `create(MemberSchema)` to create a new message.
  */
 export declare const MemberSchema: GenMessage<Member>;
+
+/**
+ * The whole state of the cluster on its way to a member that lacks too much of the log.
+ *
+ * @generated from message skep.cluster.v1.Transfer
+ */
+export declare type Transfer = Message<"skep.cluster.v1.Transfer"> & {
+  /**
+   * @generated from field: uint64 member_id = 1;
+   */
+  memberId: bigint;
+
+  /**
+   * To that member, or from it.
+   *
+   * @generated from field: bool outgoing = 2;
+   */
+  outgoing: boolean;
+
+  /**
+   * @generated from field: uint64 snapshot_index = 3;
+   */
+  snapshotIndex: bigint;
+
+  /**
+   * waiting, moving or finishing.
+   *
+   * @generated from field: string state = 4;
+   */
+  state: string;
+
+  /**
+   * @generated from field: uint64 bytes = 5;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: uint64 total_bytes = 6;
+   */
+  totalBytes: bigint;
+
+  /**
+   * @generated from field: double bytes_per_second = 7;
+   */
+  bytesPerSecond: number;
+
+  /**
+   * Absent: not known.
+   *
+   * @generated from field: optional double seconds_left = 8;
+   */
+  secondsLeft?: number | undefined;
+};
+
+/**
+ * Describes the message skep.cluster.v1.Transfer.
+ * Use `create(TransferSchema)` to create a new message.
+ */
+export declare const TransferSchema: GenMessage<Transfer>;
+
+/**
+ * @generated from message skep.cluster.v1.RefusedDial
+ */
+export declare type RefusedDial = Message<"skep.cluster.v1.RefusedDial"> & {
+  /**
+   * @generated from field: string from = 1;
+   */
+  from: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: uint64 count = 3;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message skep.cluster.v1.RefusedDial.
+ * Use `create(RefusedDialSchema)` to create a new message.
+ */
+export declare const RefusedDialSchema: GenMessage<RefusedDial>;
 
 /**
  * The swarm table and its room.
@@ -566,6 +752,279 @@ export declare type SnapshotResponse = Message<"skep.cluster.v1.SnapshotResponse
 export declare const SnapshotResponseSchema: GenMessage<SnapshotResponse>;
 
 /**
+ * @generated from message skep.cluster.v1.PromoteMembersRequest
+ */
+export declare type PromoteMembersRequest = Message<"skep.cluster.v1.PromoteMembersRequest"> & {
+  /**
+   * Names or IDs; several at once where one would leave an even number of voters.
+   *
+   * @generated from field: repeated string members = 1;
+   */
+  members: string[];
+};
+
+/**
+ * Describes the message skep.cluster.v1.PromoteMembersRequest.
+ * Use `create(PromoteMembersRequestSchema)` to create a new message.
+ */
+export declare const PromoteMembersRequestSchema: GenMessage<PromoteMembersRequest>;
+
+/**
+ * @generated from message skep.cluster.v1.PromoteMembersResponse
+ */
+export declare type PromoteMembersResponse = Message<"skep.cluster.v1.PromoteMembersResponse"> & {
+  /**
+   * What was done, for people.
+   *
+   * @generated from field: string message = 1;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message skep.cluster.v1.PromoteMembersResponse.
+ * Use `create(PromoteMembersResponseSchema)` to create a new message.
+ */
+export declare const PromoteMembersResponseSchema: GenMessage<PromoteMembersResponse>;
+
+/**
+ * @generated from message skep.cluster.v1.DemoteMembersRequest
+ */
+export declare type DemoteMembersRequest = Message<"skep.cluster.v1.DemoteMembersRequest"> & {
+  /**
+   * Names or IDs.
+   *
+   * @generated from field: repeated string members = 1;
+   */
+  members: string[];
+};
+
+/**
+ * Describes the message skep.cluster.v1.DemoteMembersRequest.
+ * Use `create(DemoteMembersRequestSchema)` to create a new message.
+ */
+export declare const DemoteMembersRequestSchema: GenMessage<DemoteMembersRequest>;
+
+/**
+ * @generated from message skep.cluster.v1.DemoteMembersResponse
+ */
+export declare type DemoteMembersResponse = Message<"skep.cluster.v1.DemoteMembersResponse"> & {
+  /**
+   * @generated from field: string message = 1;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message skep.cluster.v1.DemoteMembersResponse.
+ * Use `create(DemoteMembersResponseSchema)` to create a new message.
+ */
+export declare const DemoteMembersResponseSchema: GenMessage<DemoteMembersResponse>;
+
+/**
+ * @generated from message skep.cluster.v1.RemoveMemberRequest
+ */
+export declare type RemoveMemberRequest = Message<"skep.cluster.v1.RemoveMemberRequest"> & {
+  /**
+   * Name or ID.
+   *
+   * @generated from field: string member = 1;
+   */
+  member: string;
+};
+
+/**
+ * Describes the message skep.cluster.v1.RemoveMemberRequest.
+ * Use `create(RemoveMemberRequestSchema)` to create a new message.
+ */
+export declare const RemoveMemberRequestSchema: GenMessage<RemoveMemberRequest>;
+
+/**
+ * @generated from message skep.cluster.v1.RemoveMemberResponse
+ */
+export declare type RemoveMemberResponse = Message<"skep.cluster.v1.RemoveMemberResponse"> & {
+  /**
+   * @generated from field: string message = 1;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message skep.cluster.v1.RemoveMemberResponse.
+ * Use `create(RemoveMemberResponseSchema)` to create a new message.
+ */
+export declare const RemoveMemberResponseSchema: GenMessage<RemoveMemberResponse>;
+
+/**
+ * @generated from message skep.cluster.v1.TransferLeadershipRequest
+ */
+export declare type TransferLeadershipRequest = Message<"skep.cluster.v1.TransferLeadershipRequest"> & {
+  /**
+   * Name or ID; empty: whoever is best.
+   *
+   * @generated from field: string member = 1;
+   */
+  member: string;
+};
+
+/**
+ * Describes the message skep.cluster.v1.TransferLeadershipRequest.
+ * Use `create(TransferLeadershipRequestSchema)` to create a new message.
+ */
+export declare const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest>;
+
+/**
+ * @generated from message skep.cluster.v1.TransferLeadershipResponse
+ */
+export declare type TransferLeadershipResponse = Message<"skep.cluster.v1.TransferLeadershipResponse"> & {
+  /**
+   * @generated from field: string message = 1;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message skep.cluster.v1.TransferLeadershipResponse.
+ * Use `create(TransferLeadershipResponseSchema)` to create a new message.
+ */
+export declare const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse>;
+
+/**
+ * @generated from message skep.cluster.v1.EventsRequest
+ */
+export declare type EventsRequest = Message<"skep.cluster.v1.EventsRequest"> & {
+  /**
+   * Only events after this number.
+   *
+   * @generated from field: uint64 since = 1;
+   */
+  since: bigint;
+
+  /**
+   * @generated from field: bool follow = 2;
+   */
+  follow: boolean;
+};
+
+/**
+ * Describes the message skep.cluster.v1.EventsRequest.
+ * Use `create(EventsRequestSchema)` to create a new message.
+ */
+export declare const EventsRequestSchema: GenMessage<EventsRequest>;
+
+/**
+ * @generated from message skep.cluster.v1.EventsResponse
+ */
+export declare type EventsResponse = Message<"skep.cluster.v1.EventsResponse"> & {
+  /**
+   * Counts from 1 since the start of the replica; the last 1,000 are kept.
+   *
+   * @generated from field: uint64 number = 1;
+   */
+  number: bigint;
+
+  /**
+   * RFC 3339, by this replica's clock: for display.
+   *
+   * @generated from field: string at = 2;
+   */
+  at: string;
+
+  /**
+   * Such as elected, leader lost, transfer, members changed.
+   *
+   * @generated from field: string kind = 3;
+   */
+  kind: string;
+
+  /**
+   * @generated from field: uint64 term = 4;
+   */
+  term: bigint;
+
+  /**
+   * Whom it is about; 0: nobody in particular.
+   *
+   * @generated from field: uint64 member_id = 5;
+   */
+  memberId: bigint;
+
+  /**
+   * @generated from field: string member_name = 6;
+   */
+  memberName: string;
+
+  /**
+   * @generated from field: string detail = 7;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message skep.cluster.v1.EventsResponse.
+ * Use `create(EventsResponseSchema)` to create a new message.
+ */
+export declare const EventsResponseSchema: GenMessage<EventsResponse>;
+
+/**
+ * @generated from message skep.cluster.v1.InjectFaultRequest
+ */
+export declare type InjectFaultRequest = Message<"skep.cluster.v1.InjectFaultRequest"> & {
+  /**
+   * Name or ID of the other member.
+   *
+   * @generated from field: string member = 1;
+   */
+  member: string;
+
+  /**
+   * No connection: that this replica dials, that the other one dials, or neither.
+   *
+   * @generated from field: skep.cluster.v1.Cut cut = 2;
+   */
+  cut: Cut;
+
+  /**
+   * All that this replica says comes so much later, milliseconds.
+   *
+   * @generated from field: uint32 delay_ms = 3;
+   */
+  delayMs: number;
+
+  /**
+   * Share of its Raft messages and keepalives that vanish, 0 to 1.
+   *
+   * @generated from field: double loss = 4;
+   */
+  loss: number;
+
+  /**
+   * After this it heals, 1 to 600000; 0 ends the fault now.
+   *
+   * @generated from field: uint32 duration_ms = 5;
+   */
+  durationMs: number;
+};
+
+/**
+ * Describes the message skep.cluster.v1.InjectFaultRequest.
+ * Use `create(InjectFaultRequestSchema)` to create a new message.
+ */
+export declare const InjectFaultRequestSchema: GenMessage<InjectFaultRequest>;
+
+/**
+ * @generated from message skep.cluster.v1.InjectFaultResponse
+ */
+export declare type InjectFaultResponse = Message<"skep.cluster.v1.InjectFaultResponse"> & {
+};
+
+/**
+ * Describes the message skep.cluster.v1.InjectFaultResponse.
+ * Use `create(InjectFaultResponseSchema)` to create a new message.
+ */
+export declare const InjectFaultResponseSchema: GenMessage<InjectFaultResponse>;
+
+/**
  * @generated from message skep.cluster.v1.StopRequest
  */
 export declare type StopRequest = Message<"skep.cluster.v1.StopRequest"> & {
@@ -768,6 +1227,36 @@ export enum AccessOperation {
 export declare const AccessOperationSchema: GenEnum<AccessOperation>;
 
 /**
+ * @generated from enum skep.cluster.v1.Cut
+ */
+export enum Cut {
+  /**
+   * @generated from enum value: CUT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: CUT_OUT = 1;
+   */
+  OUT = 1,
+
+  /**
+   * @generated from enum value: CUT_IN = 2;
+   */
+  IN = 2,
+
+  /**
+   * @generated from enum value: CUT_BOTH = 3;
+   */
+  BOTH = 3,
+}
+
+/**
+ * Describes the enum skep.cluster.v1.Cut.
+ */
+export declare const CutSchema: GenEnum<Cut>;
+
+/**
  * @generated from service skep.cluster.v1.Cluster
  */
 export declare const Cluster: GenService<{
@@ -840,6 +1329,66 @@ export declare const Cluster: GenService<{
     methodKind: "unary";
     input: typeof SnapshotRequestSchema;
     output: typeof SnapshotResponseSchema;
+  },
+  /**
+   * Learners become voters; only the leader does it. What cannot be is refused with a sentence that says why.
+   *
+   * @generated from rpc skep.cluster.v1.Cluster.PromoteMembers
+   */
+  promoteMembers: {
+    methodKind: "unary";
+    input: typeof PromoteMembersRequestSchema;
+    output: typeof PromoteMembersResponseSchema;
+  },
+  /**
+   * Voters become learners for good; only the leader does it.
+   *
+   * @generated from rpc skep.cluster.v1.Cluster.DemoteMembers
+   */
+  demoteMembers: {
+    methodKind: "unary";
+    input: typeof DemoteMembersRequestSchema;
+    output: typeof DemoteMembersResponseSchema;
+  },
+  /**
+   * A member leaves the cluster, and its ID is never used again; only the leader does it.
+   *
+   * @generated from rpc skep.cluster.v1.Cluster.RemoveMember
+   */
+  removeMember: {
+    methodKind: "unary";
+    input: typeof RemoveMemberRequestSchema;
+    output: typeof RemoveMemberResponseSchema;
+  },
+  /**
+   * Another voter leads from now on; only the leader does it. Answered when that is so.
+   *
+   * @generated from rpc skep.cluster.v1.Cluster.TransferLeadership
+   */
+  transferLeadership: {
+    methodKind: "unary";
+    input: typeof TransferLeadershipRequestSchema;
+    output: typeof TransferLeadershipResponseSchema;
+  },
+  /**
+   * What happened to the cluster as this replica saw it, oldest first; with follow until the caller goes away.
+   *
+   * @generated from rpc skep.cluster.v1.Cluster.Events
+   */
+  events: {
+    methodKind: "server_streaming";
+    input: typeof EventsRequestSchema;
+    output: typeof EventsResponseSchema;
+  },
+  /**
+   * Cuts, delays or thins out what this replica says to another one; it heals by itself. Needs --allow-faults.
+   *
+   * @generated from rpc skep.cluster.v1.Cluster.InjectFault
+   */
+  injectFault: {
+    methodKind: "unary";
+    input: typeof InjectFaultRequestSchema;
+    output: typeof InjectFaultResponseSchema;
   },
   /**
    * Stops this replica cleanly; answered before it does.

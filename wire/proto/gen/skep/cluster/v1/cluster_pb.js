@@ -11,7 +11,7 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/
  * Describes the file skep/cluster/v1/cluster.proto.
  */
 export const file_skep_cluster_v1_cluster = /*@__PURE__*/
-  fileDesc("Ch1za2VwL2NsdXN0ZXIvdjEvY2x1c3Rlci5wcm90bxIPc2tlcC5jbHVzdGVyLnYxIg8KDVN0YXR1c1JlcXVlc3QilgIKDlN0YXR1c1Jlc3BvbnNlEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIWCg51cHRpbWVfc2Vjb25kcxgDIAEoARIlCgVzdGF0ZRgEIAEoDjIWLnNrZXAuY2x1c3Rlci52MS5TdGF0ZRIjCgRyYWZ0GAUgASgLMhUuc2tlcC5jbHVzdGVyLnYxLlJhZnQSJQoFdGFibGUYBiABKAsyFi5za2VwLmNsdXN0ZXIudjEuVGFibGUSIwoEZGlzaxgHIAEoCzIVLnNrZXAuY2x1c3Rlci52MS5EaXNrEiMKBGxvYWQYCCABKAsyFS5za2VwLmNsdXN0ZXIudjEuTG9hZBIQCgh3YXJuaW5ncxgJIAMoCSLeAQoEUmFmdBISCgpjbHVzdGVyX2lkGAEgASgJEhEKCW1lbWJlcl9pZBgCIAEoBBIjCgRyb2xlGAMgASgOMhUuc2tlcC5jbHVzdGVyLnYxLlJvbGUSDAoEdGVybRgEIAEoBBIRCglsZWFkZXJfaWQYBSABKAQSFAoMY29tbWl0X2luZGV4GAYgASgEEhUKDWFwcGxpZWRfaW5kZXgYByABKAQSEgoKbGFzdF9pbmRleBgIIAEoBBIoCgdtZW1iZXJzGAkgAygLMhcuc2tlcC5jbHVzdGVyLnYxLk1lbWJlciIxCgZNZW1iZXISCgoCaWQYASABKAQSDAoEbmFtZRgCIAEoCRINCgV2b3RlchgDIAEoCCKpAQoFVGFibGUSEAoIdG9ycmVudHMYASABKAQSGQoRdG9ycmVudHNfY2FwYWNpdHkYAiABKAQSDQoFcGVlcnMYAyABKAQSGwoTcGVlcnNfaXB2NF9jYXBhY2l0eRgEIAEoBBIbChNwZWVyc19pcHY2X2NhcGFjaXR5GAUgASgEEhQKDGJ5dGVzX2luX3VzZRgGIAEoBBIUCgxwZWVyX2RldGFpbHMYByABKAgiUwoERGlzaxIRCglsb2dfYnl0ZXMYASABKAQSFgoOc25hcHNob3RfaW5kZXgYAiABKAQSDAoEZnVsbBgDIAEoCBISCgpmcmVlX2J5dGVzGAQgASgEIk0KBExvYWQSDwoHYW5zd2VycxgBIAEoBBIaChJhbnN3ZXJzX3Blcl9zZWNvbmQYAiABKAESGAoQaW50ZXJ2YWxfc2Vjb25kcxgDIAEoDSIhCgxXYXRjaFJlcXVlc3QSEQoJcGVyaW9kX21zGAEgASgNIkAKDVdhdGNoUmVzcG9uc2USLwoGc3RhdHVzGAEgASgLMh8uc2tlcC5jbHVzdGVyLnYxLlN0YXR1c1Jlc3BvbnNlIqYBCghTZXR0aW5ncxIYChBpbnRlcnZhbF9zZWNvbmRzGAEgASgNEhwKFGludGVydmFsX21heF9zZWNvbmRzGAIgASgNEhcKD251bXdhbnRfZGVmYXVsdBgDIAEoDRITCgtudW13YW50X21heBgEIAEoDRI0Cg1hbGxvd19wcml2YXRlGAUgASgOMh0uc2tlcC5jbHVzdGVyLnYxLkFsbG93UHJpdmF0ZSIUChJHZXRTZXR0aW5nc1JlcXVlc3QiQgoTR2V0U2V0dGluZ3NSZXNwb25zZRIrCghzZXR0aW5ncxgBIAEoCzIZLnNrZXAuY2x1c3Rlci52MS5TZXR0aW5ncyKwAgoVQ2hhbmdlU2V0dGluZ3NSZXF1ZXN0Eh0KEGludGVydmFsX3NlY29uZHMYASABKA1IAIgBARIhChRpbnRlcnZhbF9tYXhfc2Vjb25kcxgCIAEoDUgBiAEBEhwKD251bXdhbnRfZGVmYXVsdBgDIAEoDUgCiAEBEhgKC251bXdhbnRfbWF4GAQgASgNSAOIAQESOQoNYWxsb3dfcHJpdmF0ZRgFIAEoDjIdLnNrZXAuY2x1c3Rlci52MS5BbGxvd1ByaXZhdGVIBIgBAUITChFfaW50ZXJ2YWxfc2Vjb25kc0IXChVfaW50ZXJ2YWxfbWF4X3NlY29uZHNCEgoQX251bXdhbnRfZGVmYXVsdEIOCgxfbnVtd2FudF9tYXhCEAoOX2FsbG93X3ByaXZhdGUiRQoWQ2hhbmdlU2V0dGluZ3NSZXNwb25zZRIrCghzZXR0aW5ncxgBIAEoCzIZLnNrZXAuY2x1c3Rlci52MS5TZXR0aW5ncyI9ChBHZXRBY2Nlc3NSZXF1ZXN0EikKBGxpc3QYASABKA4yGy5za2VwLmNsdXN0ZXIudjEuQWNjZXNzTGlzdCJKChFHZXRBY2Nlc3NSZXNwb25zZRIOCgZhY3RpdmUYASABKAgSEAoIcmV2aXNpb24YAiABKA0SEwoLaW5mb19oYXNoZXMYAyADKAwiwAEKE0NoYW5nZUFjY2Vzc1JlcXVlc3QSKQoEbGlzdBgBIAEoDjIbLnNrZXAuY2x1c3Rlci52MS5BY2Nlc3NMaXN0EjMKCW9wZXJhdGlvbhgCIAEoDjIgLnNrZXAuY2x1c3Rlci52MS5BY2Nlc3NPcGVyYXRpb24SEwoLaW5mb19oYXNoZXMYAyADKAwSHgoRZXhwZWN0ZWRfcmV2aXNpb24YBCABKA1IAIgBAUIUChJfZXhwZWN0ZWRfcmV2aXNpb24iSQoUQ2hhbmdlQWNjZXNzUmVzcG9uc2USDgoGYWN0aXZlGAEgASgIEhAKCHJldmlzaW9uGAIgASgNEg8KB2VudHJpZXMYAyABKA0iEQoPU25hcHNob3RSZXF1ZXN0IioKEFNuYXBzaG90UmVzcG9uc2USFgoOc25hcHNob3RfaW5kZXgYASABKAQiHAoLU3RvcFJlcXVlc3QSDQoFcHVyZ2UYASABKAgiDgoMU3RvcFJlc3BvbnNlKmwKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhEKDVJPTEVfRk9MTE9XRVIQARIWChJST0xFX1BSRV9DQU5ESURBVEUQAhISCg5ST0xFX0NBTkRJREFURRADEg8KC1JPTEVfTEVBREVSEAQqbAoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABISCg5TVEFURV9TVEFSVElORxABEhEKDVNUQVRFX1NFUlZJTkcQAhIRCg1TVEFURV9XQUlUSU5HEAMSEgoOU1RBVEVfU1RPUFBJTkcQBCpyCgxBbGxvd1ByaXZhdGUSHQoZQUxMT1dfUFJJVkFURV9VTlNQRUNJRklFRBAAEhYKEkFMTE9XX1BSSVZBVEVfQVVUTxABEhQKEEFMTE9XX1BSSVZBVEVfT04QAhIVChFBTExPV19QUklWQVRFX09GRhADKlYKCkFjY2Vzc0xpc3QSGwoXQUNDRVNTX0xJU1RfVU5TUEVDSUZJRUQQABIVChFBQ0NFU1NfTElTVF9BTExPVxABEhQKEEFDQ0VTU19MSVNUX0RFTlkQAiqiAQoPQWNjZXNzT3BlcmF0aW9uEiAKHEFDQ0VTU19PUEVSQVRJT05fVU5TUEVDSUZJRUQQABIcChhBQ0NFU1NfT1BFUkFUSU9OX1JFUExBQ0UQARIYChRBQ0NFU1NfT1BFUkFUSU9OX0FERBACEhsKF0FDQ0VTU19PUEVSQVRJT05fUkVNT1ZFEAMSGAoUQUNDRVNTX09QRVJBVElPTl9PRkYQBDKiBQoHQ2x1c3RlchJJCgZTdGF0dXMSHi5za2VwLmNsdXN0ZXIudjEuU3RhdHVzUmVxdWVzdBofLnNrZXAuY2x1c3Rlci52MS5TdGF0dXNSZXNwb25zZRJICgVXYXRjaBIdLnNrZXAuY2x1c3Rlci52MS5XYXRjaFJlcXVlc3QaHi5za2VwLmNsdXN0ZXIudjEuV2F0Y2hSZXNwb25zZTABElgKC0dldFNldHRpbmdzEiMuc2tlcC5jbHVzdGVyLnYxLkdldFNldHRpbmdzUmVxdWVzdBokLnNrZXAuY2x1c3Rlci52MS5HZXRTZXR0aW5nc1Jlc3BvbnNlEmEKDkNoYW5nZVNldHRpbmdzEiYuc2tlcC5jbHVzdGVyLnYxLkNoYW5nZVNldHRpbmdzUmVxdWVzdBonLnNrZXAuY2x1c3Rlci52MS5DaGFuZ2VTZXR0aW5nc1Jlc3BvbnNlElIKCUdldEFjY2VzcxIhLnNrZXAuY2x1c3Rlci52MS5HZXRBY2Nlc3NSZXF1ZXN0GiIuc2tlcC5jbHVzdGVyLnYxLkdldEFjY2Vzc1Jlc3BvbnNlElsKDENoYW5nZUFjY2VzcxIkLnNrZXAuY2x1c3Rlci52MS5DaGFuZ2VBY2Nlc3NSZXF1ZXN0GiUuc2tlcC5jbHVzdGVyLnYxLkNoYW5nZUFjY2Vzc1Jlc3BvbnNlEk8KCFNuYXBzaG90EiAuc2tlcC5jbHVzdGVyLnYxLlNuYXBzaG90UmVxdWVzdBohLnNrZXAuY2x1c3Rlci52MS5TbmFwc2hvdFJlc3BvbnNlEkMKBFN0b3ASHC5za2VwLmNsdXN0ZXIudjEuU3RvcFJlcXVlc3QaHS5za2VwLmNsdXN0ZXIudjEuU3RvcFJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Ch1za2VwL2NsdXN0ZXIvdjEvY2x1c3Rlci5wcm90bxIPc2tlcC5jbHVzdGVyLnYxIg8KDVN0YXR1c1JlcXVlc3QilgIKDlN0YXR1c1Jlc3BvbnNlEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIWCg51cHRpbWVfc2Vjb25kcxgDIAEoARIlCgVzdGF0ZRgEIAEoDjIWLnNrZXAuY2x1c3Rlci52MS5TdGF0ZRIjCgRyYWZ0GAUgASgLMhUuc2tlcC5jbHVzdGVyLnYxLlJhZnQSJQoFdGFibGUYBiABKAsyFi5za2VwLmNsdXN0ZXIudjEuVGFibGUSIwoEZGlzaxgHIAEoCzIVLnNrZXAuY2x1c3Rlci52MS5EaXNrEiMKBGxvYWQYCCABKAsyFS5za2VwLmNsdXN0ZXIudjEuTG9hZBIQCgh3YXJuaW5ncxgJIAMoCSKCAwoEUmFmdBISCgpjbHVzdGVyX2lkGAEgASgJEhEKCW1lbWJlcl9pZBgCIAEoBBIjCgRyb2xlGAMgASgOMhUuc2tlcC5jbHVzdGVyLnYxLlJvbGUSDAoEdGVybRgEIAEoBBIRCglsZWFkZXJfaWQYBSABKAQSFAoMY29tbWl0X2luZGV4GAYgASgEEhUKDWFwcGxpZWRfaW5kZXgYByABKAQSEgoKbGFzdF9pbmRleBgIIAEoBBIoCgdtZW1iZXJzGAkgAygLMhcuc2tlcC5jbHVzdGVyLnYxLk1lbWJlchINCgVqb2ludBgKIAEoCBIOCgZhd2FpdHMYCyABKAkSDwoHcmVtb3ZlZBgMIAEoCRIsCgl0cmFuc2ZlcnMYDSADKAsyGS5za2VwLmNsdXN0ZXIudjEuVHJhbnNmZXISMwoNcmVmdXNlZF9kaWFscxgOIAMoCzIcLnNrZXAuY2x1c3Rlci52MS5SZWZ1c2VkRGlhbBIPCgdyZWxheGVkGA8gASgIIrECCgZNZW1iZXISCgoCaWQYASABKAQSDAoEbmFtZRgCIAEoCRINCgV2b3RlchgDIAEoCBIPCgdhZGRyZXNzGAQgASgJEgwKBHNlbGYYBSABKAgSGAoLbWF0Y2hfaW5kZXgYBiABKARIAIgBARIQCgNsYWcYByABKARIAYgBARIZCgxoZWFyZF9tc19hZ28YCCABKAFIAogBARISCgpjb25uZWN0aW9uGAkgASgJEhkKEWNvbm5lY3Rpb25fZGV0YWlsGAogASgJEhoKDXJvdW5kX3RyaXBfbXMYCyABKAFIA4gBARISCgpkaXNrX2ZhaWxzGAwgASgIQg4KDF9tYXRjaF9pbmRleEIGCgRfbGFnQg8KDV9oZWFyZF9tc19hZ29CEAoOX3JvdW5kX3RyaXBfbXMiwAEKCFRyYW5zZmVyEhEKCW1lbWJlcl9pZBgBIAEoBBIQCghvdXRnb2luZxgCIAEoCBIWCg5zbmFwc2hvdF9pbmRleBgDIAEoBBINCgVzdGF0ZRgEIAEoCRINCgVieXRlcxgFIAEoBBITCgt0b3RhbF9ieXRlcxgGIAEoBBIYChBieXRlc19wZXJfc2Vjb25kGAcgASgBEhkKDHNlY29uZHNfbGVmdBgIIAEoAUgAiAEBQg8KDV9zZWNvbmRzX2xlZnQiOgoLUmVmdXNlZERpYWwSDAoEZnJvbRgBIAEoCRIOCgZyZWFzb24YAiABKAkSDQoFY291bnQYAyABKAQiqQEKBVRhYmxlEhAKCHRvcnJlbnRzGAEgASgEEhkKEXRvcnJlbnRzX2NhcGFjaXR5GAIgASgEEg0KBXBlZXJzGAMgASgEEhsKE3BlZXJzX2lwdjRfY2FwYWNpdHkYBCABKAQSGwoTcGVlcnNfaXB2Nl9jYXBhY2l0eRgFIAEoBBIUCgxieXRlc19pbl91c2UYBiABKAQSFAoMcGVlcl9kZXRhaWxzGAcgASgIIlMKBERpc2sSEQoJbG9nX2J5dGVzGAEgASgEEhYKDnNuYXBzaG90X2luZGV4GAIgASgEEgwKBGZ1bGwYAyABKAgSEgoKZnJlZV9ieXRlcxgEIAEoBCJNCgRMb2FkEg8KB2Fuc3dlcnMYASABKAQSGgoSYW5zd2Vyc19wZXJfc2Vjb25kGAIgASgBEhgKEGludGVydmFsX3NlY29uZHMYAyABKA0iIQoMV2F0Y2hSZXF1ZXN0EhEKCXBlcmlvZF9tcxgBIAEoDSJACg1XYXRjaFJlc3BvbnNlEi8KBnN0YXR1cxgBIAEoCzIfLnNrZXAuY2x1c3Rlci52MS5TdGF0dXNSZXNwb25zZSKmAQoIU2V0dGluZ3MSGAoQaW50ZXJ2YWxfc2Vjb25kcxgBIAEoDRIcChRpbnRlcnZhbF9tYXhfc2Vjb25kcxgCIAEoDRIXCg9udW13YW50X2RlZmF1bHQYAyABKA0SEwoLbnVtd2FudF9tYXgYBCABKA0SNAoNYWxsb3dfcHJpdmF0ZRgFIAEoDjIdLnNrZXAuY2x1c3Rlci52MS5BbGxvd1ByaXZhdGUiFAoSR2V0U2V0dGluZ3NSZXF1ZXN0IkIKE0dldFNldHRpbmdzUmVzcG9uc2USKwoIc2V0dGluZ3MYASABKAsyGS5za2VwLmNsdXN0ZXIudjEuU2V0dGluZ3MisAIKFUNoYW5nZVNldHRpbmdzUmVxdWVzdBIdChBpbnRlcnZhbF9zZWNvbmRzGAEgASgNSACIAQESIQoUaW50ZXJ2YWxfbWF4X3NlY29uZHMYAiABKA1IAYgBARIcCg9udW13YW50X2RlZmF1bHQYAyABKA1IAogBARIYCgtudW13YW50X21heBgEIAEoDUgDiAEBEjkKDWFsbG93X3ByaXZhdGUYBSABKA4yHS5za2VwLmNsdXN0ZXIudjEuQWxsb3dQcml2YXRlSASIAQFCEwoRX2ludGVydmFsX3NlY29uZHNCFwoVX2ludGVydmFsX21heF9zZWNvbmRzQhIKEF9udW13YW50X2RlZmF1bHRCDgoMX251bXdhbnRfbWF4QhAKDl9hbGxvd19wcml2YXRlIkUKFkNoYW5nZVNldHRpbmdzUmVzcG9uc2USKwoIc2V0dGluZ3MYASABKAsyGS5za2VwLmNsdXN0ZXIudjEuU2V0dGluZ3MiPQoQR2V0QWNjZXNzUmVxdWVzdBIpCgRsaXN0GAEgASgOMhsuc2tlcC5jbHVzdGVyLnYxLkFjY2Vzc0xpc3QiSgoRR2V0QWNjZXNzUmVzcG9uc2USDgoGYWN0aXZlGAEgASgIEhAKCHJldmlzaW9uGAIgASgNEhMKC2luZm9faGFzaGVzGAMgAygMIsABChNDaGFuZ2VBY2Nlc3NSZXF1ZXN0EikKBGxpc3QYASABKA4yGy5za2VwLmNsdXN0ZXIudjEuQWNjZXNzTGlzdBIzCglvcGVyYXRpb24YAiABKA4yIC5za2VwLmNsdXN0ZXIudjEuQWNjZXNzT3BlcmF0aW9uEhMKC2luZm9faGFzaGVzGAMgAygMEh4KEWV4cGVjdGVkX3JldmlzaW9uGAQgASgNSACIAQFCFAoSX2V4cGVjdGVkX3JldmlzaW9uIkkKFENoYW5nZUFjY2Vzc1Jlc3BvbnNlEg4KBmFjdGl2ZRgBIAEoCBIQCghyZXZpc2lvbhgCIAEoDRIPCgdlbnRyaWVzGAMgASgNIhEKD1NuYXBzaG90UmVxdWVzdCIqChBTbmFwc2hvdFJlc3BvbnNlEhYKDnNuYXBzaG90X2luZGV4GAEgASgEIigKFVByb21vdGVNZW1iZXJzUmVxdWVzdBIPCgdtZW1iZXJzGAEgAygJIikKFlByb21vdGVNZW1iZXJzUmVzcG9uc2USDwoHbWVzc2FnZRgBIAEoCSInChREZW1vdGVNZW1iZXJzUmVxdWVzdBIPCgdtZW1iZXJzGAEgAygJIigKFURlbW90ZU1lbWJlcnNSZXNwb25zZRIPCgdtZXNzYWdlGAEgASgJIiUKE1JlbW92ZU1lbWJlclJlcXVlc3QSDgoGbWVtYmVyGAEgASgJIicKFFJlbW92ZU1lbWJlclJlc3BvbnNlEg8KB21lc3NhZ2UYASABKAkiKwoZVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBIOCgZtZW1iZXIYASABKAkiLQoaVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2USDwoHbWVzc2FnZRgBIAEoCSIuCg1FdmVudHNSZXF1ZXN0Eg0KBXNpbmNlGAEgASgEEg4KBmZvbGxvdxgCIAEoCCKAAQoORXZlbnRzUmVzcG9uc2USDgoGbnVtYmVyGAEgASgEEgoKAmF0GAIgASgJEgwKBGtpbmQYAyABKAkSDAoEdGVybRgEIAEoBBIRCgltZW1iZXJfaWQYBSABKAQSEwoLbWVtYmVyX25hbWUYBiABKAkSDgoGZGV0YWlsGAcgASgJInwKEkluamVjdEZhdWx0UmVxdWVzdBIOCgZtZW1iZXIYASABKAkSIQoDY3V0GAIgASgOMhQuc2tlcC5jbHVzdGVyLnYxLkN1dBIQCghkZWxheV9tcxgDIAEoDRIMCgRsb3NzGAQgASgBEhMKC2R1cmF0aW9uX21zGAUgASgNIhUKE0luamVjdEZhdWx0UmVzcG9uc2UiHAoLU3RvcFJlcXVlc3QSDQoFcHVyZ2UYASABKAgiDgoMU3RvcFJlc3BvbnNlKmwKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhEKDVJPTEVfRk9MTE9XRVIQARIWChJST0xFX1BSRV9DQU5ESURBVEUQAhISCg5ST0xFX0NBTkRJREFURRADEg8KC1JPTEVfTEVBREVSEAQqbAoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABISCg5TVEFURV9TVEFSVElORxABEhEKDVNUQVRFX1NFUlZJTkcQAhIRCg1TVEFURV9XQUlUSU5HEAMSEgoOU1RBVEVfU1RPUFBJTkcQBCpyCgxBbGxvd1ByaXZhdGUSHQoZQUxMT1dfUFJJVkFURV9VTlNQRUNJRklFRBAAEhYKEkFMTE9XX1BSSVZBVEVfQVVUTxABEhQKEEFMTE9XX1BSSVZBVEVfT04QAhIVChFBTExPV19QUklWQVRFX09GRhADKlYKCkFjY2Vzc0xpc3QSGwoXQUNDRVNTX0xJU1RfVU5TUEVDSUZJRUQQABIVChFBQ0NFU1NfTElTVF9BTExPVxABEhQKEEFDQ0VTU19MSVNUX0RFTlkQAiqiAQoPQWNjZXNzT3BlcmF0aW9uEiAKHEFDQ0VTU19PUEVSQVRJT05fVU5TUEVDSUZJRUQQABIcChhBQ0NFU1NfT1BFUkFUSU9OX1JFUExBQ0UQARIYChRBQ0NFU1NfT1BFUkFUSU9OX0FERBACEhsKF0FDQ0VTU19PUEVSQVRJT05fUkVNT1ZFEAMSGAoUQUNDRVNTX09QRVJBVElPTl9PRkYQBCpBCgNDdXQSEwoPQ1VUX1VOU1BFQ0lGSUVEEAASCwoHQ1VUX09VVBABEgoKBkNVVF9JThACEgwKCENVVF9CT1RIEAMy2AkKB0NsdXN0ZXISSQoGU3RhdHVzEh4uc2tlcC5jbHVzdGVyLnYxLlN0YXR1c1JlcXVlc3QaHy5za2VwLmNsdXN0ZXIudjEuU3RhdHVzUmVzcG9uc2USSAoFV2F0Y2gSHS5za2VwLmNsdXN0ZXIudjEuV2F0Y2hSZXF1ZXN0Gh4uc2tlcC5jbHVzdGVyLnYxLldhdGNoUmVzcG9uc2UwARJYCgtHZXRTZXR0aW5ncxIjLnNrZXAuY2x1c3Rlci52MS5HZXRTZXR0aW5nc1JlcXVlc3QaJC5za2VwLmNsdXN0ZXIudjEuR2V0U2V0dGluZ3NSZXNwb25zZRJhCg5DaGFuZ2VTZXR0aW5ncxImLnNrZXAuY2x1c3Rlci52MS5DaGFuZ2VTZXR0aW5nc1JlcXVlc3QaJy5za2VwLmNsdXN0ZXIudjEuQ2hhbmdlU2V0dGluZ3NSZXNwb25zZRJSCglHZXRBY2Nlc3MSIS5za2VwLmNsdXN0ZXIudjEuR2V0QWNjZXNzUmVxdWVzdBoiLnNrZXAuY2x1c3Rlci52MS5HZXRBY2Nlc3NSZXNwb25zZRJbCgxDaGFuZ2VBY2Nlc3MSJC5za2VwLmNsdXN0ZXIudjEuQ2hhbmdlQWNjZXNzUmVxdWVzdBolLnNrZXAuY2x1c3Rlci52MS5DaGFuZ2VBY2Nlc3NSZXNwb25zZRJPCghTbmFwc2hvdBIgLnNrZXAuY2x1c3Rlci52MS5TbmFwc2hvdFJlcXVlc3QaIS5za2VwLmNsdXN0ZXIudjEuU25hcHNob3RSZXNwb25zZRJhCg5Qcm9tb3RlTWVtYmVycxImLnNrZXAuY2x1c3Rlci52MS5Qcm9tb3RlTWVtYmVyc1JlcXVlc3QaJy5za2VwLmNsdXN0ZXIudjEuUHJvbW90ZU1lbWJlcnNSZXNwb25zZRJeCg1EZW1vdGVNZW1iZXJzEiUuc2tlcC5jbHVzdGVyLnYxLkRlbW90ZU1lbWJlcnNSZXF1ZXN0GiYuc2tlcC5jbHVzdGVyLnYxLkRlbW90ZU1lbWJlcnNSZXNwb25zZRJbCgxSZW1vdmVNZW1iZXISJC5za2VwLmNsdXN0ZXIudjEuUmVtb3ZlTWVtYmVyUmVxdWVzdBolLnNrZXAuY2x1c3Rlci52MS5SZW1vdmVNZW1iZXJSZXNwb25zZRJtChJUcmFuc2ZlckxlYWRlcnNoaXASKi5za2VwLmNsdXN0ZXIudjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBorLnNrZXAuY2x1c3Rlci52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZRJLCgZFdmVudHMSHi5za2VwLmNsdXN0ZXIudjEuRXZlbnRzUmVxdWVzdBofLnNrZXAuY2x1c3Rlci52MS5FdmVudHNSZXNwb25zZTABElgKC0luamVjdEZhdWx0EiMuc2tlcC5jbHVzdGVyLnYxLkluamVjdEZhdWx0UmVxdWVzdBokLnNrZXAuY2x1c3Rlci52MS5JbmplY3RGYXVsdFJlc3BvbnNlEkMKBFN0b3ASHC5za2VwLmNsdXN0ZXIudjEuU3RvcFJlcXVlc3QaHS5za2VwLmNsdXN0ZXIudjEuU3RvcFJlc3BvbnNlYgZwcm90bzM");
 
 /**
  * Describes the message skep.cluster.v1.StatusRequest.
@@ -42,130 +42,228 @@ export const MemberSchema = /*@__PURE__*/
   messageDesc(file_skep_cluster_v1_cluster, 3);
 
 /**
+ * Describes the message skep.cluster.v1.Transfer.
+ * Use `create(TransferSchema)` to create a new message.
+ */
+export const TransferSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 4);
+
+/**
+ * Describes the message skep.cluster.v1.RefusedDial.
+ * Use `create(RefusedDialSchema)` to create a new message.
+ */
+export const RefusedDialSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 5);
+
+/**
  * Describes the message skep.cluster.v1.Table.
  * Use `create(TableSchema)` to create a new message.
  */
 export const TableSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 4);
+  messageDesc(file_skep_cluster_v1_cluster, 6);
 
 /**
  * Describes the message skep.cluster.v1.Disk.
  * Use `create(DiskSchema)` to create a new message.
  */
 export const DiskSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 5);
+  messageDesc(file_skep_cluster_v1_cluster, 7);
 
 /**
  * Describes the message skep.cluster.v1.Load.
  * Use `create(LoadSchema)` to create a new message.
  */
 export const LoadSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 6);
+  messageDesc(file_skep_cluster_v1_cluster, 8);
 
 /**
  * Describes the message skep.cluster.v1.WatchRequest.
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 7);
+  messageDesc(file_skep_cluster_v1_cluster, 9);
 
 /**
  * Describes the message skep.cluster.v1.WatchResponse.
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 8);
+  messageDesc(file_skep_cluster_v1_cluster, 10);
 
 /**
  * Describes the message skep.cluster.v1.Settings.
  * Use `create(SettingsSchema)` to create a new message.
  */
 export const SettingsSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 9);
+  messageDesc(file_skep_cluster_v1_cluster, 11);
 
 /**
  * Describes the message skep.cluster.v1.GetSettingsRequest.
  * Use `create(GetSettingsRequestSchema)` to create a new message.
  */
 export const GetSettingsRequestSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 10);
+  messageDesc(file_skep_cluster_v1_cluster, 12);
 
 /**
  * Describes the message skep.cluster.v1.GetSettingsResponse.
  * Use `create(GetSettingsResponseSchema)` to create a new message.
  */
 export const GetSettingsResponseSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 11);
+  messageDesc(file_skep_cluster_v1_cluster, 13);
 
 /**
  * Describes the message skep.cluster.v1.ChangeSettingsRequest.
  * Use `create(ChangeSettingsRequestSchema)` to create a new message.
  */
 export const ChangeSettingsRequestSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 12);
+  messageDesc(file_skep_cluster_v1_cluster, 14);
 
 /**
  * Describes the message skep.cluster.v1.ChangeSettingsResponse.
  * Use `create(ChangeSettingsResponseSchema)` to create a new message.
  */
 export const ChangeSettingsResponseSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 13);
+  messageDesc(file_skep_cluster_v1_cluster, 15);
 
 /**
  * Describes the message skep.cluster.v1.GetAccessRequest.
  * Use `create(GetAccessRequestSchema)` to create a new message.
  */
 export const GetAccessRequestSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 14);
+  messageDesc(file_skep_cluster_v1_cluster, 16);
 
 /**
  * Describes the message skep.cluster.v1.GetAccessResponse.
  * Use `create(GetAccessResponseSchema)` to create a new message.
  */
 export const GetAccessResponseSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 15);
+  messageDesc(file_skep_cluster_v1_cluster, 17);
 
 /**
  * Describes the message skep.cluster.v1.ChangeAccessRequest.
  * Use `create(ChangeAccessRequestSchema)` to create a new message.
  */
 export const ChangeAccessRequestSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 16);
+  messageDesc(file_skep_cluster_v1_cluster, 18);
 
 /**
  * Describes the message skep.cluster.v1.ChangeAccessResponse.
  * Use `create(ChangeAccessResponseSchema)` to create a new message.
  */
 export const ChangeAccessResponseSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 17);
+  messageDesc(file_skep_cluster_v1_cluster, 19);
 
 /**
  * Describes the message skep.cluster.v1.SnapshotRequest.
  * Use `create(SnapshotRequestSchema)` to create a new message.
  */
 export const SnapshotRequestSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 18);
+  messageDesc(file_skep_cluster_v1_cluster, 20);
 
 /**
  * Describes the message skep.cluster.v1.SnapshotResponse.
  * Use `create(SnapshotResponseSchema)` to create a new message.
  */
 export const SnapshotResponseSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 19);
+  messageDesc(file_skep_cluster_v1_cluster, 21);
+
+/**
+ * Describes the message skep.cluster.v1.PromoteMembersRequest.
+ * Use `create(PromoteMembersRequestSchema)` to create a new message.
+ */
+export const PromoteMembersRequestSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 22);
+
+/**
+ * Describes the message skep.cluster.v1.PromoteMembersResponse.
+ * Use `create(PromoteMembersResponseSchema)` to create a new message.
+ */
+export const PromoteMembersResponseSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 23);
+
+/**
+ * Describes the message skep.cluster.v1.DemoteMembersRequest.
+ * Use `create(DemoteMembersRequestSchema)` to create a new message.
+ */
+export const DemoteMembersRequestSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 24);
+
+/**
+ * Describes the message skep.cluster.v1.DemoteMembersResponse.
+ * Use `create(DemoteMembersResponseSchema)` to create a new message.
+ */
+export const DemoteMembersResponseSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 25);
+
+/**
+ * Describes the message skep.cluster.v1.RemoveMemberRequest.
+ * Use `create(RemoveMemberRequestSchema)` to create a new message.
+ */
+export const RemoveMemberRequestSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 26);
+
+/**
+ * Describes the message skep.cluster.v1.RemoveMemberResponse.
+ * Use `create(RemoveMemberResponseSchema)` to create a new message.
+ */
+export const RemoveMemberResponseSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 27);
+
+/**
+ * Describes the message skep.cluster.v1.TransferLeadershipRequest.
+ * Use `create(TransferLeadershipRequestSchema)` to create a new message.
+ */
+export const TransferLeadershipRequestSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 28);
+
+/**
+ * Describes the message skep.cluster.v1.TransferLeadershipResponse.
+ * Use `create(TransferLeadershipResponseSchema)` to create a new message.
+ */
+export const TransferLeadershipResponseSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 29);
+
+/**
+ * Describes the message skep.cluster.v1.EventsRequest.
+ * Use `create(EventsRequestSchema)` to create a new message.
+ */
+export const EventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 30);
+
+/**
+ * Describes the message skep.cluster.v1.EventsResponse.
+ * Use `create(EventsResponseSchema)` to create a new message.
+ */
+export const EventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 31);
+
+/**
+ * Describes the message skep.cluster.v1.InjectFaultRequest.
+ * Use `create(InjectFaultRequestSchema)` to create a new message.
+ */
+export const InjectFaultRequestSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 32);
+
+/**
+ * Describes the message skep.cluster.v1.InjectFaultResponse.
+ * Use `create(InjectFaultResponseSchema)` to create a new message.
+ */
+export const InjectFaultResponseSchema = /*@__PURE__*/
+  messageDesc(file_skep_cluster_v1_cluster, 33);
 
 /**
  * Describes the message skep.cluster.v1.StopRequest.
  * Use `create(StopRequestSchema)` to create a new message.
  */
 export const StopRequestSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 20);
+  messageDesc(file_skep_cluster_v1_cluster, 34);
 
 /**
  * Describes the message skep.cluster.v1.StopResponse.
  * Use `create(StopResponseSchema)` to create a new message.
  */
 export const StopResponseSchema = /*@__PURE__*/
-  messageDesc(file_skep_cluster_v1_cluster, 21);
+  messageDesc(file_skep_cluster_v1_cluster, 35);
 
 /**
  * Describes the enum skep.cluster.v1.Role.
@@ -226,6 +324,18 @@ export const AccessOperationSchema = /*@__PURE__*/
  */
 export const AccessOperation = /*@__PURE__*/
   tsEnum(AccessOperationSchema);
+
+/**
+ * Describes the enum skep.cluster.v1.Cut.
+ */
+export const CutSchema = /*@__PURE__*/
+  enumDesc(file_skep_cluster_v1_cluster, 5);
+
+/**
+ * @generated from enum skep.cluster.v1.Cut
+ */
+export const Cut = /*@__PURE__*/
+  tsEnum(CutSchema);
 
 /**
  * @generated from service skep.cluster.v1.Cluster
