@@ -109,14 +109,18 @@ const HEAD = ['name', 'role', 'address', 'behind', 'heard', 'connection', 'ID'] 
 /** The cluster as one replica sees it; `-`: only the leader knows. */
 export function membersTable({ raft, warnings }: StatusResponse): string {
   const { members = [], leaderId = 0n, transfers = [], awaits = '' } = raft ?? {}
+  const leads = members.some((m) => m.self && m.id === leaderId)
+  // Followers hear of each other only through the leader.
+  const heard = (m: Member): string =>
+    m.heardMsAgo === undefined ? (leads ? 'never' : '-') : `${(m.heardMsAgo / 1000).toFixed(1)} s ago`
   const rows = [...members]
     .sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }))
     .map((m) => [
       `${m.name || '?'}${m.self ? ' *' : ''}`,
       m.id === leaderId ? 'leader' : m.voter ? 'voter' : 'learner',
       m.address || '-',
-      m.lag === undefined ? '-' : number(m.lag),
-      m.self ? '-' : m.heardMsAgo === undefined ? 'never' : `${(m.heardMsAgo / 1000).toFixed(1)} s ago`,
+      m.lag === undefined || !leads ? '-' : number(m.lag),
+      m.self ? '-' : heard(m),
       `${m.self ? '-' : m.connection}${m.diskFails ? ', disk fails' : ''}`,
       String(m.id),
     ])

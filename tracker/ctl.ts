@@ -184,7 +184,11 @@ function explain(error: unknown, url: string, keyPath: string, ends: CtlEnds): n
     )
     return FAILURE
   }
-  say(error.rawMessage)
+  // Replicas know each other's replica ports, and not where their control APIs listen.
+  const elsewhere = error.rawMessage.includes('this replica does not lead: ask ')
+  say(
+    `${error.rawMessage}${elsewhere ? ' through its own control API (--control-host, --control-port)' : ''}`,
+  )
   return error.code === Code.DeadlineExceeded || error.code === Code.Unavailable ? TEMPORARY : FAILURE
 }
 
