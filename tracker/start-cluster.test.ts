@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -221,4 +221,51 @@ test('--replicas: a command line for each, and what cannot be is refused', () =>
       () => plans(...args),
       (error) => error instanceof UsageError && sentence.test(error.message),
     )
+})
+
+test('a replica that still waits for the others says for whom, and stops cleanly', {
+  timeout: 60_000,
+}, async (t) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'skep-cluster-'))
+  t.after(() => rmSync(dataDir, { recursive: true, force: true }))
+  const port = await freeStep()
+  const key = join(dataDir, 'key')
+  writeFileSync(key, 'k'.repeat(40), { mode: 0o600 })
+  const members = [0, 10, 20].map((step, i) => `r${i}=127.0.0.1:${port + step}`).join(',')
+  const own = ['--replica-host=127.0.0.1', `--initial-members=${members}`, `--network-key-file=${key}`]
+  const flags = ['--host=127.0.0.1', '--udp-port=0', '--http-port=0', '--control-port=0', '--memory=16MiB']
+  const start = (...more: string[]) => {
+    const args = [SKEP, 'tracker', `--data-dir=${join(dataDir, 'r0')}`, ...flags, ...own, ...more]
+    const child = spawn(process.execPath, args, { env: { PATH: process.env.PATH! } })
+    t.after(() => child.kill('SIGKILL'))
+    let out = ''
+    child.stdout.on('data', (part) => {
+      out += part
+      if (/no answer from r1, r2/.test(out)) child.kill('SIGTERM')
+    })
+    return once(child, 'close').then(([code]) => ({ code: code as number, out }))
+  }
+  const waited = await start(`--replica-port=${port}`)
+  assert.equal(waited.code, 0, waited.out)
+  assert.match(waited.out, /stopped before it was a member/)
+
+  const taken = createServer().listen(port + 10, '127.0.0.1')
+  t.after(() => taken.close())
+  await once(taken, 'listening')
+  const refused = await start(`--replica-port=${port + 10}`)
+  assert.equal(refused.code, 69, refused.out)
+  assert.match(refused.out, /replica port \d+ of 127\.0\.0\.1 cannot be opened.*--replica-port/)
+
+  let text = ''
+  const out = (more: string): void => {
+    text += more
+  }
+  const recover = (folder: string) =>
+    ctlCommand(['recover', '--force', `--data-dir=${join(dataDir, folder)}`], {
+      environment: {},
+      out,
+      err: out,
+    })
+  assert.deepEqual([await recover('r0'), await recover('r7')], [1, 1])
+  assert.match(text, /belongs to no cluster.*no data of a replica/s)
 })
