@@ -20,6 +20,7 @@ import { encodeBatchHead } from '../replica/frame-body.ts'
 import { type Directory, peersOf } from '../replica/members.ts'
 import { APPENDS, BULK, type StreamOut } from '../replica/transport.ts'
 import type { Behind } from '../replica-network.ts'
+import { canarySections } from './canaries.ts'
 import type { Frame, Place } from './place.ts'
 import { type StreamPart, Streams } from './streams.ts'
 import { OWN_TYPES } from './trace.ts'
@@ -65,12 +66,14 @@ export class Air {
   private readonly lives = new Map<number, number>()
   private readonly asked = new Map<number, (answer: Uint8Array) => void>()
   private questions = 0
+  private readonly spoil: (section: Uint8Array) => Uint8Array
   private id = 0
   private behind: Behind
 
   /** `question`: answers while there is no member yet. */
   constructor(place: Place, question: (bytes: Uint8Array) => Promise<Uint8Array>) {
     this.place = place
+    this.spoil = canarySections(place.canary)
     this.wire = new WireClock(place.clock.now(), place.random.unit())
     this.behind = { ...NOBODY, question }
     this.streams = new Streams({
@@ -102,7 +105,7 @@ export class Air {
   }
 
   sendBatch(_group: number, to: number, its: number, number: number, section: Uint8Array): boolean {
-    return this.write(to, BATCH, Buffer.concat([encodeBatchHead(its, number), section]))
+    return this.write(to, BATCH, Buffer.concat([encodeBatchHead(its, number), this.spoil(section)]))
   }
 
   sendNotice(_group: number, to: number, its: number, number: number, verdict: number): void {

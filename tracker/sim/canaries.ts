@@ -1,6 +1,7 @@
 // Known bugs, put in on request: wrappers around the parts they spoil. Whoever simulates must find each of them.
 // Refuses: to be anywhere near production.
 
+import type { LogStore } from '../replica/log.ts'
 import type { LogDisk } from '../replica/log-disk.ts'
 import type { Machine } from '../replica/machine.ts'
 import type { Store } from '../swarm/store.ts'
@@ -22,6 +23,18 @@ export const canaryDisk = (canary: Canary | null, disk: LogDisk): LogDisk => {
       }
     },
   }
+}
+
+/** keeps-incarnation: the number is read and not raised. */
+export const canaryLog = (canary: Canary | null, log: LogStore): LogStore => {
+  if (canary !== 'keeps-incarnation') return log
+  return new Proxy(log, {
+    get: (target, name) => {
+      if (name === 'nextIncarnation') return () => Promise.resolve(7)
+      const value = target[name as keyof LogStore]
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
 }
 
 /** Every so many entries. */
@@ -66,3 +79,23 @@ const swapping = (machine: Machine): Machine => {
     restore: (chunks) => machine.restore(chunks),
   }
 }
+
+/** Every so many batches that are forwarded. */
+const REPEATED = 20
+
+/** sends-old-changes: the section that was sent before, under the number of this one. */
+export const canarySections = (canary: Canary | null): ((section: Uint8Array) => Uint8Array) => {
+  if (canary !== 'sends-old-changes') return (section) => section
+  let before: Uint8Array | null = null
+  let count = 0
+  return (section) => {
+    const old = before
+    before = Uint8Array.from(section)
+    if (old === null || ++count % REPEATED !== 0) return section
+    old.set(section.subarray(0, NAME_BYTES))
+    return old
+  }
+}
+
+/** Of a section: member, incarnation and number. */
+const NAME_BYTES = 16

@@ -71,6 +71,8 @@ export class Checkers {
   private readonly order: number[] = []
   private readonly whole = new Twin()
   private readonly digests = new Map<number, number>()
+  /** Members removed, by the entry that did it. */
+  private readonly removed: { id: number; index: number }[] = []
   private readonly leaders = new Map<number, number>()
   /** The newest entry that an answer has shown, whenever that rose. */
   private readonly shown: { ms: number; index: number }[] = [{ ms: Number.NEGATIVE_INFINITY, index: 0 }]
@@ -128,6 +130,7 @@ export class Checkers {
       restored: (index) => mine() && this.restored(seat, index),
       incarnation: (incarnation) => this.incarnation(number, life, incarnation),
       applied: (index, term, data) => mine() && this.applied(number, seat, index, term, data),
+      forgot: (id, index) => mine() && this.forgot(seat, id, index),
       role: (role, term, leader) => this.role(number, role, term, leader),
     }
   }
@@ -135,11 +138,21 @@ export class Checkers {
   private restored(seat: Seat, index: number): void {
     seat.twin = new Twin()
     seat.applied = 0
+    const gone = this.removed.filter((r) => r.index <= index)
     for (const at of this.order) {
       if (at > index) break
+      while (gone[0] !== undefined && gone[0].index < at) seat.twin.forget(gone.shift()!.id)
       seat.twin.apply(this.history.get(at)!)
       seat.applied++
     }
+    for (const { id } of gone) seat.twin.forget(id)
+  }
+
+  private forgot(seat: Seat, id: number, index: number): void {
+    seat.twin.forget(id)
+    if (this.removed.some((r) => r.index === index && r.id === id)) return
+    this.removed.push({ id, index })
+    this.whole.forget(id)
   }
 
   private incarnation(number: number, life: number, incarnation: number): void {

@@ -103,6 +103,11 @@ export class Twin {
     }
   }
 
+  /** A member was removed: nothing is known of its batches any more. */
+  forget(member: number): void {
+    this.batches.delete(member)
+  }
+
   private isNext({ member, incarnation, number }: Section): boolean {
     const last = this.batches.get(member) ?? { incarnation: 0, number: 0 }
     const next =

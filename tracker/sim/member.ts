@@ -25,7 +25,7 @@ import { clusterIdOf } from '../swarm/apply.ts'
 import { type Birth as BirthRecord, birthEntry } from '../swarm/entry.ts'
 import { SwarmMachine } from '../swarm/machine.ts'
 import { Air, numberOfAddress } from './air.ts'
-import { canaryMachine } from './canaries.ts'
+import { canaryLog, canaryMachine } from './canaries.ts'
 import type { Frame, Member, Place } from './place.ts'
 
 export const KEEPALIVE_MS = 1000
@@ -57,6 +57,8 @@ class SimulatedMember implements Member {
   private handle = 0
   private stopped = false
   private diskFails = false
+  /** The entry that changes the configuration now. */
+  private configuring = 0
   private tendMs = Number.NEGATIVE_INFINITY
   private kick: (() => void) | null = null
   private role = ''
@@ -131,14 +133,13 @@ class SimulatedMember implements Member {
   private async run(): Promise<void> {
     const { place, air } = this
     place.control.setState(STARTING)
-    const log = await openLog(place.disk, { group: 0, loose: false })
+    const log = canaryLog(place.canary, await openLog(place.disk, { group: 0, loose: false }))
     this.log = log
     this.births = this.makeBirth(log)
     const identity = await this.births.run()
     this.identity = identity
     place.identified(identity.memberId)
-    const inner = canaryMachine(place.canary, place.store, this.witnessed())
-    const members = new MembersMachine(inner, firstDirectory(identity), (id) => this.swarm.forgetMember(id))
+    const members = new MembersMachine(this.witnessed(), firstDirectory(identity), (id) => this.forget(id))
     this.members = members
     await restoreSnapshot(log, members)
     const incarnation = await log.nextIncarnation()
@@ -266,10 +267,16 @@ class SimulatedMember implements Member {
 
   private configured(confState: ConfState, entry: Entry | null): void {
     const { members, air, identity } = this
+    this.configuring = entry?.index ?? 0
     members!.configured(confState, entry)
     this.rank()
     this.transfers?.only(new Set(idsOf(confState)))
     air.follow(members!.directory, identity!.memberId)
+  }
+
+  private forget(id: number): void {
+    this.swarm.forgetMember(id)
+    this.place.witness.forgot(id, this.configuring)
   }
 
   private rank(): void {
@@ -332,7 +339,8 @@ class SimulatedMember implements Member {
       this.role = now
       place.witness.role(role, term, this.air.numberOf(leader))
     }
-    const unchecked = place.canary === 'lease-not-checked' && member!.replica.leads
+    const careless = member!.replica.leads ? 'lease-not-checked' : 'follower-needs-no-lease'
+    const unchecked = place.canary === careless
     control.setLeaseUntil(unchecked ? Number.POSITIVE_INFINITY : member!.leaseUntilMs)
     const full = member!.refusing || this.diskFails
     if (control.diskFull !== full) control.setDiskFull(full)
@@ -397,22 +405,23 @@ class SimulatedMember implements Member {
     })
   }
 
-  /** The machine with ears at it. */
+  /** The machine, with a known bug if one is asked for, and with ears at it. */
   private witnessed(): Machine {
     const { swarm, place } = this
     const { witness } = place
+    const machine = canaryMachine(place.canary, place.store, swarm)
     return {
       apply: (index, term, data) => {
-        swarm.apply(index, term, data)
+        machine.apply(index, term, data)
         witness.applied(index, term, data)
       },
-      applied: (index) => swarm.applied(index),
+      applied: (index) => machine.applied(index),
       snapshot: () => {
         place.note('snapshot', this.applied)
-        return swarm.snapshot()
+        return machine.snapshot()
       },
       restore: async (chunks) => {
-        await swarm.restore(chunks)
+        await machine.restore(chunks)
         const installing = this.member?.replica.installing ?? null
         if (installing === null) return
         place.note('installed', installing.index)

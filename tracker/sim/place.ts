@@ -16,6 +16,9 @@ import type { EventKind } from './trace.ts'
 export const CANARIES = {
   'answers-before-commit': 'a change counts as applied once it is proposed',
   'lease-not-checked': 'a leader answers as long as it takes itself for one',
+  'follower-needs-no-lease': 'a follower answers from its table, however old',
+  'sends-old-changes': 'now and then a batch carries the changes of the one before it',
+  'keeps-incarnation': 'a restarted process goes on under its old incarnation',
   'skip-fsync': 'batches count as written before they are on disk',
   'apply-out-of-order': 'now and then two committed entries are applied in the wrong order',
   'snapshot-moves': 'a snapshot holds what was written while it was taken',
@@ -38,6 +41,8 @@ export interface Witness {
   /** Batches of this life carry this incarnation from now on. */
   incarnation(incarnation: number): void
   applied(index: number, term: number, data: Uint8Array): void
+  /** A member was removed by entry `index`: what the table knew of its batches is forgotten. */
+  forgot(id: number, index: number): void
   role(role: string, term: number, leader: number): void
 }
 
