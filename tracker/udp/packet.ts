@@ -125,6 +125,8 @@ export class Packets {
     this.nowMs = nowMs
     this.intervalSeconds = intervalSeconds
     this.storeFull = storeFull
+    // Workers open before their cluster is born: until then there are no settings, and nobody would get peers.
+    if (this.want4 === 0) this.readSettings()
     this.ids.refresh(graceWindows)
   }
 
