@@ -14,10 +14,10 @@ import { BULK } from '../replica/transport.ts'
 import { Control, controlBuffer } from '../shared/control.ts'
 import { producerBuffers } from '../shared/producer.ts'
 import type { Birth } from '../swarm/entry.ts'
-import { allocate, type Limits } from '../swarm/layout.ts'
-import { DEFAULT_SETTINGS } from '../swarm/settings.ts'
+import { allocate } from '../swarm/layout.ts'
 import { Store } from '../swarm/store.ts'
 import { addressOfMember } from './air.ts'
+import { drawBirth, LIMITS } from './birth.ts'
 import { canaryDisk } from './canaries.ts'
 import { Checkers } from './checkers.ts'
 import { Connections } from './connections.ts'
@@ -64,17 +64,6 @@ type Seat = {
   waiting: (() => void)[]
 }
 
-/** Small, so that a digest is quick; nothing here ever gets full. */
-const LIMITS: Limits = {
-  torrents: 1024,
-  extensions: 64,
-  pages4: 64,
-  pages6: 64,
-  pagesTags: 64,
-  directoryWords: 4096,
-  access: 16,
-  details: false,
-}
 const PARKED_MOST = 64
 const TOUCHES_MOST = 256
 /** Replicas ever started, at most: IDs of clients and seats do not meet. */
@@ -84,8 +73,6 @@ const CLIENTS_FROM = 1000
 const INTERNET = { delayMs: 1, jitterMs: 4, loss: 0.01, repeat: 0.01, reorder: 0.2 }
 /** A process that ended by itself is started again after this, milliseconds. */
 const AGAIN_MS = 1000
-/** A short interval in the log, for runs in which peers expire, seconds. */
-const SHORT_INTERVAL_SECONDS = 10
 
 export class Cluster {
   readonly clock = new VirtualClock()
@@ -111,7 +98,7 @@ export class Cluster {
     const numbers = Array.from({ length: options.members }, (_, i) => i + 1)
     this.initial = numbers.map((n) => ({ name: nameOf(n), address: addressOfMember(n) }))
     const infoHashes = Array.from({ length: options.swarms }, () => random.bytes(20))
-    this.birth = this.drawBirth()
+    this.birth = drawBirth(random, options.expires)
     this.checkers = new Checkers({
       swarms: infoHashes.map((hash) => [...new Int32Array(hash.buffer)]),
       expires: options.expires,
@@ -127,19 +114,6 @@ export class Cluster {
     this.seedsOfMembers = random.fork()
     for (const number of numbers) this.addSeat(nameOf(number), false)
     this.clients = this.drawClients(infoHashes)
-  }
-
-  private drawBirth(): Birth {
-    const { random, o } = this
-    const short = { intervalSeconds: SHORT_INTERVAL_SECONDS, intervalMaxSeconds: SHORT_INTERVAL_SECONDS }
-    return {
-      clusterId: Buffer.from(random.bytes(16)).toString('hex'),
-      hashSeed: random.word() | 0,
-      idKey: [random.word() | 0, random.word() | 0],
-      limits: LIMITS,
-      settings: { ...DEFAULT_SETTINGS, allowPrivate: 'on', ...(o.expires ? short : {}) },
-      level: 1,
-    }
   }
 
   private connect(random: Random): Connections {

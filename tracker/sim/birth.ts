@@ -1,0 +1,34 @@
+// What a simulated cluster is born with: a table small enough to compare often, and settings from the seed.
+// Refuses: to get full; capacity has tests of its own.
+
+import type { Random } from '@skep/testing/random.ts'
+import type { Birth } from '../swarm/entry.ts'
+import type { Limits } from '../swarm/layout.ts'
+import { DEFAULT_SETTINGS } from '../swarm/settings.ts'
+
+/** Small, so that a digest is quick. */
+export const LIMITS: Limits = {
+  torrents: 1024,
+  extensions: 64,
+  pages4: 64,
+  pages6: 64,
+  pagesTags: 64,
+  directoryWords: 4096,
+  access: 16,
+  details: false,
+}
+
+/** The shortest interval there is, for runs in which silent peers expire, seconds. */
+const SHORT_INTERVAL_SECONDS = 10
+
+export const drawBirth = (random: Random, expires: boolean): Birth => {
+  const short = { intervalSeconds: SHORT_INTERVAL_SECONDS, intervalMaxSeconds: SHORT_INTERVAL_SECONDS }
+  return {
+    clusterId: Buffer.from(random.bytes(16)).toString('hex'),
+    hashSeed: random.word() | 0,
+    idKey: [random.word() | 0, random.word() | 0],
+    limits: LIMITS,
+    settings: { ...DEFAULT_SETTINGS, allowPrivate: 'on', ...(expires ? short : {}) },
+    level: 1,
+  }
+}
