@@ -112,7 +112,6 @@ export class FrontEnd {
   private readonly ring: ChangeRing
   private readonly turn: Turn
   private readonly pending: Pending
-  private readonly packets: Packets
   private timer: Timer | null = null
   private wakeMs = Number.POSITIVE_INFINITY
 
@@ -125,7 +124,7 @@ export class FrontEnd {
     const touches = new WordRing(producer.touches)
     const pending = new Pending(ring.slots, ring.tail)
     this.pending = pending
-    this.packets = new Packets({
+    const packets = new Packets({
       store,
       announcer: new Announcer(store, seed),
       ids: new ConnectionIds(store),
@@ -139,7 +138,7 @@ export class FrontEnd {
     })
     this.turn = new Turn({
       sockets: this.sockets,
-      packets: this.packets,
+      packets,
       pending,
       ring,
       touches,
@@ -180,8 +179,6 @@ export class FrontEnd {
   private run(): void {
     const { ring, turn, parts } = this
     turn.warm()
-    // The worker does so twice a second; a simulated second has many answers, and each one is checked.
-    this.packets.readSettings()
     for (;;) {
       const first = ring.tail
       const busy = turn.run()
