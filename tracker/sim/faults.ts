@@ -290,7 +290,9 @@ export class Faults {
     const { cluster, random } = this
     const leader = cluster.leader()
     if (leader === 0) return null
-    const { voters } = cluster.seat(leader).member!
+    const { voters, level } = cluster.seat(leader).member!
+    // Somebody may be on the way out: who is left would be fewer.
+    if (!level) return null
     const left = voters.filter((n) => n !== one && !cluster.seat(n).lost).length
     // Of both sets of a joint configuration a majority must be left: then nearly all of them.
     if (2 * left <= voters.length || (voters.length % 2 === 0 && left < voters.length - 1)) return null

@@ -103,6 +103,10 @@ class SimulatedMember implements Member {
   get applied(): number {
     return this.member?.replica.applied ?? 0
   }
+  get level(): boolean {
+    const { replica } = this.member ?? {}
+    return replica !== undefined && replica.status.lastIndex === replica.applied
+  }
   get serving(): boolean {
     return this.member !== null
   }

@@ -102,6 +102,8 @@ export interface Member {
   /** Numbers of members and of voters (both sets of a joint configuration), as this one has applied them. */
   readonly others: readonly number[]
   readonly voters: readonly number[]
+  /** All that is in its log is applied: no change of members is under way. */
+  readonly level: boolean
   /** As of the last turn. */
   readonly leads: boolean
   readonly term: number
