@@ -75,6 +75,42 @@ export declare type StatusResponse = Message<"skep.cluster.v1.StatusResponse"> &
    * @generated from field: repeated string warnings = 9;
    */
   warnings: string[];
+
+  /**
+   * What GET /readyz says: announces are answered here, or were within the last 10 seconds, and nobody drains it.
+   *
+   * @generated from field: bool ready = 10;
+   */
+  ready: boolean;
+
+  /**
+   * Why it is not ready; empty while it is.
+   *
+   * @generated from field: string not_ready = 11;
+   */
+  notReady: string;
+
+  /**
+   * What is awaited before this replica is a member of a cluster; empty once it is one. Until then there is no raft, table
+   * and disk here, and only Status, Watch, Drain and Stop are to be had.
+   *
+   * @generated from field: string birth_awaits = 12;
+   */
+  birthAwaits: string;
+
+  /**
+   * Asked to drain: it does not lead if anybody else can, and is not ready.
+   *
+   * @generated from field: bool draining = 13;
+   */
+  draining: boolean;
+
+  /**
+   * Names of the network keys that are valid here, the one in use first. A name is a hash and says nothing of its key.
+   *
+   * @generated from field: repeated string network_keys = 14;
+   */
+  networkKeys: string[];
 };
 
 /**
@@ -177,6 +213,27 @@ export declare type Raft = Message<"skep.cluster.v1.Raft"> & {
    * @generated from field: bool relaxed = 15;
    */
   relaxed: boolean;
+
+  /**
+   * Empty: none known.
+   *
+   * @generated from field: string leader_name = 16;
+   */
+  leaderName: string;
+
+  /**
+   * host:port of the leader's control API; empty if it is not known, or on loopback there.
+   *
+   * @generated from field: string leader_control_address = 17;
+   */
+  leaderControlAddress: string;
+
+  /**
+   * A change of members is under way here: asked for and not through, or joint.
+   *
+   * @generated from field: bool changing = 18;
+   */
+  changing: boolean;
 };
 
 /**
@@ -257,11 +314,51 @@ export declare type Member = Message<"skep.cluster.v1.Member"> & {
   roundTripMs?: number | undefined;
 
   /**
-   * Its disk takes no writes.
+   * Its disk takes no writes: it is not ready to store.
    *
    * @generated from field: bool disk_fails = 12;
    */
   diskFails: boolean;
+
+  /**
+   * By its own word, about a second old; absent or empty: nothing heard yet.
+   *
+   * @generated from field: optional uint64 applied_index = 13;
+   */
+  appliedIndex?: bigint | undefined;
+
+  /**
+   * @generated from field: string version = 14;
+   */
+  version: string;
+
+  /**
+   * Of its log and snapshots.
+   *
+   * @generated from field: optional uint64 disk_bytes = 15;
+   */
+  diskBytes?: bigint | undefined;
+
+  /**
+   * host:port of its control API; empty as long as it is not known, or on loopback there.
+   *
+   * @generated from field: string control_address = 16;
+   */
+  controlAddress: string;
+
+  /**
+   * The lost voter of the same name, whose place this learner takes once it has caught up; 0: nobody.
+   *
+   * @generated from field: uint64 replaces = 17;
+   */
+  replaces: bigint;
+
+  /**
+   * It was asked to drain, and does not want to lead.
+   *
+   * @generated from field: bool draining = 18;
+   */
+  draining: boolean;
 };
 
 /**
@@ -458,6 +555,19 @@ export declare type Load = Message<"skep.cluster.v1.Load"> & {
    * @generated from field: uint32 interval_seconds = 3;
    */
   intervalSeconds: number;
+
+  /**
+   * Announces since the start, and those of them that came from addresses which no peer on the Internet has: private,
+   * loopback, link-local, or not to be routed at all. Where most do, something in front of the tracker hides its clients.
+   *
+   * @generated from field: uint64 announces = 4;
+   */
+  announces: bigint;
+
+  /**
+   * @generated from field: uint64 announces_private = 5;
+   */
+  announcesPrivate: bigint;
 };
 
 /**
@@ -1025,6 +1135,86 @@ export declare type InjectFaultResponse = Message<"skep.cluster.v1.InjectFaultRe
 export declare const InjectFaultResponseSchema: GenMessage<InjectFaultResponse>;
 
 /**
+ * @generated from message skep.cluster.v1.DrainRequest
+ */
+export declare type DrainRequest = Message<"skep.cluster.v1.DrainRequest"> & {
+  /**
+   * How long requests are still answered once somebody else leads, 0 to 600000.
+   *
+   * @generated from field: uint32 for_ms = 1;
+   */
+  forMs: number;
+
+  /**
+   * Ends it: the replica may be ready and lead again.
+   *
+   * @generated from field: bool undo = 2;
+   */
+  undo: boolean;
+};
+
+/**
+ * Describes the message skep.cluster.v1.DrainRequest.
+ * Use `create(DrainRequestSchema)` to create a new message.
+ */
+export declare const DrainRequestSchema: GenMessage<DrainRequest>;
+
+/**
+ * @generated from message skep.cluster.v1.DrainResponse
+ */
+export declare type DrainResponse = Message<"skep.cluster.v1.DrainResponse"> & {
+  /**
+   * What was done, for people.
+   *
+   * @generated from field: string message = 1;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message skep.cluster.v1.DrainResponse.
+ * Use `create(DrainResponseSchema)` to create a new message.
+ */
+export declare const DrainResponseSchema: GenMessage<DrainResponse>;
+
+/**
+ * @generated from message skep.cluster.v1.SaveSnapshotRequest
+ */
+export declare type SaveSnapshotRequest = Message<"skep.cluster.v1.SaveSnapshotRequest"> & {
+};
+
+/**
+ * Describes the message skep.cluster.v1.SaveSnapshotRequest.
+ * Use `create(SaveSnapshotRequestSchema)` to create a new message.
+ */
+export declare const SaveSnapshotRequestSchema: GenMessage<SaveSnapshotRequest>;
+
+/**
+ * @generated from message skep.cluster.v1.SaveSnapshotResponse
+ */
+export declare type SaveSnapshotResponse = Message<"skep.cluster.v1.SaveSnapshotResponse"> & {
+  /**
+   * Of the file, in order.
+   *
+   * @generated from field: bytes piece = 1;
+   */
+  piece: Uint8Array;
+
+  /**
+   * Bytes of the whole, about; in each message the same.
+   *
+   * @generated from field: uint64 total_bytes = 2;
+   */
+  totalBytes: bigint;
+};
+
+/**
+ * Describes the message skep.cluster.v1.SaveSnapshotResponse.
+ * Use `create(SaveSnapshotResponseSchema)` to create a new message.
+ */
+export declare const SaveSnapshotResponseSchema: GenMessage<SaveSnapshotResponse>;
+
+/**
  * @generated from message skep.cluster.v1.StopRequest
  */
 export declare type StopRequest = Message<"skep.cluster.v1.StopRequest"> & {
@@ -1389,6 +1579,27 @@ export declare const Cluster: GenService<{
     methodKind: "unary";
     input: typeof InjectFaultRequestSchema;
     output: typeof InjectFaultResponseSchema;
+  },
+  /**
+   * Hands leadership over, says that it is not ready, and goes on answering; answered when the time is over. For a stop
+   * that no client notices: safe to repeat, and also when the replica is alone.
+   *
+   * @generated from rpc skep.cluster.v1.Cluster.Drain
+   */
+  drain: {
+    methodKind: "unary";
+    input: typeof DrainRequestSchema;
+    output: typeof DrainResponseSchema;
+  },
+  /**
+   * The swarm table as a file, piece by piece: without keys, and without the members.
+   *
+   * @generated from rpc skep.cluster.v1.Cluster.SaveSnapshot
+   */
+  saveSnapshot: {
+    methodKind: "server_streaming";
+    input: typeof SaveSnapshotRequestSchema;
+    output: typeof SaveSnapshotResponseSchema;
   },
   /**
    * Stops this replica cleanly; answered before it does.
