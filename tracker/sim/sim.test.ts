@@ -3,8 +3,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { describeFailure } from './options.ts'
 import { runSeed } from './run.ts'
-import { describeFailure } from './sim.ts'
 
 const runs = async (first: number, count: number, members: number, ticks: number): Promise<void> => {
   for (let seed = first; seed < first + count; seed++) {
