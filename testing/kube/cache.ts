@@ -3,10 +3,8 @@
 
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
-
-export const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skep-kube')
+import { kubeCache } from './tools.ts'
 
 /** A short name for the state of some sources. */
 export function keyOf(parts: readonly (string | Uint8Array)[]): string {
@@ -17,10 +15,10 @@ export function keyOf(parts: readonly (string | Uint8Array)[]): string {
 
 /** The folder of that name; `make` fills it if it is not there. Two that make it at once do not harm each other. */
 export async function cached(name: string, make: (folder: string) => Promise<void>): Promise<string> {
-  const folder = join(CACHE, name)
+  const folder = join(kubeCache(), name)
   if (existsSync(folder)) return folder
-  mkdirSync(CACHE, { recursive: true })
-  const half = mkdtempSync(join(CACHE, '.half-'))
+  mkdirSync(kubeCache(), { recursive: true })
+  const half = mkdtempSync(join(kubeCache(), '.half-'))
   try {
     await make(half)
     renameSync(half, folder)
