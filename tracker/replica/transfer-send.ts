@@ -91,11 +91,13 @@ export class TransferSender {
   }
 
   private async attempt(s: Outgoing): Promise<void> {
+    const { log, transport, group } = this.o
+    if (log.snapshot === null || !sameSnapshot(log.snapshot, s.record)) {
+      if (this.sendings.replaced(s)) this.gaveUp(s.to)
+      return
+    }
     let out: StreamOut | null = null
     try {
-      const { log, transport, group } = this.o
-      if (log.snapshot === null || !sameSnapshot(log.snapshot, s.record))
-        throw new Error(`the snapshot of entry ${s.record.index} was replaced by a newer one`)
       out = transport.openStream(group, s.to, encodeHead(s.record, s.message), s.record.bytes)
       if (!(await this.stream(s, out))) {
         out.abort()
@@ -138,9 +140,12 @@ export class TransferSender {
     const again = error instanceof StreamFailed && !error.refused
     this.failures++
     if (error instanceof LogDamaged) this.o.retake(error)
-    if (!this.sendings.failed(s, !again, sentence, this.o.now())) return
-    this.unpin(s.to)
-    this.o.report(s.to, false)
+    if (this.sendings.failed(s, !again, sentence, this.o.now())) this.gaveUp(s.to)
+  }
+
+  private gaveUp(to: number): void {
+    this.unpin(to)
+    this.o.report(to, false)
   }
 
   private unpin(to: number): void {

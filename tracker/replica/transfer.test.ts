@@ -148,6 +148,9 @@ test('a replaced snapshot is not sent, a damaged one is taken anew', async () =>
   await withSnapshot(w.log, 12, chunksOf(4, 400))
   await run(w)
   assert.deepEqual(w.reports, [false])
+  // Nobody's fault: the newer one need not wait.
+  w.sender.offer(2, msgSnap(w.log.snapshot!, 1))
+  assert.ok(w.sender.due() <= w.nowMs)
   const disk = memoryDisk()
   const damaged = newWorld(await openLog(disk, OPTIONS), await memoryLog())
   const record = await withSnapshot(damaged.log, 9, chunksOf(3, 400))

@@ -261,6 +261,14 @@ export class Sendings {
     return true
   }
 
+  /**
+   * The log has a newer snapshot than this one: report the failure to Raft, which offers that one. Nobody is to blame, so
+   * nobody waits longer for it: a log that grows fast would replace each snapshot during the wait for its turn.
+   */
+  replaced(s: Outgoing): boolean {
+    return this.current(s) && this.under.delete(s.to)
+  }
+
   /** Only these are members; null: this replica leads no more, so nothing is its affair. */
   only(members: ReadonlySet<number> | null): void {
     for (const to of [...this.under.keys(), ...this.delays.keys()])
