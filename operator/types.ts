@@ -265,8 +265,10 @@ export type TrackerClusterStatus = {
     readonly phase?: 'Adding' | 'Swapping' | 'Dropping' | 'Done'
   }
   readonly recovery?: Recovery
-  /** The value of skep.dev/restart that pods were, or are being, restarted for is on the StatefulSet's template. */
+  /** One more replica than wished serves until a rollout is over. */
   readonly surge?: boolean
+  /** What is waited for, and since when: the same for long is Stalled. */
+  readonly waiting?: { readonly reason: string; readonly since: string }
 }
 
 export type MemberState = {
