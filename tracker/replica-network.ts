@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import type { Frame, Stamp } from './replica/frame.ts'
 import type { Hello, Refusal } from './replica/frame-body.ts'
-import { addressOf, type Directory, peersOf } from './replica/members.ts'
+import { addressOf, type Directory } from './replica/members.ts'
 import { ask } from './replica/probe.ts'
 import { type Psk, pskRing } from './replica/psk.ts'
 import {
@@ -18,7 +18,8 @@ import {
   type StreamBegin,
   type StreamSink,
 } from './replica/transport.ts'
-import { TcpTransport } from './replica/transport-tcp.ts'
+import { MAX_PEERS, TcpTransport } from './replica/transport-tcp.ts'
+import { Visitors } from './replica/visitors.ts'
 import type { ClusterOptions } from './replica-handle.ts'
 import { monotonicMs } from './shared/control.ts'
 
@@ -42,6 +43,8 @@ export class Network {
   private readonly keys: () => readonly Psk[]
   private readonly self: Self
   private behind: Behind
+  private readonly visitors = new Visitors()
+  private followed: { readonly directory: Directory; readonly id: number } | null = null
   readonly transport: TcpTransport
 
   /** `question`: answers while there is no member yet. */
@@ -53,7 +56,7 @@ export class Network {
   ) {
     this.options = options
     this.keys = keyRing(options.networkKeyFile)
-    this.self = { clusterId: '', id: 0, name, level, incarnation: 0 }
+    this.self = { clusterId: '', id: 0, name, address: options.address, level, incarnation: 0 }
     this.behind = {
       frame: () => {},
       received: () => {},
@@ -82,7 +85,7 @@ export class Network {
       frame: (frame) => this.behind.frame(frame),
       received: () => this.behind.received(),
       stamp: (_group, to, stamp) => this.behind.stamp(to, stamp),
-      admit: (hello) => this.behind.admit(hello),
+      admit: (hello) => this.admit(hello),
       up: (member, channel: Channel) => {
         if (channel === APPENDS) this.behind.connected(member)
       },
@@ -102,8 +105,18 @@ export class Network {
     this.transport.identify({ ...this.self, clusterId, id, incarnation })
   }
 
+  /** Whom this member talks to. */
   follow(directory: Directory, id: number): void {
-    this.transport.setPeers(peersOf(directory, id))
+    this.followed = { directory, id }
+    this.transport.setPeers(this.visitors.peers(directory, id).slice(0, MAX_PEERS))
+  }
+
+  private admit(hello: Hello): Refusal | null {
+    const refusal = this.behind.admit(hello)
+    const { followed } = this
+    if (refusal === null && followed !== null && this.visitors.came(followed.directory, hello))
+      this.follow(followed.directory, followed.id)
+    return refusal
   }
 
   /** One question to whoever is at `address` (`host:port`). */

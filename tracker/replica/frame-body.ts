@@ -123,6 +123,8 @@ export type Hello = {
   readonly from: number
   readonly to: number
   readonly name: string
+  /** Where it can be dialled, `host:port`: for a member that has not heard of it yet. */
+  readonly address?: string
   readonly channel: number
   readonly level: number
   /** Starts of the dialling replica, and its dials of this channel since: the newest connection is the one that counts. */
@@ -135,6 +137,7 @@ export const encodeHello = (hello: Hello): Uint8Array => json(hello)
 export const decodeHello = (body: Uint8Array): Hello | null => {
   const h = parse(body)
   if (h === null || typeof h.clusterId !== 'string' || typeof h.name !== 'string') return null
+  if (h.address !== undefined && typeof h.address !== 'string') return null
   for (const key of ['from', 'to', 'channel', 'level', 'incarnation', 'dial'])
     if (!Number.isSafeInteger(h[key]) || (h[key] as number) < 0) return null
   return h as unknown as Hello

@@ -126,13 +126,14 @@ export const REMOVED_SENTENCE =
 
 /**
  * Whether a member that dials may come in; for `Receiver.admit`. `applied` 0: a newcomer knows nobody yet and takes
- * whoever has the network key and the cluster's ID.
+ * whoever has the network key and the cluster's ID; so does a member that lags, of those who say where to answer them
+ * (visitors.ts).
  */
 export const admission = (
   directory: Directory,
   confState: ConfState,
   applied: number,
-  hello: { readonly from: number; readonly name: string },
+  hello: { readonly from: number; readonly name: string; readonly address?: string },
 ): Refusal | null => {
   if (applied === 0) return null
   const standing = standingOf(directory, confState, hello.from)
@@ -146,6 +147,8 @@ export const admission = (
         `${who} was removed from this cluster by entry ${removed.index}, and an ID is never used again. To let it in as ` +
         'a new member, stop it, delete its data directory and start it with --join.',
     }
+  // It came while this member was away, and may lead now: who refused it would never hear what it has missed.
+  if (addressOf(hello.address ?? '') !== null) return null
   return {
     code: 'unknown member',
     sentence: `${who} is not in the configuration as of entry ${applied}: it has not been added yet, or this member lags`,

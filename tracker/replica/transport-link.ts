@@ -127,12 +127,13 @@ export class Link {
       },
     })
     wire.delayMs = this.delay
-    const { clusterId, id, name, level, incarnation } = pen.self
+    const { clusterId, id, name, address = '', level, incarnation } = pen.self
     const hello = encodeHello({
       clusterId,
       from: id,
       to: peer.id,
       name,
+      address,
       channel,
       level,
       incarnation,

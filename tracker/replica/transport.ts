@@ -31,6 +31,8 @@ export type Self = {
   readonly clusterId: string
   readonly id: number
   readonly name: string
+  /** Where others dial it, `host:port`: told to those who have not heard of it. */
+  readonly address?: string
   readonly level: number
   /** Counts the starts of this replica, synced before use. */
   readonly incarnation: number

@@ -17,8 +17,9 @@ import {
   writeHeader,
 } from '../replica/frame.ts'
 import { encodeBatchHead } from '../replica/frame-body.ts'
-import { type Directory, peersOf } from '../replica/members.ts'
+import type { Directory } from '../replica/members.ts'
 import { APPENDS, BULK, type StreamOut } from '../replica/transport.ts'
+import { Visitors } from '../replica/visitors.ts'
 import type { Behind } from '../replica-network.ts'
 import { canarySections } from './canaries.ts'
 import type { Frame, Place } from './place.ts'
@@ -67,6 +68,8 @@ export class Air {
   private readonly asked = new Map<number, (answer: Uint8Array) => void>()
   private questions = 0
   private readonly spoil: (section: Uint8Array) => Uint8Array
+  private readonly visitors = new Visitors()
+  private directory: Directory | null = null
   private id = 0
   private behind: Behind
 
@@ -93,7 +96,9 @@ export class Air {
 
   /** Whom this member talks to; all others are strangers. */
   follow(directory: Directory, id: number): void {
-    this.peers = new Map(peersOf(directory, id).map((p) => [p.id, numberOfAddress(`${p.address.host}:1`)]))
+    this.directory = directory
+    const peers = this.visitors.peers(directory, id)
+    this.peers = new Map(peers.map((p) => [p.id, numberOfAddress(`${p.address.host}:1`)]))
   }
 
   numberOf(id: number): number {
@@ -190,13 +195,18 @@ export class Air {
       from: id,
       to: this.id,
       name,
+      address: addressOfMember(from),
       channel: 0,
       level: 1,
       incarnation: life,
       dial: 1,
     }
     const refusal = this.behind.admit(hello)
-    if (refusal === null) return true
+    if (refusal === null) {
+      const { directory } = this
+      if (directory !== null && this.visitors.came(directory, hello)) this.follow(directory, this.id)
+      return true
+    }
     const { code, sentence } = refusal
     if (code === 'removed member' && from !== number)
       this.datagram(from, REFUSALS, { kind: 'refused', code, sentence })
