@@ -5,8 +5,8 @@
 import type { ChangeRing } from '../shared/ring.ts'
 import { Announcer } from '../swarm/announce.ts'
 import { LEAVE, PUT, SEEDER } from '../swarm/change.ts'
-import { digest } from '../swarm/snapshot.ts'
-import type { Store } from '../swarm/store.ts'
+import { digest, usedBytes } from '../swarm/snapshot.ts'
+import { BUFFER_NAMES, type Store } from '../swarm/store.ts'
 import { type Change, decode, peerName, type Recorded, type Section, Twin } from './history.ts'
 import type { Witness } from './place.ts'
 import type { Trace } from './trace.ts'
@@ -387,16 +387,33 @@ export class Checkers {
 
   /** When all is calm: these members have the whole history, and one table. */
   final(numbers: readonly number[]): void {
-    const digests = new Set<number>()
     for (const number of numbers) {
       const seat = this.seat(number)
       if (seat.applied !== this.order.length)
         this.fail(`m${number} has applied ${seat.applied} of ${this.order.length} entries`)
       this.recount(number, seat)
-      digests.add(digest(seat.store!))
+      const first = this.seat(numbers[0]!).store!
+      if (digest(seat.store!) !== digest(first))
+        this.fail(`tables differ at the end: m${numbers[0]} and m${number} ${difference(first, seat.store!)}`)
     }
-    if (digests.size > 1) this.fail('tables differ at the end')
   }
+}
+
+/** Where two tables are not the same, for people. */
+const difference = (a: Store, b: Store): string => {
+  const [usedA, usedB] = [usedBytes(a), usedBytes(b)]
+  for (const [i, name] of BUFFER_NAMES.entries()) {
+    if (usedA[i] !== usedB[i]) return `use ${usedA[i]} and ${usedB[i]} bytes of ${name}`
+    const [x, y] = [a, b].map((s) => new Int32Array(s.buffers[name], 0, usedA[i]! >> 2)) as [
+      Int32Array,
+      Int32Array,
+    ]
+    const words = [...x.keys()].filter((w) => x[w] !== y[w])
+    if (words.length === 0) continue
+    const shown = words.slice(0, 8).map((w) => `${w}: ${x[w]} and ${y[w]}`)
+    return `in ${words.length} words of ${name}: ${shown.join(', ')}`
+  }
+  return 'nowhere'
 }
 
 const names4 = (halves: Uint16Array, at: number, count: number): string[] =>

@@ -135,9 +135,11 @@ const heal = async (cluster: Cluster): Promise<number> => {
       checkers.fail(`no progress: client ${c.number} got no answer within ${PROGRESS_MS} ms after healing`)
   })
   for (const client of clients) client.rest()
+  // Changes of members are entries, too, and the table forgets who was removed: all must have applied the same of them.
   const level = (): boolean =>
     cluster.leader() !== 0 &&
     cluster.members().every((n) => checkers.appliedBy(n) === checkers.length) &&
+    new Set(cluster.members().map((n) => cluster.seat(n).member?.applied)).size === 1 &&
     clients.every((c) => !c.busy)
   // Once, and again after a while: what was on its way meanwhile has arrived.
   for (let round = 0; round < 2; round++) {
