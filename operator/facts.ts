@@ -75,6 +75,8 @@ export type PodSeen = {
   /** Milliseconds since the epoch when `ready` last changed; null: not known. */
   readonly readySinceMs: number | null
   readonly deleting: boolean
+  /** Milliseconds since the epoch. */
+  readonly createdMs: number
   /** '' until it is scheduled. */
   readonly node: string
   readonly hostIP?: string

@@ -118,7 +118,7 @@ export type Image = {
 }
 
 export type Storage = {
-  /** Of each volume; may grow where the class allows it, never shrink. Default 2Gi. */
+  /** Of each volume. Fixed: volumes are grown one by one in their claims. Default 2Gi. */
   readonly size?: string
   /** Fixed once set. Default: the cluster's default class. */
   readonly className?: string
