@@ -25,6 +25,11 @@ const COMMANDS: readonly (readonly [string, string, () => Promise<Run>])[] = [
     'Ask and change a running replica through its control API.',
     async () => (await import('./tracker/ctl.ts')).ctlCommand,
   ],
+  [
+    'announce',
+    'Announce two peers at a tracker, and see that it tells them of each other.',
+    async () => (await import('./load/announce.ts')).announceCommand,
+  ],
   ['bench', 'Load a tracker and measure it: skep bench udp.', async () => bench],
   [
     'completion',

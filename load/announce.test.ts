@@ -1,0 +1,64 @@
+// What `skep announce` says of a tracker that answers, one that does not, and one that lies. In the end it leaves nobody.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { freePorts } from '@skep/testing/e2e/processes.ts'
+import { type Stats, startTracker, trackerReady } from '@skep/testing/e2e/tracker-process.ts'
+import { announceTo } from './announce.ts'
+import { type Lie, openTracker } from './honest-tracker.case.ts'
+
+test('two peers of our own tracker hear of each other by UDP and by HTTP, and leave', async (t) => {
+  const [udpPort, httpPort] = (await freePorts(2)) as [number, number]
+  const folder = mkdtempSync(join(tmpdir(), 'skep-announce-'))
+  const tracker = startTracker({
+    dataDir: join(folder, 'data'),
+    log: join(folder, 'log'),
+    udpPort,
+    httpPort,
+    hosts: ['127.0.0.1'],
+    more: ['--memory', '16MiB', '--udp-workers', '1'],
+  })
+  t.after(async () => {
+    await tracker.program.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  await trackerReady(tracker)
+  const urls = [`udp://127.0.0.1:${udpPort}`, `http://127.0.0.1:${httpPort}/announce`]
+  const outcome = await announceTo(urls, 10_000)
+  assert.equal(outcome.kind, 'answered', JSON.stringify(outcome))
+  assert.deepEqual(
+    outcome.told.map(({ url, leechers }) => ({ url, leechers })),
+    urls.map((url) => ({ url, leechers: 2 })),
+  )
+  const stats = (await (await fetch(`http://127.0.0.1:${httpPort}/stats`)).json()) as Stats
+  assert.equal(stats.peers, 0)
+
+  const elsewhere = await announceTo([`http://127.0.0.1:${httpPort}/no-such-page`], 300)
+  assert.equal(elsewhere.kind, 'failed')
+})
+
+for (const [lie, reason] of [
+  ['silence', /no answer/],
+  ['error', /refused/],
+] as const satisfies readonly (readonly [Lie, RegExp])[])
+  test(`a tracker of which comes ${lie} fails, with the reason`, async () => {
+    const tracker = await openTracker(lie, '127.0.0.1')
+    const outcome = await announceTo([`udp://127.0.0.1:${tracker.port}`], 300)
+    await tracker.close()
+    assert.equal(outcome.kind, 'failed')
+    assert.match(outcome.kind === 'failed' ? outcome.reason : '', reason)
+  })
+
+test('a tracker that never heard of the peer of another URL fails: they are not one cluster', async () => {
+  const [one, other] = [await openTracker('none', '127.0.0.1'), await openTracker('none', '127.0.0.1')]
+  const outcome = await announceTo(
+    [one, other].map(({ port }) => `udp://127.0.0.1:${port}`),
+    400,
+  )
+  await one.close()
+  await other.close()
+  assert.match(outcome.kind === 'failed' ? outcome.reason : '', /not with the peer/)
+})
