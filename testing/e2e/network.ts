@@ -9,7 +9,9 @@ import { once } from 'node:events'
 export const HUB_4 = '10.87.0.1'
 export const HUB_6 = 'fd87::1'
 /** A host that is forgotten ends by itself. */
-const HOST_SECONDS = '3600'
+const HOST_SECONDS = 3600
+/** Nobody has it: what is sent there is lost without a word. */
+const NOWHERE = '02:de:ad:00:00:01'
 
 export type Host = {
   readonly name: string
@@ -40,23 +42,49 @@ export async function enterOwn(program: string, args: readonly string[]): Promis
   return code ?? 1
 }
 
+/**
+ * The same with processes and mounts of its own, too: whatever ends it, the kernel ends all that it started and takes
+ * back what it mounted. Resolves to its exit code; 130 after a signal.
+ */
+export async function enterWorld(program: string, args: readonly string[]): Promise<number> {
+  const own = [
+    '--net',
+    '--mount',
+    '--propagation',
+    'private',
+    '--pid',
+    '--fork',
+    '--kill-child',
+    '--mount-proc',
+  ]
+  const child = spawn('unshare', [...own, process.execPath, program, ...args], { stdio: 'inherit' })
+  let told = false
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      told = true
+      child.kill('SIGKILL')
+    })
+  const [code] = (await once(child, 'exit')) as [number | null]
+  return told ? 130 : (code ?? 1)
+}
+
 function ip(...args: string[]): void {
   const done = spawnSync('ip', args, { encoding: 'utf8' })
   if (done.status !== 0) throw new Error(`ip ${args.join(' ')}: ${done.stderr.trim()}`)
 }
 
 /** Inside the own namespace: a bridge, and `names.length` hosts on it. */
-export async function buildNetwork(names: readonly string[]): Promise<Host[]> {
+export async function buildNetwork(names: readonly string[], seconds = HOST_SECONDS): Promise<Host[]> {
   ip('link', 'set', 'lo', 'up')
   ip('link', 'add', 'hub', 'type', 'bridge')
   ip('link', 'set', 'hub', 'up')
   ip('addr', 'add', `${HUB_4}/24`, 'dev', 'hub')
   ip('addr', 'add', `${HUB_6}/64`, 'dev', 'hub', 'nodad')
-  return Promise.all(names.map((name, i) => addHost(name, i + 2)))
+  return Promise.all(names.map((name, i) => addHost(name, i + 2, seconds)))
 }
 
-async function addHost(name: string, number: number): Promise<Host> {
-  const holder = spawn('unshare', ['--net', 'sh', '-c', `echo ready; exec sleep ${HOST_SECONDS}`], {
+async function addHost(name: string, number: number, seconds: number): Promise<Host> {
+  const holder = spawn('unshare', ['--net', 'sh', '-c', `echo ready; exec sleep ${seconds}`], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   holders.push(holder)
@@ -77,4 +105,29 @@ async function addHost(name: string, number: number): Promise<Host> {
   inside('route', 'add', 'default', 'via', HUB_4)
   inside('-6', 'route', 'add', 'default', 'via', HUB_6)
   return host
+}
+
+/** More addresses of the machine itself on the bridge, for clients that differ by address. */
+export function hubAddresses(count: number): string[] {
+  const addresses = Array.from({ length: count }, (_, i) => `10.87.0.${200 + i}`)
+  for (const address of addresses) ip('addr', 'add', `${address}/24`, 'dev', 'hub')
+  return addresses
+}
+
+/**
+ * From now on what `host` sends to `others` is lost (IPv4), or no longer. One way only: what they send arrives. Nothing
+ * refuses, so nobody is told: the neighbour's address is a wrong one.
+ */
+export async function loseTo(host: Host, others: readonly Host[], lost: boolean): Promise<void> {
+  const lines = others.map(({ address4 }) =>
+    lost
+      ? `neigh replace ${address4} lladdr ${NOWHERE} dev eth0 nud permanent`
+      : `neigh del ${address4} dev eth0`,
+  )
+  const child = spawn(host.enter[0]!, [...host.enter.slice(1), 'ip', '-force', '-batch', '-'], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  child.stdin.end(`${lines.join('\n')}\n`)
+  const [code] = (await once(child, 'exit')) as [number | null]
+  if (lost && code !== 0) throw new Error(`${host.name}: the way to others could not be cut`)
 }

@@ -1,0 +1,245 @@
+// BEP 15 clients of a whole cluster: many sources, each asking any replica, every answer kept with its time, however late.
+// Refuses: retransmission, and to forget a request before an answer to it can no longer come.
+
+import { createSocket, type Socket } from 'node:dgram'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { decodeAnswer, encodeRequest, type Request } from '@skep/wire/udp-tracker.ts'
+import type { Ask, History, Told } from './cluster-history.ts'
+
+/** BEP 15: a client may use a connection ID for a minute. */
+const ID_LIFE_MS = 45_000
+/** Without an answer for so long a request counts as unanswered: longer than a tracker lets any wait. */
+export const ANSWER_MS = 6000
+/** Answers may come so late and still be recognised. */
+const LATE_MS = 90_000
+const SWEEP_MS = 250
+const SETTLE_MS = 50
+const CONNECT_AGAIN_MS = 200
+const BUFFER_BYTES = 8 << 20
+/** Requests and answers kept for whoever looks into a failure. */
+const KEPT = 200_000
+
+export type Place = { readonly name: string; readonly address: string; readonly port: number }
+type Flight = {
+  ask: Ask | undefined
+  place: Place
+  sentMs: number
+  given: boolean
+  done?: (told?: Told) => void
+}
+type Source = {
+  readonly address: string
+  readonly socket: Socket
+  id: bigint
+  idAtMs: number
+  askedIdMs: number
+}
+
+/** What one replica did for clients: for the report. */
+export type Heard = { lastMs: number; longestMs: number; answers: number; unanswered: number }
+
+export class ClusterClient {
+  readonly history: History
+  readonly infoHash: (torrent: number) => Uint8Array
+  readonly heard = new Map<string, Heard>()
+  private readonly sources: Source[] = []
+  private readonly flights = new Map<number, Flight>()
+  private readonly kept: object[] = []
+  private transaction = 1
+  private countedSinceMs = 0
+  private sweeper: NodeJS.Timeout | undefined
+  private sweptMs = performance.now()
+
+  constructor(history: History, seed: number) {
+    this.history = history
+    this.infoHash = (torrent) => {
+      const bytes = Buffer.alloc(20, 0x5b)
+      bytes.writeUInt32BE(seed >>> 0, 0)
+      bytes.writeUInt32BE(torrent, 4)
+      return new Uint8Array(bytes)
+    }
+  }
+
+  async open(addresses: readonly string[]): Promise<void> {
+    for (const address of addresses) {
+      const socket = createSocket('udp4')
+      socket.bind(0, address)
+      await once(socket, 'listening')
+      socket.setRecvBufferSize(BUFFER_BYTES)
+      socket.on('error', () => {})
+      const source: Source = { address, socket, id: 0n, idAtMs: -Infinity, askedIdMs: -Infinity }
+      socket.on('message', (bytes, from) => this.take(source, bytes, from.address))
+      this.sources.push(source)
+    }
+    this.sweeper = setInterval(() => this.sweep(), SWEEP_MS)
+  }
+
+  close(): void {
+    clearInterval(this.sweeper)
+    for (const { socket } of this.sources) socket.close()
+  }
+
+  get addresses(): readonly string[] {
+    return this.sources.map(({ address }) => address)
+  }
+
+  outstanding(): number {
+    let waiting = 0
+    for (const { given, ask } of this.flights.values()) if (!given && ask !== undefined) waiting++
+    return waiting
+  }
+
+  /** Sends; resolves to the answer, or undefined when none came in time or there is no connection ID yet. */
+  ask(make: (sentMs: number) => Ask, place: Place, address: string): Promise<Told | undefined> {
+    const source = this.sources.find((each) => each.address === address)!
+    const now = performance.now()
+    if (now - source.idAtMs > ID_LIFE_MS) {
+      this.connect(source, place, now)
+      if (now - source.idAtMs > ID_LIFE_MS * 1.3) return Promise.resolve(undefined)
+    }
+    const ask = make(now)
+    this.history.asked(ask)
+    return new Promise((done) => {
+      const number = this.take31()
+      this.flights.set(number, { ask, place, sentMs: now, given: false, done })
+      source.socket.send(encodeRequest(this.requestOf(ask, source.id, number)), place.port, place.address)
+    })
+  }
+
+  /** Begins a new count of silences and requests without answers. */
+  resetHeard(): void {
+    const now = performance.now()
+    this.countedSinceMs = now
+    for (const one of this.heard.values())
+      Object.assign(one, { lastMs: now, longestMs: 0, answers: 0, unanswered: 0 })
+  }
+
+  /** Until all that these replicas were asked before has been answered or counts as unanswered. */
+  async settled(names: readonly string[]): Promise<void> {
+    const before = performance.now()
+    const open = (flight: Flight): boolean =>
+      !flight.given && flight.ask !== undefined && flight.sentMs < before && names.includes(flight.place.name)
+    while ([...this.flights.values()].some(open)) await sleep(SETTLE_MS)
+  }
+
+  /** Begins a new count of how long our own event loop was away. */
+  resetLag(): void {
+    this.history.lagMs = 0
+  }
+
+  heardOf(name: string): Heard {
+    let one = this.heard.get(name)
+    if (one === undefined)
+      this.heard.set(name, (one = { lastMs: performance.now(), longestMs: 0, answers: 0, unanswered: 0 }))
+    return one
+  }
+
+  /** The last requests and answers, a line of JSON each. */
+  lines(): string {
+    return this.kept.map((one) => JSON.stringify(one)).join('\n')
+  }
+
+  note(what: object): void {
+    this.kept.push({ atMs: Math.round(performance.now() * 10) / 10, ...what })
+    if (this.kept.length > KEPT) this.kept.splice(0, KEPT / 4)
+  }
+
+  private take31(): number {
+    this.transaction = (this.transaction + 1) & 0x7fffffff
+    return this.transaction
+  }
+
+  /** Connection IDs belong to the cluster: one from anybody is good everywhere. */
+  private connect(source: Source, place: Place, now: number): void {
+    if (now - source.askedIdMs < CONNECT_AGAIN_MS) return
+    source.askedIdMs = now
+    const number = this.take31()
+    this.flights.set(number, { ask: undefined, place, sentMs: now, given: false })
+    source.socket.send(encodeRequest({ kind: 'connect', transactionId: number }), place.port, place.address)
+  }
+
+  private requestOf(ask: Ask, connectionId: bigint, transactionId: number): Request {
+    if (ask.kind === 'scrape') {
+      const infoHashes = ask.torrents.map(this.infoHash)
+      return { kind: 'scrape', connectionId, transactionId, infoHashes }
+    }
+    const peer = ask.peer!
+    const peerId = Buffer.alloc(20, 0x2d)
+    peerId.writeUInt32BE(peer.torrent, 8)
+    peerId.writeUInt32BE(peer.port, 12)
+    const left = peer.seeder ? 0n : 1000n
+    return {
+      ...{ kind: 'announce', connectionId, transactionId, infoHash: this.infoHash(peer.torrent) },
+      ...{ peerId: new Uint8Array(peerId), downloaded: 0n, left, uploaded: 0n, event: ask.event, ip: 0 },
+      ...{ key: peer.torrent * 65536 + peer.port, numWant: ask.numWant, port: peer.port },
+      urlData: new Uint8Array(0),
+    }
+  }
+
+  private take(source: Source, bytes: Buffer, from: string): void {
+    const now = performance.now()
+    const answer = decodeAnswer(bytes, 4)
+    if (answer.kind === 'refused') {
+      this.history.fail(`${from} sent ${bytes.length} bytes that are no answer: ${answer.reason}`)
+      return
+    }
+    const flight = this.flights.get(answer.transactionId >>> 0)
+    if (flight === undefined) {
+      this.history.fail(`${from} answered what nobody asked, or twice`)
+      return
+    }
+    const { ask, place, sentMs, given } = flight
+    this.flights.delete(answer.transactionId >>> 0)
+    if (from !== place.address) this.history.fail(`${from} answered what ${place.name} was asked`)
+    const one = this.heardOf(place.name)
+    one.longestMs = Math.max(one.longestMs, now - one.lastMs)
+    one.lastMs = now
+    one.answers++
+    if (ask === undefined) {
+      this.history.heard(place.name, sentMs, now)
+      if (answer.kind !== 'connect') return
+      source.id = answer.connectionId
+      source.idAtMs = now
+      return
+    }
+    if (answer.kind !== ask.kind && answer.kind !== 'error') {
+      this.history.fail(`${place.name} answered a ${ask.kind} with a ${answer.kind}`)
+      return
+    }
+    const told: Told =
+      answer.kind === 'announce'
+        ? { kind: 'announce', counts: answer, peers: answer.peers }
+        : (answer as Exclude<Told, { kind: 'announce' }>)
+    this.record(ask, told, now, given)
+    this.history.answered(ask, told, now, given)
+    flight.done?.(told)
+  }
+
+  private record(ask: Ask, told: Told | undefined, now: number, late: boolean): void {
+    const { kind, replica, torrents, peer, event, sentMs } = ask
+    const who = peer === undefined ? {} : { peer: peer.port, event }
+    const counts = told === undefined || told.kind === 'error' ? told : told.counts
+    const ms = Math.round((now - sentMs) * 10) / 10
+    this.note({ kind, replica, torrents, ...who, sentMs: Math.round(sentMs * 10) / 10, ms, late, counts })
+  }
+
+  private sweep(): void {
+    const now = performance.now()
+    this.history.lagMs = Math.max(this.history.lagMs, now - this.sweptMs - SWEEP_MS)
+    this.sweptMs = now
+    for (const [number, flight] of this.flights) {
+      if (now - flight.sentMs < ANSWER_MS) break
+      if (!flight.given) {
+        flight.given = true
+        if (flight.ask !== undefined) {
+          this.record(flight.ask, undefined, now, false)
+          this.history.unanswered(flight.ask)
+          if (flight.sentMs > this.countedSinceMs) this.heardOf(flight.place.name).unanswered++
+        }
+        flight.done?.(undefined)
+      }
+      if (now - flight.sentMs > LATE_MS) this.flights.delete(number)
+    }
+  }
+}
