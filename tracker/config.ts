@@ -64,6 +64,7 @@ export type TrackerConfig = {
   readonly udpEngine: 'auto' | 'mmsg' | 'dgram'
   readonly udpAnswerBytes: number
   readonly udpReceiveBufferBytes: number
+  readonly udpGatherMicroseconds: number
   readonly idGraceSeconds: number
   readonly parkForMs: number
   readonly intervalMinSeconds: number
@@ -390,6 +391,14 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     type: bytes(64 * KIB, GIB),
     default: 16 * MIB,
     sentence: 'Receive buffer asked for each UDP socket; Linux grants at most net.core.rmem_max.',
+  },
+  udpGatherMicroseconds: {
+    flag: 'udp-gather',
+    group: 'udp',
+    type: count('microseconds', 0, 5000),
+    default: 200,
+    sentence:
+      'How long a steady stream of requests is gathered for one wake-up while a core has time; 0: never.',
   },
   idGraceSeconds: {
     flag: 'id-grace',

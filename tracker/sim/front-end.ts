@@ -10,6 +10,7 @@ import { Announcer } from '../swarm/announce.ts'
 import { ConnectionIds } from '../swarm/connection-id.ts'
 import type { Store } from '../swarm/store.ts'
 import { type Counts, counterBuffer, countsOf } from '../udp/counters.ts'
+import { Gather } from '../udp/gather.ts'
 import { Packets } from '../udp/packet.ts'
 import { Pending } from '../udp/pending.ts'
 import { ADDRESS_WORDS, Inbox, Outbox } from '../udp/slots.ts'
@@ -145,6 +146,7 @@ export class FrontEnd {
       outcomes: new OutcomeRing(producer.outcomes),
       control,
       counts,
+      gather: new Gather(0),
       parkForMs: PARK_FOR_MS,
       waitingMost: WAITING_MOST,
       now: () => clock.now(),

@@ -26,6 +26,8 @@ export const UDP_COUNTERS = [
   'denied',
   /** Announces from private addresses while the cluster refuses those: error answer. */
   'privateRefused',
+  /** Announces from addresses that no peer on the Internet has: private, loopback, link-local, not to be routed. */
+  'privateAnnounces',
   /** Refreshes handed to the replica thread. */
   'touches',
   /** Refreshes it could not take: the peer lives on by its next announce. */
@@ -84,6 +86,7 @@ export const MALFORMED = INDEX.malformed
 export const BAD_ACTION = INDEX.badAction
 export const DENIALS = INDEX.denied
 export const PRIVATE_REFUSED = INDEX.privateRefused
+export const PRIVATE_ANNOUNCES = INDEX.privateAnnounces
 export const TOUCHES = INDEX.touches
 export const TOUCHES_DROPPED = INDEX.touchesDropped
 export const PARKED = INDEX.parked

@@ -25,6 +25,7 @@ const poll = libc.func('int poll(uintptr_t, uint64_t, int)')
 const read = libc.func('int64_t read(int, uintptr_t, size_t)')
 const write = libc.func('int64_t write(int, uintptr_t, size_t)')
 const close = libc.func('int close(int)')
+const usleep = libc.func('int usleep(uint32_t)')
 const eventfd = libc.func('int eventfd(uint32_t, int)')
 const syscall4 = libc.func('syscall', 'int64_t', ['int64_t', 'int64_t', 'uintptr_t', 'int64_t'])
 
@@ -284,6 +285,11 @@ export class Poller {
     if (this.eventFd >= 0 && this.fds[this.count * 2 - 1]! >>> 16 !== 0)
       read(this.eventFd, event.address + 64, 8)
   }
+}
+
+/** Blocks the calling thread, whatever arrives meanwhile. */
+export function rest(microseconds: number): void {
+  usleep(microseconds)
 }
 
 const SCHED_SETATTR = process.arch === 'x64' ? 314 : 274

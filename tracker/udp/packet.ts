@@ -8,7 +8,7 @@
 import { ANNOUNCE_BYTES, CONNECT_BYTES, SCRAPE_MOST } from '@skep/wire/udp-tracker.ts'
 import { APPLIED, REFUSED } from '../shared/outcome.ts'
 import type { ChangeRing, WordRing } from '../shared/ring.ts'
-import { addressClass4, addressClass6, BOGON, PRIVATE } from '../swarm/address.ts'
+import { addressClass4, addressClass6, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
 import { type Announcer, DENIED, NONE, REFRESH } from '../swarm/announce.ts'
 import { COMPLETED, DETAILS, IPV6, LEAVE, PUT, peerTag, SEEDER } from '../swarm/change.ts'
 import type { ConnectionIds } from '../swarm/connection-id.ts'
@@ -28,6 +28,7 @@ import {
   MALFORMED,
   PARKED,
   PARKED_FULL,
+  PRIVATE_ANNOUNCES,
   PRIVATE_REFUSED,
   REFUSALS,
   SCRAPES,
@@ -225,6 +226,7 @@ export class Packets {
     this.counts[ANNOUNCES]!++
     if (port === 0) return this.fault(outbox, transaction, NO_PORT, MALFORMED)
     const kind = v6 ? addressClass6(a0, a1, a2, a3) : addressClass4(a0)
+    if (kind !== PUBLIC) this.counts[PRIVATE_ANNOUNCES]!++
     if (kind === BOGON) return this.fault(outbox, transaction, BAD_ADDRESS, MALFORMED)
     if (kind === PRIVATE && this.refusePrivate)
       return this.fault(outbox, transaction, NO_PRIVATE, PRIVATE_REFUSED)

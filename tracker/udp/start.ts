@@ -22,6 +22,7 @@ export const UDP_LIMITS: WorkerLimits = {
   receiveBufferBytes: 16 << 20,
   sendBufferBytes: 16 << 20,
   sliceNanoseconds: 10_000_000,
+  gatherMicroseconds: 200,
 }
 
 export type UdpOptions = {

@@ -20,6 +20,7 @@ import {
   WAITING_LATE,
   WAITING_NOW,
 } from './counters.ts'
+import type { Gather } from './gather.ts'
 import type { Packets } from './packet.ts'
 import type { Pending } from './pending.ts'
 import type { Inbox } from './slots.ts'
@@ -28,6 +29,8 @@ import { looksLikeRequest, Waiting } from './waiting.ts'
 
 /** Turns between two looks at a socket that had nothing last time, while another one keeps the worker busy. */
 const COLD_TURNS = 8
+/** After a batch smaller than this the socket is taken to be empty, until poll says otherwise. */
+const MORE_LEAST = 16
 /** Datagrams of a batch for which reading ahead pays. */
 const READ_AHEAD_LEAST = 4
 /** Milliseconds. */
@@ -48,6 +51,7 @@ export type TurnParts = {
   readonly outcomes: OutcomeRing
   readonly control: Control
   readonly counts: Counts
+  readonly gather: Gather
   readonly parkForMs: number
   /** Requests a socket keeps while there is no leader. */
   readonly waitingMost: number
@@ -87,7 +91,7 @@ export class Turn {
     this.publishedTail = parts.ring.tail
   }
 
-  /** Does what there is to do; false when nothing was. */
+  /** Does what there is to do; false when nothing is left, as far as it knows. */
   run(): boolean {
     const { control, counts, packets, pending } = this.parts
     const now = this.parts.now()
@@ -168,9 +172,10 @@ export class Turn {
     const { counts } = this.parts
     counts[RECEIVED]! += n
     counts[BATCHES]!++
+    this.parts.gather.note(n)
     if (serving) this.decide(place, socket.inbox, 0, n)
     else for (let i = 0; i < n; i++) this.keep(place, socket.inbox, i)
-    return true
+    return n >= MORE_LEAST
   }
 
   /** Every socket is looked at in the next turn: the driver has slept. */

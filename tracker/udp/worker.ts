@@ -14,6 +14,7 @@ import type { StoreBuffers } from '../swarm/layout.ts'
 import { Store } from '../swarm/store.ts'
 import { countsOf, SLEEPS } from './counters.ts'
 import type { EventSocket } from './dgram.ts'
+import { Gather } from './gather.ts'
 import { Packets } from './packet.ts'
 import { Pending } from './pending.ts'
 import { UdpOpenError, type UdpSocket } from './socket.ts'
@@ -33,6 +34,8 @@ export type WorkerLimits = {
   readonly sendBufferBytes: number
   /** Scheduler slice asked for this thread, nanoseconds; a long one lets the replica thread go first. 0: the system's. */
   readonly sliceNanoseconds: number
+  /** How long a steady stream of requests is gathered for one wake-up, microseconds (gather.ts). */
+  readonly gatherMicroseconds: number
 }
 
 /** What start.ts hands to a worker. */
@@ -66,7 +69,12 @@ export type WorkerNews =
 /** While a worker drains before its end, milliseconds. */
 const ENDING_SLEEP_MS = 5
 
-function turnOf(orders: WorkerOrders, sockets: readonly UdpSocket[], outcomes: OutcomeRing): Turn {
+function turnOf(
+  orders: WorkerOrders,
+  sockets: readonly UdpSocket[],
+  outcomes: OutcomeRing,
+  gather: Gather,
+): Turn {
   const { limits, producer } = orders
   const store = new Store(orders.store)
   const ring = new ChangeRing(producer.changes)
@@ -94,6 +102,7 @@ function turnOf(orders: WorkerOrders, sockets: readonly UdpSocket[], outcomes: O
     outcomes,
     control: new Control(orders.control),
     counts,
+    gather,
     parkForMs: limits.parkForMs,
     waitingMost: limits.waiting,
     now: monotonicMs,
@@ -109,7 +118,7 @@ function shutting(orders: WorkerOrders): () => boolean {
 
 /** Blocks this thread until it is told to end. */
 async function runBatched(orders: WorkerOrders): Promise<void> {
-  const { openUdp, Poller, setSchedulerSlice } = await import('./mmsg.ts')
+  const { openUdp, Poller, rest, setSchedulerSlice } = await import('./mmsg.ts')
   if (orders.limits.sliceNanoseconds > 0) setSchedulerSlice(orders.limits.sliceNanoseconds)
   const sockets = orders.hosts.map((host) =>
     openUdp({ ...orders.limits, host, port: orders.port, reusePort: orders.reusePort }),
@@ -117,7 +126,8 @@ async function runBatched(orders: WorkerOrders): Promise<void> {
   const poller = new Poller(sockets, orders.producer.eventFd)
   const outcomes = new OutcomeRing(orders.producer.outcomes)
   const counts = countsOf(orders.counters)
-  const turn = turnOf(orders, sockets, outcomes)
+  const gather = new Gather(orders.limits.gatherMicroseconds)
+  const turn = turnOf(orders, sockets, outcomes, gather)
   const ending = shutting(orders)
   ready(sockets)
   let endMs = Infinity
@@ -127,11 +137,21 @@ async function runBatched(orders: WorkerOrders): Promise<void> {
       endMs = Math.min(endMs, monotonicMs() + orders.limits.parkForMs)
       if (turn.drained || monotonicMs() >= endMs) break
     }
+    const now = monotonicMs()
+    const microseconds = gather.rest(now)
+    if (microseconds > 0) {
+      // Outcomes wait as long: nobody needs to wake a worker that wakes by itself.
+      rest(microseconds)
+      gather.slept(monotonicMs() - now)
+      if (turn.run()) continue
+    }
     outcomes.sleeping(true)
     // Outcomes that came since are answered at once, unless they may not be yet.
     if (turn.sleepMs < LONGEST_SLEEP_MS || !outcomes.available()) {
       counts[SLEEPS]!++
+      const from = monotonicMs()
       poller.wait(endMs < Infinity ? ENDING_SLEEP_MS : turn.sleepMs)
+      gather.slept(monotonicMs() - from)
     }
     outcomes.sleeping(false)
     turn.warm()
@@ -147,7 +167,7 @@ async function runEvents(orders: WorkerOrders): Promise<void> {
     sockets.push(await openDgram({ ...orders.limits, host, port: orders.port, reusePort: orders.reusePort }))
   const outcomes = new OutcomeRing(orders.producer.outcomes)
   const counts = countsOf(orders.counters)
-  const turn = turnOf(orders, sockets, outcomes)
+  const turn = turnOf(orders, sockets, outcomes, new Gather(0))
   const ending = shutting(orders)
   const run = () => {
     turn.warm()
