@@ -56,7 +56,7 @@ export function compact(from: Int32Array, at: number, to: Int32Array, out: numbe
 
 /**
  * The 32-bit tag of a peer's identity: a mix of peer_id (five words) and key; 0 when the key is 0, never 0 otherwise.
- * Two addresses with one tag are one client seen twice (IPv4 and IPv6) or one that has moved.
+ * Two addresses with one tag are one client seen twice (IPv4 and IPv6), or one that has moved (same family and port).
  */
 export function peerTag(p0: number, p1: number, p2: number, p3: number, p4: number, key: number): number {
   if (key === 0) return 0

@@ -79,6 +79,7 @@ export const COUNTERS = [
   'twins',
   'duplicate_batches',
   'tag_index_full',
+  'tag_clashes',
 ] as const
 export type Counter = (typeof COUNTERS)[number]
 /** Free lists of directories by power of two: words 100-131. */

@@ -21,17 +21,21 @@ export class Model {
     let known = old !== undefined
     let wasSeeder = old?.seeder ?? false
     const sameTag = old !== undefined && old.tag === tag
+    let own = tag
     if (tag !== 0 && !sameTag)
       for (const [key, peer] of swarm.peers)
         if (peer.tag === tag && peer.v6 === v6 && key !== address) {
-          swarm.peers.delete(key)
-          if (!known) wasSeeder = peer.seeder
-          known = true
+          if (portOf(key) !== portOf(address)) own = 0
+          else {
+            swarm.peers.delete(key)
+            if (!known) wasSeeder = peer.seeder
+            known = true
+          }
         }
-    const twin = tag === 0 ? undefined : [...swarm.peers.values()].find((p) => p.tag === tag && p.v6 !== v6)
+    const twin = own === 0 ? undefined : [...swarm.peers.values()].find((p) => p.tag === own && p.v6 !== v6)
     if (seeder && !wasSeeder && (known || event) && twin?.seeder !== true) swarm.completed++
     swarm.peers.delete(address)
-    swarm.peers.set(address, { address, v6, seeder, tag, bucket: this.bucket })
+    swarm.peers.set(address, { address, v6, seeder, tag: own, bucket: this.bucket })
   }
 
   leave(hash: string, address: string): void {
@@ -62,3 +66,5 @@ export class Model {
     return { seeders, leechers: people.size - seeders, completed: swarm.completed }
   }
 }
+
+const portOf = (address: string): string => address.slice(address.lastIndexOf(':') + 1)

@@ -37,7 +37,7 @@ import {
 } from './layout.ts'
 import { bufferNumber, type Store } from './store.ts'
 import { insertIndex, removeIndex } from './torrent-index.ts'
-import { findTagged, forgetTag, rememberTag, tagOf } from './twins.ts'
+import { type Found, findTagged, forgetTag, rememberTag, tagOf } from './twins.ts'
 
 /** Peers taken out, and torrents looked at, by one sweep at the most; the next entry goes on. */
 export const SWEEP_PEERS = 8192
@@ -97,7 +97,7 @@ export class Table {
     const family = this.readKey(words, at)
     const set = v6 ? s.extensions : s.torrents
     const seeder = (words[at]! & SEEDER) !== 0
-    const tag = words[hash + 5]!
+    let tag = words[hash + 5]!
     const target = this.setAt(base, v6, seeder)
     const other = this.setAt(base, v6, !seeder)
     let unit = family.find(set, target)
@@ -105,16 +105,21 @@ export class Table {
     const old = here ? unit : family.find(set, other)
     const oldTag = old >= 0 ? tagOf(family, old) : 0
     if (here && oldTag === tag) {
-      this.writeUnit(family, unit, words, at, hash)
+      this.writeUnit(family, unit, tag, words, at, hash)
       return true
     }
     let known = old >= 0
     let wasSeeder = known && here === seeder
     if (known) forgetTag(this, k, v6, oldTag, wasSeeder, family.hashOf(old))
     if (tag !== 0 && oldTag !== tag) {
-      const moved = this.takeMoved(k, v6, family, tag)
-      if (moved >= 0 && !known) {
-        wasSeeder = moved === 1
+      const alike = findTagged(s, k, v6, tag)
+      if (alike !== null && !samePort(family, alike.unit)) {
+        // Two clients whose tags are equal by chance: both stay, and one of them is nobody's twin.
+        tag = 0
+        this.count('tag_clashes')
+      } else if (alike !== null) {
+        this.takeMoved(k, v6, family, tag, alike)
+        if (!known) wasSeeder = alike.seeder
         known = true
       }
     }
@@ -129,7 +134,7 @@ export class Table {
       if (old >= 0) family.remove(set, other, family.find(set, other))
       this.notePrivate(k, words, at)
     }
-    this.writeUnit(family, unit, words, at, hash)
+    this.writeUnit(family, unit, tag, words, at, hash)
     const twinSeeds = rememberTag(this, k, v6, tag, seeder, family.hashOf(unit))
     this.countDownload(k, seeder, wasSeeder, known, (words[at]! & COMPLETED) !== 0, twinSeeds)
     if (!known) this.count('joins')
@@ -151,23 +156,26 @@ export class Table {
     this.count('completions')
   }
 
-  /** Same tag, same family, another address: the client has moved. Removes the old peer; 0 it leeched, 1 it seeded, -1 none. */
-  private takeMoved(k: number, v6: boolean, family: Family, tag: number): number {
-    const found = findTagged(this.store, k, v6, tag)
-    if (found === null) return -1
-    forgetTag(this, k, v6, tag, found.seeder, family.hashOf(found.unit))
+  /** Same tag and port at another address of the family: the client has moved, its old address is forgotten. */
+  private takeMoved(k: number, v6: boolean, family: Family, tag: number, from: Found): void {
+    forgetTag(this, k, v6, tag, from.seeder, family.hashOf(from.unit))
     const set = v6 ? this.store.extensions : this.store.torrents
     const base = v6 ? this.store.extension(k) : k
-    family.remove(set, this.setAt(base, v6, found.seeder), found.unit)
+    family.remove(set, this.setAt(base, v6, from.seeder), from.unit)
     this.count('moves')
-    return found.seeder ? 1 : 0
   }
 
-  private writeUnit(family: Family, unit: number, words: Int32Array, at: number, hash: number): void {
+  private writeUnit(
+    family: Family,
+    unit: number,
+    tag: number,
+    words: Int32Array,
+    at: number,
+    hash: number,
+  ): void {
     family.guard(unit, 1)
     const u = family.units
     const q = unit * family.stride + family.keyLength
-    const tag = words[hash + 5]!
     u[q] = this.store.control[C_BUCKET]!
     u[q + 1] = tag
     u[q + 2] = tag >>> 16
@@ -418,6 +426,12 @@ export class Table {
   private guardExtension(e: number): void {
     if (this.store.cow.active) this.store.cow.before(E_BUFFER, e * 4, (e + RECORD) * 4)
   }
+}
+
+/** Has a unit the port of the family's key? */
+const samePort = (family: Family, unit: number): boolean => {
+  const last = family.keyLength - 1
+  return family.units[unit * family.stride + last] === family.key[last]
 }
 
 /** Six bits of a unit's address: tells a touch that its unit has another peer now. */

@@ -1,5 +1,5 @@
 // One client seen twice: the same tag on IPv4 and IPv6 counts once (a seeder if either is), the same tag in one family
-// at another address has moved. Small sets are scanned; torrents with a big set keep a tag index: a family of units
+// and with the same port at another address has moved. Small sets are scanned; torrents with a big set keep a tag index: a family of units
 // (tag, hash of the peer's address). Refuses: tag 0, which is nobody's.
 
 import { type Family, formOf } from './family.ts'
