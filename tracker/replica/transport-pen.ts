@@ -7,6 +7,9 @@ import { clusterDigest, type Head, newStamp } from './frame.ts'
 import type { Receiver, Self } from './transport.ts'
 import type { Wire } from './transport-wire.ts'
 
+/** What it writes to: a connection. */
+export type PenWire = Pick<Wire, 'push' | 'flush'>
+
 const NOTHING: Uint8Array = new Uint8Array(0)
 /** Of frames that are not about a group. */
 const BLANK = newStamp()
@@ -27,7 +30,7 @@ export class Pen {
   }
   private readonly stamp = newStamp()
   private readonly pong = newStamp()
-  private readonly written = new Set<Wire>()
+  private readonly written = new Set<PenWire>()
   private flushing = false
   self: Self
   /** Dials so far: each is newer than all before, whoever it went to. */
@@ -51,18 +54,18 @@ export class Pen {
   }
 
   /** About a group: stamped by the owner. False: it does not fit; nothing was written. */
-  stamped(wire: Wire, kind: number, group: number, to: number, body = NOTHING, prefix = NOTHING): boolean {
+  stamped(wire: PenWire, kind: number, group: number, to: number, body = NOTHING, prefix = NOTHING): boolean {
     this.receiver.stamp(group, to, this.stamp)
     return this.push(wire, kind, group, to, this.stamp, body, prefix)
   }
 
   /** About the connection itself, or a stream. */
-  plain(wire: Wire, kind: number, to: number, body = NOTHING, prefix = NOTHING, group = 0): boolean {
+  plain(wire: PenWire, kind: number, to: number, body = NOTHING, prefix = NOTHING, group = 0): boolean {
     return this.push(wire, kind, group, to, BLANK, body, prefix)
   }
 
   /** Gives a time back to whose it is. */
-  echo(wire: Wire, kind: number, to: number, sentUs: number): boolean {
+  echo(wire: PenWire, kind: number, to: number, sentUs: number): boolean {
     this.pong.echoUs = sentUs
     return this.push(wire, kind, 0, to, this.pong, NOTHING, NOTHING)
   }
@@ -74,7 +77,7 @@ export class Pen {
   }
 
   private push(
-    wire: Wire,
+    wire: PenWire,
     kind: number,
     group: number,
     to: number,

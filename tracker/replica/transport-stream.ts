@@ -26,8 +26,11 @@ import {
 } from './frame-body.ts'
 import type { StreamBegin, StreamOut, StreamSink } from './transport.ts'
 import { StreamFailed } from './transport.ts'
-import type { Pen } from './transport-pen.ts'
+import type { Pen, PenWire } from './transport-pen.ts'
 import type { Wire } from './transport-wire.ts'
+
+/** What it goes over: a connection. */
+export type StreamWire = PenWire & Pick<Wire, 'below'>
 
 /** Longest chunk, bytes. */
 export const MAX_CHUNK_BYTES = MAX_FRAME_BYTES - HEADER_BYTES - 8
@@ -54,11 +57,11 @@ type Sending = {
 export class OutgoingStreams {
   private readonly pen: Pen
   private readonly member: number
-  private readonly wire: () => Wire | null
+  private readonly wire: () => StreamWire | null
   private readonly sending = new Map<number, Sending>()
   private numbers = 0
 
-  constructor(pen: Pen, member: number, wire: () => Wire | null) {
+  constructor(pen: Pen, member: number, wire: () => StreamWire | null) {
     this.pen = pen
     this.member = member
     this.wire = wire
@@ -137,14 +140,14 @@ type Receiving = { readonly sink: StreamSink; next: number }
 /** The streams that come in on one connection. */
 export class IncomingStreams {
   private readonly pen: Pen
-  private readonly wire: () => Wire
+  private readonly wire: () => StreamWire
   private readonly member: number
   private readonly begun: (begin: StreamBegin) => StreamSink | Refusal
   private readonly receiving = new Map<number, Receiving>()
 
   constructor(
     pen: Pen,
-    wire: () => Wire,
+    wire: () => StreamWire,
     member: number,
     begun: (begin: StreamBegin) => StreamSink | Refusal,
   ) {

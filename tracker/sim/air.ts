@@ -6,24 +6,29 @@ import { MSG_SNAP, messageInfo } from '@skep/raft/message.ts'
 import { raftType, WireClock } from '../replica/echo.ts'
 import {
   BATCH,
+  clusterDigest,
   HEADER_BYTES,
+  type Head,
   KEEPALIVE,
+  MAX_FRAME_BYTES,
   NOTICE,
-  newFrame,
-  newStamp,
   RAFT,
-  readHeader,
-  type Frame as WireFrame,
+  STREAM_ACK,
+  STREAM_CHUNK,
+  type Stamp,
   writeHeader,
 } from '../replica/frame.ts'
 import { encodeBatchHead } from '../replica/frame-body.ts'
+import { FrameDecoder } from '../replica/frame-decoder.ts'
 import type { Directory } from '../replica/members.ts'
-import { APPENDS, BULK, type StreamOut } from '../replica/transport.ts'
+import { APPENDS, BULK, type Self, type StreamOut } from '../replica/transport.ts'
+import { Pen } from '../replica/transport-pen.ts'
+import type { StreamWire } from '../replica/transport-stream.ts'
 import { Visitors } from '../replica/visitors.ts'
 import type { Behind } from '../replica-network.ts'
 import { canarySections } from './canaries.ts'
 import type { Frame, Place } from './place.ts'
-import { type StreamPart, Streams } from './streams.ts'
+import { isStream, Streams } from './streams.ts'
 import { OWN_TYPES } from './trace.ts'
 
 /** Who sends, and in which of its lives. */
@@ -38,7 +43,6 @@ type Content =
     }
   | { readonly kind: 'question'; readonly number: number; readonly bytes: Uint8Array }
   | { readonly kind: 'answer'; readonly number: number; readonly bytes: Uint8Array }
-  | { readonly kind: 'stream'; readonly part: StreamPart }
 
 /** For the trace, by order of trace.ts. */
 const BATCHES = OWN_TYPES
@@ -48,6 +52,7 @@ const STREAMS = OWN_TYPES + 3
 const QUESTIONS = OWN_TYPES + 4
 const ANSWERS = OWN_TYPES + 5
 const REFUSALS = OWN_TYPES + 6
+const STREAM_ANSWERS = OWN_TYPES + 7
 
 /** From a question to its answer, milliseconds. */
 const ASK_MS = 1000
@@ -57,19 +62,23 @@ export const numberOfAddress = (address: string): number => Number(/^h(\d+):/.ex
 
 export class Air {
   private readonly place: Place
-  private readonly wire: WireClock
+  private readonly clock: WireClock
+  private readonly pen: Pen
+  private readonly decoder = new FrameDecoder(MAX_FRAME_BYTES)
   private readonly streams: Streams
-  private readonly frame: WireFrame = newFrame()
-  private readonly stamp = newStamp()
+  private readonly self: Self
+  private digest = clusterDigest('')
+  private readonly visitors = new Visitors()
+  private directory: Directory | null = null
   /** Numbers of those who may be sent to, by ID. */
   private peers = new Map<number, number>()
+  /** IDs of the others, as their messages told, by number. */
+  private readonly ids = new Map<number, number>()
   /** Lives of the others, as their messages told, by number. */
   private readonly lives = new Map<number, number>()
   private readonly asked = new Map<number, (answer: Uint8Array) => void>()
   private questions = 0
   private readonly spoil: (section: Uint8Array) => Uint8Array
-  private readonly visitors = new Visitors()
-  private directory: Directory | null = null
   private id = 0
   private behind: Behind
 
@@ -77,21 +86,26 @@ export class Air {
   constructor(place: Place, question: (bytes: Uint8Array) => Promise<Uint8Array>) {
     this.place = place
     this.spoil = canarySections(place.canary)
-    this.wire = new WireClock(place.clock.now(), place.random.unit())
+    this.clock = new WireClock(place.clock.now(), place.random.unit())
     this.behind = { ...NOBODY, question }
+    const { name, address, life } = place
+    this.self = { clusterId: '', id: 0, name, address, level: 1, incarnation: life }
+    this.pen = new Pen(this.self, this.clock, () => place.clock.now(), {
+      stamp: (_group, to, stamp) => this.behind.stamp(to, stamp),
+    })
     this.streams = new Streams({
-      send: (to, part) => {
-        const label = [STREAMS, 0, part.stream, 'bytes' in part ? 1 : 0] as const
-        return this.post(to, BULK, label, { kind: 'stream', part })
-      },
-      sink: (begin) => this.behind.stream(begin),
+      pen: this.pen,
+      wire: (to) => this.way(to, BULK),
+      begun: (begin) => this.behind.stream(begin),
     })
   }
 
   /** There is a member: it hears everything from now on. */
-  serve(id: number, behind: Behind): void {
+  serve(clusterId: string, id: number, behind: Behind): void {
     this.id = id
     this.behind = behind
+    this.digest = clusterDigest(clusterId)
+    this.pen.identify({ ...this.self, clusterId, id })
   }
 
   /** Whom this member talks to; all others are strangers. */
@@ -105,27 +119,28 @@ export class Air {
     return id === this.id ? this.place.number : (this.peers.get(id) ?? 0)
   }
 
-  send(_group: number, to: number, message: Uint8Array): void {
-    this.write(to, RAFT, message)
+  send(group: number, to: number, message: Uint8Array): void {
+    this.stamped(null, RAFT, group, to, message)
   }
 
-  sendBatch(_group: number, to: number, its: number, number: number, section: Uint8Array): boolean {
-    return this.write(to, BATCH, Buffer.concat([encodeBatchHead(its, number), this.spoil(section)]))
+  sendBatch(group: number, to: number, its: number, number: number, section: Uint8Array): boolean {
+    return this.stamped(APPENDS, BATCH, group, to, this.spoil(section), encodeBatchHead(its, number))
   }
 
-  sendNotice(_group: number, to: number, its: number, number: number, verdict: number): void {
-    this.write(to, NOTICE, encodeBatchHead(its, number, verdict))
+  sendNotice(group: number, to: number, its: number, number: number, verdict: number): void {
+    this.stamped(APPENDS, NOTICE, group, to, encodeBatchHead(its, number, verdict))
   }
 
-  keepalive(_group: number, to: number): void {
-    this.write(to, KEEPALIVE, new Uint8Array(0))
+  keepalive(group: number, to: number, body?: Uint8Array): void {
+    this.stamped(null, KEEPALIVE, group, to, body)
   }
 
-  flush(): void {}
+  flush(): void {
+    this.pen.flush()
+  }
 
   openStream(group: number, to: number, head: Uint8Array, totalBytes: number): StreamOut {
-    const begin = { group, from: this.id, head: Uint8Array.from(head), totalBytes }
-    return this.streams.open(this.peers.get(to) ?? 0, begin)
+    return this.streams.open(to, group, head, totalBytes)
   }
 
   ask(address: string, question: Uint8Array): Promise<Uint8Array> {
@@ -153,9 +168,6 @@ export class Air {
       case 'frame':
         if (this.admits(from, sent.sender)) this.read(sent.bytes)
         break
-      case 'stream':
-        if (this.admits(from, sent.sender)) this.streams.receive(from, sent.part)
-        break
       case 'refused':
         this.behind.refused(sent.sender.id, sent)
         break
@@ -179,8 +191,9 @@ export class Air {
     const life = this.lives.get(from) ?? 0
     if (sender.life < life) return false
     this.lives.set(from, sender.life)
+    if (sender.id !== 0) this.ids.set(from, sender.id)
     if (sender.life > life && sender.id !== 0) {
-      this.streams.broken(from)
+      this.streams.broken(sender.id)
       this.behind.started(sender.id)
       this.behind.connected(sender.id)
     }
@@ -214,38 +227,49 @@ export class Air {
   }
 
   private read(bytes: Uint8Array): void {
-    const { frame, wire, place } = this
-    readHeader(new DataView(bytes.buffer, bytes.byteOffset), 0, frame)
-    if (frame.to !== this.id) return
-    frame.body = bytes.subarray(HEADER_BYTES)
+    const { decoder, clock, place, digest } = this
+    decoder.push(bytes)
+    const frame = decoder.next()
+    if (frame === null) throw new Error(`a frame that is none: ${decoder.fault}`)
+    if (frame.to !== this.id || frame.clusterHigh !== digest.high || frame.clusterLow !== digest.low) return
     frame.echoMs =
-      frame.echoUs < 0 ? Number.NEGATIVE_INFINITY : wire.fromWire(frame.echoUs, place.clock.now())
-    this.behind.frame(frame)
-    this.behind.received()
+      frame.echoUs < 0 ? Number.NEGATIVE_INFINITY : clock.fromWire(frame.echoUs, place.clock.now())
+    if (isStream(frame.kind)) this.streams.receive(frame, bytes)
+    else {
+      this.behind.frame(frame)
+      this.behind.received()
+    }
   }
 
-  private write(toId: number, kind: number, body: Uint8Array): boolean {
-    const to = this.peers.get(toId)
-    if (to === undefined) return false
-    const { place, stamp, id } = this
-    this.behind.stamp(toId, stamp)
-    const bytes = new Uint8Array(HEADER_BYTES + body.length)
-    const sentUs = this.wire.toWire(place.clock.now())
-    const head = { kind, level: 1, clusterHigh: 0, clusterLow: 0, from: id, to: toId, group: 0, sentUs }
-    writeHeader(new DataView(bytes.buffer), 0, head, stamp, body.length)
-    bytes.set(body, HEADER_BYTES)
-    const label = labelOf(kind, stamp.term, body)
-    if (kind === BATCH || kind === NOTICE) return this.post(to, APPENDS, label, { kind: 'frame', bytes })
-    place.send(to, { ...this.from(), kind: 'frame', bytes, label, channel: null } as Sent)
-    return true
+  private stamped(
+    channel: number | null,
+    kind: number,
+    group: number,
+    to: number,
+    body?: Uint8Array,
+    prefix?: Uint8Array,
+  ): boolean {
+    const way = this.way(to, channel)
+    return way !== null && this.pen.stamped(way, kind, group, to, body, prefix)
   }
 
-  /** In order, over a connection. */
-  private post(to: number, channel: number, label: Frame['label'], content: Content): boolean {
+  /** Where frames to a member go, in order over a connection (`channel`) or not; null: nowhere. */
+  private way(toId: number, channel: number | null): StreamWire | null {
     const { place } = this
-    if (to === 0 || place.isDown(to, channel)) return false
-    place.send(to, { ...this.from(), ...content, label, channel } as Sent)
-    return true
+    const to = this.peers.get(toId)
+    const down = (): boolean => channel !== null && place.isDown(to!, channel)
+    if (to === undefined || down()) return null
+    return {
+      push: (head, stamp, body, prefix = NOTHING) => {
+        if (down()) return false
+        const bytes = frameOf(head, stamp, body, prefix)
+        const label = labelOf(head.kind, stamp.term, body, prefix)
+        place.send(to, { ...this.from(), kind: 'frame', bytes, label, channel } as Sent)
+        return true
+      },
+      flush: () => {},
+      below: () => Promise.resolve(),
+    }
   }
 
   private datagram(to: number, type: number, content: Content): void {
@@ -260,7 +284,7 @@ export class Air {
 
   /** What was sent over a connection may not have arrived. */
   broken(member: number, channel: number): void {
-    if (channel === BULK) this.streams.broken(member)
+    if (channel === BULK) this.streams.broken(this.ids.get(member) ?? 0)
   }
 
   /** A connection that broke stands again. */
@@ -281,10 +305,22 @@ const NOBODY: Omit<Behind, 'question'> = {
   stream: () => ({ code: 'no cluster yet', sentence: 'no member yet' }),
 }
 
-const labelOf = (kind: number, term: number, body: Uint8Array): Frame['label'] => {
-  if (kind === BATCH) return [BATCHES, term, body.length, 0]
+const NOTHING = new Uint8Array(0)
+
+const frameOf = (head: Head, stamp: Stamp, body: Uint8Array, prefix: Uint8Array): Uint8Array => {
+  const bytes = new Uint8Array(HEADER_BYTES + prefix.length + body.length)
+  writeHeader(new DataView(bytes.buffer), 0, head, stamp, prefix.length + body.length)
+  bytes.set(prefix, HEADER_BYTES)
+  bytes.set(body, HEADER_BYTES + prefix.length)
+  return bytes
+}
+
+const labelOf = (kind: number, term: number, body: Uint8Array, prefix: Uint8Array): Frame['label'] => {
+  if (kind === BATCH) return [BATCHES, term, prefix.length + body.length, 0]
   if (kind === NOTICE) return [NOTICES, term, 0, 0]
   if (kind === KEEPALIVE) return [KEEPALIVES, term, 0, 0]
+  if (isStream(kind))
+    return [kind === STREAM_ACK ? STREAM_ANSWERS : STREAMS, 0, 0, kind === STREAM_CHUNK ? 1 : 0]
   const type = raftType(body)
   if (type === MSG_SNAP) return [type, term, 0, 0]
   const info = messageInfo(body)!

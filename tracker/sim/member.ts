@@ -247,7 +247,7 @@ class SimulatedMember implements Member {
       install: (message, record) => this.wakeAfter(() => member.stepSnapshot(message, record, clock.now())),
       partBytes: PART_BYTES,
     })
-    air.serve(identity.memberId, {
+    air.serve(identity.clusterId, identity.memberId, {
       frame: (frame) => member.receive(frame, clock.now()),
       received: () => this.wakeAfter(() => this.publish()),
       stamp: (to, stamp) => member.stamp(to, stamp),

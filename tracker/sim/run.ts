@@ -118,7 +118,13 @@ const until = async (cluster: Cluster, done: () => boolean): Promise<void> => {
   for (let n = 0; cluster.checkers.violation === null && !done(); n++) {
     if (n === EVENTS_MOST)
       return cluster.checkers.fail(`more than ${EVENTS_MOST} events: it turns in circles`)
-    if (!(await cluster.step())) return
+    try {
+      if (!(await cluster.step())) return
+    } catch (error) {
+      // Thrown by a front end, a client or the world itself; members tell of their own end.
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      return cluster.checkers.fail(`the world ended: ${text}`)
+    }
   }
 }
 

@@ -58,7 +58,16 @@ const CHANGES = ['add', 'promote', 'demote', 'remove', 'transfer leadership amon
 const ACTIONS = ['connect', 'announce', 'scrape', 'error'] as const
 /** Messages that are not Raft's have types from here on. */
 export const OWN_TYPES = 100
-const OWN_NAMES = ['Batch', 'Notice', 'Keepalive', 'Stream', 'Question', 'Answer', 'Refusal'] as const
+const OWN_NAMES = [
+  'Batch',
+  'Notice',
+  'Keepalive',
+  'Stream',
+  'Question',
+  'Answer',
+  'Refusal',
+  'StreamAck',
+] as const
 /** Events kept for each member. */
 const KEPT = 60
 const NUMBERS_KEPT = 6
