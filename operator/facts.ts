@@ -50,8 +50,13 @@ export type KeySeen = {
   readonly made: boolean
   /** Names (hashes) of its lines, the one in use first; empty: no usable line. */
   readonly names: readonly string[]
-  /** Value of the annotation skep.dev/rotate-key that the lines stand for. */
-  readonly rotation: string | null
+  /** Annotation skep.dev/rotation of the Secret: the value of skep.dev/rotate-key that it was last changed for; '' : never. */
+  readonly rotation: string
+  /**
+   * Annotation skep.dev/rotation-phase of the Secret. Adding: old key first, new one second. Swapping: new key first, old one
+   * second. Done: the new one alone.
+   */
+  readonly phase: 'Adding' | 'Swapping' | 'Done'
 }
 
 export type StatefulSetSeen = {
