@@ -1,6 +1,7 @@
 // What is said about a cluster: conditions, each with a word for programs and a sentence for people, and the rest of status.
 // Refuses: numbers that change with every pass. Status is written only when something happened; times stand for durations.
 
+import { replicaSelector } from '../desired/labels.ts'
 import type { MemberReport } from '../facts.ts'
 import type { Condition, ConditionType, MemberState, TrackerClusterStatus } from '../types.ts'
 import { epochMs, majority, rfc3339 } from '../units.ts'
@@ -215,7 +216,7 @@ export const statusOf = (
     readyReplicas: readyPods(v),
     ...(voting === undefined ? {} : { voters: voting }),
     wishedReplicas: v.wish.replicas,
-    selector: `app.kubernetes.io/name=skep,app.kubernetes.io/instance=${v.name}`,
+    selector: replicaSelector(v.name),
     announcesPerSecond: steady(
       before.announcesPerSecond,
       sum((r) => r.announcesPerSecond),
@@ -225,14 +226,12 @@ export const statusOf = (
     ...(version === undefined ? {} : { version }),
     members: membersOf(v),
     ...(v.wish.window === null ? {} : { autoscaling: v.wish.window }),
-    ...(rotating ? { networkKey: { rotation: seen.key!.rotation, phase: phaseOf(seen.key!.phase) } } : {}),
+    ...(rotating ? { networkKey: { rotation: seen.key!.rotation, phase: seen.key!.phase } } : {}),
     ...(recovery === undefined ? {} : { recovery }),
     ...(surging(v) ? { surge: true } : {}),
     ...waitingOf(v, verdict, settled),
   }
 }
-
-const phaseOf = (phase: 'Adding' | 'Swapping' | 'Done'): 'Adding' | 'Swapping' | 'Done' => phase
 
 const waitingOf = (v: View, verdict: Verdict, settled: boolean): Pick<TrackerClusterStatus, 'waiting'> => {
   const since = waitingSince(v, verdict, settled)
