@@ -84,6 +84,8 @@ export class Turn {
   private publishedTail: number
   /** How long the driver may sleep when `run` has returned false, milliseconds. */
   sleepMs = LONGEST_SLEEP_MS
+  /** Datagrams of the last `run`. */
+  received = 0
 
   constructor(parts: TurnParts) {
     this.parts = parts
@@ -101,6 +103,7 @@ export class Turn {
     if (now - this.housekeepingMs >= HOUSEKEEPING_MS) this.housekeep(now)
     packets.begin(now, control.intervalSeconds, control.idGraceWindows, control.diskFull)
     let busy = false
+    this.received = 0
     this.sleepMs = state === STOPPING ? HELD_SLEEP_MS : LONGEST_SLEEP_MS
     if (control.mayRelease(now)) busy = this.release()
     else if (this.parts.outcomes.available()) this.sleepMs = HELD_SLEEP_MS
@@ -172,6 +175,7 @@ export class Turn {
     const { counts } = this.parts
     counts[RECEIVED]! += n
     counts[BATCHES]!++
+    this.received += n
     this.parts.gather.note(n)
     if (serving) this.decide(place, socket.inbox, 0, n)
     else for (let i = 0; i < n; i++) this.keep(place, socket.inbox, i)

@@ -138,12 +138,12 @@ async function runBatched(orders: WorkerOrders): Promise<void> {
       if (turn.drained || monotonicMs() >= endMs) break
     }
     const now = monotonicMs()
-    const microseconds = gather.rest(now)
+    const microseconds = turn.received > 0 ? gather.rest(now) : 0
     if (microseconds > 0) {
       // Outcomes wait as long: nobody needs to wake a worker that wakes by itself.
       rest(microseconds)
       gather.slept(monotonicMs() - now)
-      if (turn.run()) continue
+      continue
     }
     outcomes.sleeping(true)
     // Outcomes that came since are answered at once, unless they may not be yet.
