@@ -8,7 +8,7 @@ export const claimName = (cluster: string, ordinal: number): string => `data-${c
 export const replicasName = (cluster: string): string => `${cluster}-replicas`
 export const udpName = (cluster: string): string => `${cluster}-udp`
 export const httpName = (cluster: string): string => `${cluster}-http`
-/** ConfigMap whose entries are environment variables of the tracker. */
+/** ConfigMap with a file of options for each pod, named after it. */
 export const configName = (cluster: string): string => `${cluster}-config`
 /** The network key, where the operator makes it. */
 export const keyName = (cluster: string): string => `${cluster}-network-key`

@@ -1,0 +1,57 @@
+// All objects that a cluster owns, in the order in which they have to be applied: what pods need first, the StatefulSet last.
+// Each carries a hash of itself, so that a field that is wanted no more is seen, too.
+// Refuses: volumes (their StatefulSet makes them, the plan deletes them) and Jobs (the plan starts them).
+
+import type { KubeObject } from '../ports.ts'
+import type { Settled } from '../settle.ts'
+import type { Decided } from '../steps.ts'
+import type { TrackerCluster } from '../types.ts'
+import { fingerprint } from '../units.ts'
+import { configMap } from './config.ts'
+import { disruptionBudget } from './disruption-budget.ts'
+import { HASH_ANNOTATION } from './labels.ts'
+import { type Keys, keySecret } from './secret.ts'
+import { serviceAccount } from './service-account.ts'
+import { httpService, replicasService, udpService } from './services.ts'
+import { statefulSet, type VolumeTemplate } from './statefulset.ts'
+
+/** What is there already and can never be changed, or is known to nobody else. */
+export type There = {
+  readonly volumeTemplate: VolumeTemplate | null
+  /** Of the network key that the operator made; null: none yet. */
+  readonly keys: Keys | null
+}
+
+/** `makeKey`: chance for a network key that is not there yet. */
+export const desiredObjects = (
+  resource: TrackerCluster,
+  s: Settled,
+  decided: Decided,
+  there: There,
+  makeKey: () => string,
+): readonly KubeObject[] => {
+  const keys = (): Keys => there.keys ?? { lines: [makeKey()], rotation: '', phase: 'Done' }
+  return [
+    configMap(resource, s, decided),
+    ...(s.networkKey.secretName === undefined ? [keySecret(resource, keys())] : []),
+    ...(s.pod.serviceAccountName === undefined ? [serviceAccount(resource)] : []),
+    replicasService(resource),
+    udpService(resource, s),
+    httpService(resource, s),
+    disruptionBudget(resource),
+    ...(decided.startPods ? [statefulSet(resource, s, decided, there.volumeTemplate)] : []),
+  ].map(hashed)
+}
+
+/** The hash leaves a Secret's lines out: it is for everybody to read. */
+export const hashed = (object: KubeObject): KubeObject => {
+  const { data, ...rest } = object
+  const text = JSON.stringify(object.kind === 'Secret' ? rest : { ...rest, data })
+  return {
+    ...object,
+    metadata: {
+      ...object.metadata,
+      annotations: { ...object.metadata.annotations, [HASH_ANNOTATION]: fingerprint(text) },
+    },
+  }
+}

@@ -1,0 +1,15 @@
+// Whom the replicas are for the API server: nobody. They never ask it, so no token is mounted and no role is bound.
+// Refuses: rights.
+
+import type { KubeObject } from '../ports.ts'
+import type { TrackerCluster } from '../types.ts'
+import { owned } from './labels.ts'
+
+export const serviceAccount = (
+  resource: TrackerCluster,
+): KubeObject & { automountServiceAccountToken: false } => ({
+  apiVersion: 'v1',
+  kind: 'ServiceAccount',
+  metadata: owned(resource, resource.metadata.name, 'replica'),
+  automountServiceAccountToken: false,
+})
