@@ -13,8 +13,9 @@ const PROBE_MS = 10
 const RESTING_MS = 250
 /** A rate that falls to this share while resting belongs to clients that wait for answers. */
 const KEPT_RATE = 0.7
-/** Those are left alone for this long, milliseconds. */
-const HOLD_MS = 1000
+/** Those are left alone for this long, milliseconds; twice as long each time it shows again. */
+const HOLD_LEAST_MS = 40
+const HOLD_MOST_MS = 2560
 
 export class Gather {
   /** Of one rest, microseconds; 0: never. */
@@ -27,6 +28,7 @@ export class Gather {
   private rate = 0
   private checked = false
   private heldUntilMs = -Infinity
+  private holdMs = HOLD_LEAST_MS
 
   constructor(restMicroseconds: number) {
     this.restMicroseconds = restMicroseconds
@@ -72,8 +74,12 @@ export class Gather {
   /** Clients that send again only when answered slow down with us: then it was wrong to rest. */
   private check(nowMs: number, passed: number): void {
     this.checked = true
-    if (this.received / passed >= this.rate * KEPT_RATE) return
-    this.heldUntilMs = nowMs + HOLD_MS
+    if (this.received / passed >= this.rate * KEPT_RATE) {
+      this.holdMs = HOLD_LEAST_MS
+      return
+    }
+    this.heldUntilMs = nowMs + this.holdMs
+    this.holdMs = Math.min(this.holdMs * 2, HOLD_MOST_MS)
     this.stop(nowMs)
   }
 
