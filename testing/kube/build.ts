@@ -11,6 +11,8 @@ import { kubeTools } from './tools.ts'
 
 const SERVERS = join(import.meta.dirname, 'servers')
 const KUBERNETES = '1.35.4'
+/** To be changed when what is made of the same sources changes. */
+const FORMAT = '1'
 /** One program is all of these, by the name it is called. */
 const NAMES = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet', 'kube-proxy']
 /** Packages of Debian and its kin, and a program of each. */
@@ -101,7 +103,7 @@ const sources = (): string[] =>
 
 export function sourceKey(): string {
   const parts = sources().flatMap((path) => [path, readFileSync(join(SERVERS, path))])
-  return keyOf([KUBERNETES, process.arch, readFileSync(import.meta.filename), ...parts])
+  return keyOf([FORMAT, process.arch, flags(), ...parts])
 }
 
 /** A module build leaves v0.0.0-master in these packages, which Helm and kubectl take for a version from before all APIs. */

@@ -7,7 +7,7 @@
 #   lab.sh up                 start, load $BIN/images/*.tar on each node, apply base.yaml, wait for DNS
 #   lab.sh down               stop and remove everything but $BIN
 #   lab.sh exec CMD...        run CMD beside the API server (KUBECONFIG set; cluster and pod addresses can be reached)
-#   lab.sh client N CMD...    run CMD on a host of its own outside the cluster (10.200.0.20N, N = 1..3)
+#   lab.sh client N CMD...    run CMD on a host of its own outside the cluster (10.200.0.20N, N = 1..3; 1 also has .211 to .218)
 #   lab.sh on NODE CMD...     run CMD in a node's network
 #   lab.sh load TAR...        import images on each node
 #   lab.sh kill NODE          cut a node's power; its disk stays
@@ -167,6 +167,7 @@ init() { # first process of the cluster
   for i in $(seq $NODES); do host node$i $NET.1$i; ip route add $PODNET.$i.0/24 via $NET.1$i; done
   for i in $(seq $NODES); do for j in $(seq $NODES); do [ $i = $j ] || nsenter --net=/run/netns/node$i ip route add $PODNET.$j.0/24 via $NET.1$j; done; done
   for i in 1 2 3; do host client$i $NET.20$i; done
+  for i in $(seq 211 218); do nsenter --net=/run/netns/client1 ip addr add $NET.$i/24 dev eth0; done # one host, many users
   keep $S/log/etcd.log $BIN/etcd --data-dir $S/etcd/data --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
     --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync --log-level warn
   keep $S/log/apiserver.log $BIN/kube-apiserver --etcd-servers=http://127.0.0.1:2379 --service-cluster-ip-range=$SVC --advertise-address=$NET.1 \
