@@ -25,6 +25,7 @@ const REPLICA: ReplicaFigures = {
   lastIndex: 1001,
   snapshotIndex: 500,
   logBytes: 4096,
+  linkBytes: { sent: 700, received: 300 },
   cycles: 12,
   syncs: 10,
   syncSeconds: 0.25,

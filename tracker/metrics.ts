@@ -18,6 +18,8 @@ export type ReplicaFigures = {
   readonly lastIndex: number
   readonly snapshotIndex: number
   readonly logBytes: number
+  /** Bytes on the connections to other members since start, TLS left out. */
+  readonly linkBytes: { readonly sent: number; readonly received: number }
   /** Turns of the loop that wrote something, since start. */
   readonly cycles: number
   /** Synced writes since start, and seconds spent in them. */
@@ -209,6 +211,12 @@ export const METRICS: readonly Metric[] = [
     'skep_log_bytes',
     'Bytes of entries in the log on disk',
     ofReplica((r) => r.logBytes),
+  ),
+  counter(
+    'skep_link_bytes_total',
+    'Bytes said to and heard from the other members, before encryption',
+    ({ replica }) => replica && { ...replica.linkBytes },
+    'direction',
   ),
   counter(
     'skep_cycles_total',

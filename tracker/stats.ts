@@ -193,6 +193,10 @@ export const metricSourcesOf = (sources: StatsSources): MetricSources => ({
 const replicaFiguresOf = (status: ReplicaStatus): ReplicaFigures => ({
   ...status,
   members: status.members.length,
+  linkBytes: {
+    sent: status.members.reduce((sum, { sentBytes }) => sum + sentBytes, 0),
+    received: status.members.reduce((sum, { receivedBytes }) => sum + receivedBytes, 0),
+  },
   syncSeconds: status.syncMs.sumMs / 1000,
 })
 
