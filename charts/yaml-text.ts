@@ -1,0 +1,31 @@
+// Objects as YAML documents, always in the same way.
+// Refuses: comments; what is generated has its reasons where it is generated from.
+
+import { parseAllDocuments, stringify } from 'yaml'
+
+const HEAD = '# Generated: npm run manifests\n'
+
+export const yamlText = (objects: readonly unknown[]): string =>
+  HEAD + objects.map((o) => stringify(o, { lineWidth: 110, aliasDuplicateObjects: false })).join('---\n')
+
+export type Manifest = {
+  apiVersion: string
+  kind: string
+  metadata: {
+    name: string
+    namespace?: string
+    labels?: Record<string, string>
+    annotations?: Record<string, string>
+  }
+  [field: string]: unknown
+}
+
+/** All documents that are objects. Throws for text that is no YAML. */
+export function parseAll(text: string): Manifest[] {
+  return parseAllDocuments(text).flatMap((document) => {
+    if (!('contents' in document)) return []
+    if (document.errors.length > 0) throw document.errors[0]
+    const value = document.toJS()
+    return value === null ? [] : [value as Manifest]
+  })
+}
