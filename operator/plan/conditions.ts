@@ -7,7 +7,18 @@ import type { Condition, ConditionType, MemberState, TrackerClusterStatus } from
 import { epochMs, majority, rfc3339 } from '../units.ts'
 import { startText } from './life.ts'
 import { knownVoters } from './membership.ts'
-import { memberAt, names, plural, podOf, spare, surging, type Verdict, type View, voters } from './view.ts'
+import {
+  memberAt,
+  names,
+  plural,
+  podOf,
+  readyPods,
+  spare,
+  surging,
+  type Verdict,
+  type View,
+  voters,
+} from './view.ts'
 
 /** The same wait, or the same step so often, is Stalled. */
 export const STALLED_AFTER_MS = 600_000
@@ -15,10 +26,10 @@ export const STALLED_AFTER_STEPS = 5
 /** Fewer announces say nothing about where clients come from. */
 const ANNOUNCES_FOR_A_WORD = 200
 /** Reasons of Ready that say that the cluster was whole once. */
-const FORMED = /^(Serving|NoLeader|NoEndpoint|QuorumLost|Hibernated)$/
+const FORMED = /^(Serving|Electing|NoLeader|NoEndpoint|QuorumLost|CannotAsk|Hibernated)$/
 /** Checks whose word is that something is wrong, not only on its way. */
 const WRONG =
-  /^(InvalidSpec|ForeignCluster|NoLeader|QuorumLost|RecoverRefused|RecoverFailed|RestoreFailed|PurgeFailed|NetworkKeyMissing|VersionSkew|BirthAwaited)$/
+  /^(InvalidSpec|ForeignCluster|NoLeader|QuorumLost|CannotAsk|Recovering|RecoverRefused|RecoverFailed|RestoreFailed|PurgeFailed|NetworkKeyMissing|VersionSkew|BirthAwaited)$/
 
 type Said = Pick<Condition, 'status' | 'reason' | 'message'>
 const said = (status: Said['status'], reason: string, message: string): Said => ({ status, reason, message })
@@ -28,7 +39,11 @@ export const conditionsOf = (v: View, verdict: Verdict, settled: boolean, repeat
     Ready: ready(v),
     Progressing: settled
       ? said('False', 'Settled', 'all is as the specification asks')
-      : said(WRONG.test(verdict.reason) ? 'False' : 'True', verdict.reason, verdict.message),
+      : said(
+          WRONG.test(verdict.reason) && verdict.reason !== 'Recovering' ? 'False' : 'True',
+          verdict.reason,
+          verdict.message,
+        ),
     Degraded: degraded(v, verdict),
     QuorumAtRisk: quorumAtRisk(v),
     Stalled: stalled(v, verdict, settled, repeated),
@@ -56,6 +71,11 @@ const ready = (v: View): Said => {
   if (v.clusterID === null) return said('False', 'Birth', 'there is no cluster yet')
   if (v.spec.hibernated && v.pods.size === 0)
     return said('False', 'Hibernated', 'asleep: spec.hibernated is set')
+  if (v.leader === null && able > 0 && v.reports.size < v.pods.size)
+    return said('Unknown', 'CannotAsk', 'replicas are ready, but do not answer the operator')
+  // A replica stays ready for ten seconds without a leader: an election makes nobody unready.
+  if (v.leader === null && able > 0 && formed)
+    return said('True', 'Electing', 'no replica leads at the moment; replicas are still ready')
   if (v.leader === null)
     return said(
       'False',
@@ -73,11 +93,10 @@ const ready = (v: View): Said => {
   return said('True', 'Serving', `${v.leader.pod} leads, ${plural(able, 'replica')} ready to answer clients`)
 }
 
-const readyPods = (v: View): number => v.seen.pods.filter((p) => p.ready && !p.deleting).length
-
 const quorumLost = (v: View): boolean => {
   const known = knownVoters(v)
-  return v.leader === null && known > 0 && v.reports.size < majority(known)
+  const asleep = (v.seen.statefulSet?.replicas ?? 0) === 0
+  return !asleep && v.leader === null && known > 0 && v.reports.size < majority(known) && readyPods(v) === 0
 }
 
 const degraded = (v: View, verdict: Verdict): Said => {
@@ -92,6 +111,17 @@ const degraded = (v: View, verdict: Verdict): Said => {
       `${podOf(v, ordinal)} has not been heard of since ${rfc3339(since)}${why === null ? '' : `; ${why}`}`,
     )
   }
+  const cut = v.members.find((m) => !m.alive && m.ordinal !== null && v.reports.has(m.ordinal))
+  if (
+    cut !== undefined &&
+    memberAt(v, cut.ordinal!)?.alive !== true &&
+    v.reports.get(cut.ordinal!)!.birthAwaits === ''
+  )
+    return said(
+      'True',
+      'MemberCutOff',
+      `${cut.name} answers the operator, but not the leader (${v.leader!.pod})`,
+    )
   for (const ordinal of v.pods.keys()) {
     const why = startText(v, ordinal)
     if (
@@ -119,6 +149,7 @@ const nameWith = (v: View, fits: (r: MemberReport) => boolean): string | undefin
   [...v.reports.values()].find(fits)?.name
 
 const quorumAtRisk = (v: View): Said => {
+  if (v.pods.size === 0) return said('Unknown', 'Stopped', 'no replica runs')
   if (v.leader === null)
     return quorumLost(v)
       ? said('True', 'QuorumLost', 'fewer than a majority of the voters can be reached')
@@ -138,7 +169,7 @@ const quorumAtRisk = (v: View): Said => {
     return said(
       'True',
       'NoSpareVoter',
-      `${names(silent)} silent: one more lost voter and nothing can be changed any more`,
+      `${silent.length === 0 ? plural(all.length, 'voter') : `${names(silent)} silent`}: one more lost and nothing can be changed any more`,
     )
   return said('False', 'Spare', `${plural(more, 'voter')} more may be lost`)
 }

@@ -142,7 +142,7 @@ export const birth = (v: View): Verdict | null => {
       `volumes of this name were there before (${[...v.claims.values()].map((c) => c.name).join(', ')}), so no new cluster is created: ` +
         `the one on them has to come up${awaits === undefined ? '' : ` (${awaits})`}. If they hold none, delete them and this resource`,
     )
-  return wait('BirthAwaited', startText(v, 0) ?? 'the first replica is starting', 500)
+  return wait('Starting', startText(v, 0) ?? 'the first replica is starting', 500)
 }
 
 /** Why a pod does not run; null: it does, or is about to. */

@@ -14,6 +14,7 @@ import {
   names,
   plural,
   podOf,
+  readyPods,
   resize,
   spare,
   surging,
@@ -37,11 +38,16 @@ export const noLeader = (v: View): Verdict | null => {
   const known = knownVoters(v)
   if (known === 0 || reporting.length >= majority(known))
     return wait('NoLeader', 'no replica leads at the moment; nothing is touched until one does', 1000)
+  if (readyPods(v) > reporting.length)
+    return wait(
+      'CannotAsk',
+      'replicas are ready, but their control API does not answer the operator: look at network policies and the network key. Nothing is touched',
+    )
   const { recovery } = v.status
   const how =
     recovery?.phase === 'Refused'
       ? recovery.message
-      : 'start what is stopped and bring nodes back; if they are lost for good, see the annotation skep.dev/recover'
+      : 'Start what is stopped and bring nodes back; if they are lost for good, see the annotation skep.dev/recover'
   return wait(
     'QuorumLost',
     `${reporting.length} of ${plural(known, 'voter')} can be reached, ${majority(known)} are needed: nothing is touched. ${how}`,
@@ -86,6 +92,8 @@ export const lost = (v: View): Verdict | null => {
     // A new pod gets the whole period again; one that is not there yet, or whose claim is new, has nothing to be replaced.
     if (pod === undefined || (claim?.deleting === true && pod.deleting)) continue
     if (v.nowMs - Math.max(since, pod.createdMs) < graceMs) continue
+    // Never bound, so there is nothing on it: the pod waits for room, not for a volume.
+    if (claim?.phase === 'Pending') continue
     if (NOT_THE_DISK.test(pod.waiting) && pod.exitCode !== EXIT_IO) continue
     const others = voters(v).filter((m) => m.ordinal !== ordinal)
     if (others.filter((m) => m.alive).length < majority(voters(v).length)) continue
@@ -161,7 +169,7 @@ export const ballot = (v: View): Verdict | null => {
     return {
       step: { kind: 'promote', at: leader.pod, members: chosen.map((m) => m.id) },
       reason: 'LettingVote',
-      message: `${names(chosen)} caught up and ${chosen.length === 1 ? 'votes' : 'vote'} from now on: ${target} voters`,
+      message: `${names(chosen)} caught up and ${chosen.length === 1 ? 'votes' : 'vote'} from now on: ${plural(target, 'voter')}`,
     }
   }
   const most = Math.min(now.length, Math.max(v.wishedVoters, oddUpTo(target)))
@@ -175,7 +183,7 @@ export const ballot = (v: View): Verdict | null => {
   return {
     step: { kind: 'demote', at: leader.pod, members: back.map((m) => m.id) },
     reason: 'LettingLearn',
-    message: `${names(back)} ${back.length === 1 ? 'learns' : 'learn'} only from now on: ${most} voters`,
+    message: `${names(back)} ${back.length === 1 ? 'learns' : 'learn'} only from now on: ${plural(most, 'voter')}`,
   }
 }
 

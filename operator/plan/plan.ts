@@ -11,7 +11,7 @@ import { keyMissing, rotating, rotation } from './keys.ts'
 import * as life from './life.ts'
 import * as membership from './membership.ts'
 import { recovery } from './recovery.ts'
-import { cannotStart, rollout } from './rollout.ts'
+import { cannotStart, rollout, skew } from './rollout.ts'
 import { aimedAt, memberAt, podOf, type Verdict, type View, viewOf, wait } from './view.ts'
 
 export type Check = { readonly name: string; readonly find: (v: View) => Verdict | null }
@@ -22,6 +22,7 @@ export const CHECKS: readonly Check[] = [
   { name: 'deletion', find: life.beingDeleted },
   { name: 'paused', find: life.paused },
   { name: 'specification', find: life.atFault },
+  { name: 'version skew', find: skew },
   { name: 'finalizer', find: life.finalizer },
   { name: 'network key', find: keyMissing },
   { name: 'objects', find: life.objectsDiffer },
@@ -33,8 +34,8 @@ export const CHECKS: readonly Check[] = [
   { name: 'leader', find: membership.noLeader },
   { name: 'change under way', find: membership.changeUnderWay },
   { name: 'expelled', find: membership.expelled },
-  { name: 'lost', find: membership.lost },
   { name: 'taking over', find: membership.takingOver },
+  { name: 'lost', find: membership.lost },
   { name: 'ghosts', find: membership.ghosts },
   { name: 'ballot', find: membership.ballot },
   { name: 'grow', find: membership.grow },
@@ -48,6 +49,8 @@ export const CHECKS: readonly Check[] = [
 /** Until a step repeated without effect is taken again, milliseconds: twice this, four times, ... */
 const REPEAT_MS = 1000
 const REPEAT_MOST_MS = 300_000
+/** Taken so long ago, a step counts as new, milliseconds. */
+const FORGOTTEN_MS = 600_000
 const AFTER_STEP_MS = 1000
 const WAITING_MS = 2000
 const SETTLED_MS = 10_000
@@ -59,7 +62,12 @@ export const plan = (seen: Observed, nowMs: number): Plan => {
   const settled = found === null
   const verdict = found ?? wait('Settled', 'all is as the specification asks', SETTLED_MS)
   const held = repetition(v, verdict)
-  const conditions = conditionsOf(v, verdict, settled, held.last?.count ?? 0)
+  const conditions = conditionsOf(
+    v,
+    verdict,
+    settled,
+    verdict.step.kind === 'none' ? 0 : (held.last?.count ?? 0),
+  )
   const status = statusOf(v, verdict, settled, conditions)
   const due = Math.max(100, v.wish.dueMs)
   const usual = verdict.requeueMs ?? (verdict.step.kind === 'none' ? WAITING_MS : AFTER_STEP_MS)
@@ -89,9 +97,11 @@ const onItsWay = (v: View): Verdict | null => {
     if (why !== null) return wait('Starting', why)
     const member = memberAt(v, i)
     if (v.pods.get(i)?.ready === true && member?.caughtUp === true) continue
-    if (member !== null && !member.alive)
-      return wait('MemberSilent', `${member.name} is silent; it is replaced if it stays so`)
     const report = v.reports.get(i)
+    if (member !== null && !member.alive)
+      return report === undefined
+        ? wait('MemberSilent', `${member.name} is silent; it is replaced if it stays so`)
+        : wait('MemberCutOff', `${member.name} answers the operator, but not the leader (${v.leader!.pod})`)
     const awaits = report?.birthAwaits || report?.notReady || ''
     return wait('Starting', `${podOf(v, i)} is on its way${awaits === '' ? '' : `: ${awaits}`}`, 500)
   }
@@ -115,9 +125,11 @@ const repetition = (v: View, verdict: Verdict): Repetition => {
     count: 1,
     at: rfc3339(v.nowMs),
   }
-  if (before === null || before.fingerprint !== print) return { forMs: 0, last: fresh }
+  const agoMs = v.nowMs - epochMs(before?.at)
+  if (before === null || before.fingerprint !== print || agoMs > FORGOTTEN_MS)
+    return { forMs: 0, last: fresh }
   const delay = Math.min(REPEAT_MOST_MS, REPEAT_MS * 2 ** Math.min(before.count, 20))
-  const dueMs = epochMs(before.at) + delay - v.nowMs
+  const dueMs = delay - agoMs
   if (dueMs > 0) return { forMs: dueMs, last: before }
   return { forMs: 0, last: { ...fresh, count: before.count + 1 } }
 }

@@ -5,7 +5,7 @@
 import { ANNOTATIONS, RECOVER_WORDS, type Recovery } from '../types.ts'
 import { majority } from '../units.ts'
 import { knownVoters } from './membership.ts'
-import { plural, podOf, resize, type Verdict, type View, wait } from './view.ts'
+import { plural, podOf, readyPods, resize, type Verdict, type View, wait } from './view.ts'
 
 /** How long the lost ones must have been silent, milliseconds. */
 const SILENT_MS = 30_000
@@ -37,6 +37,9 @@ const begin = (v: View, said: string): Verdict | null => {
       said,
       `the annotation ${ANNOTATIONS.recover} must be exactly "${v.clusterID} ${RECOVER_WORDS}"`,
     )
+  // Ready means that it has been able to answer within seconds: somebody leads, though not in our sight.
+  if (readyPods(v) > 0)
+    return wait('CannotAsk', 'a replica is ready, so there is a majority: nothing is recovered')
   const hasty = [...v.silentSince.values()].some((since) => v.nowMs - since < SILENT_MS)
   if (hasty)
     return wait(

@@ -9,6 +9,9 @@ import { aimedAt, heir, memberAt, podOf, spare, type Verdict, type View, voters,
 /** Reasons for which the container has no process: nothing is lost when such a pod goes. */
 const NO_PROCESS = /Image|Config|CrashLoop|RunContainer|CreateContainer|Invalid/
 
+/** A pod of an older template that has been silent for so long is replaced before those that serve, milliseconds. */
+const STUCK_AFTER_MS = 60_000
+
 const outdated = (v: View): PodSeen[] => {
   const revision = v.seen.statefulSet?.revision ?? ''
   return revision === '' ? [] : [...v.pods.values()].filter((p) => p.revision !== revision)
@@ -30,8 +33,10 @@ export const cannotStart = (v: View): Verdict | null => {
 export const rollout = (v: View): Verdict | null => {
   const old = outdated(v).filter((p) => p.ordinal < aimedAt(v))
   if (old.length === 0) return null
-  const skew = skewFault(v)
-  if (skew !== null) return wait('VersionSkew', skew)
+  const stuck = old.find(
+    (p) => !p.ready && !p.deleting && memberAt(v, p.ordinal)?.alive !== true && aged(v, p),
+  )
+  if (stuck !== undefined) return replace(stuck, old.length, 'silent')
   const blocked = unsettled(v)
   if (blocked !== null) return wait('RollingOut', `${blocked}; ${old.length} still to be replaced`, 500)
   const leader = v.leader!
@@ -50,6 +55,10 @@ export const rollout = (v: View): Verdict | null => {
     return wait('RollingOut', `${leader.pod} is the last to be replaced, but no other voter can lead`)
   return replace(old[0]!, 1, 'only voter: clients wait until it is back')
 }
+
+/** Old enough that it would have spoken if it could. */
+const aged = (v: View, pod: PodSeen): boolean =>
+  v.nowMs - pod.createdMs >= STUCK_AFTER_MS && !v.reports.has(pod.ordinal)
 
 const votes = (v: View, pod: PodSeen): number => (memberAt(v, pod.ordinal)?.voter === true ? 1 : 0)
 
@@ -87,17 +96,21 @@ const semver = (text: string): Semver | null => {
   return m === null ? null : [Number(m[1]), Number(m[2])]
 }
 
-/** One minor version at a time, forwards or back; tags that are no versions are not compared. */
-const skewFault = (v: View): string | null => {
+/**
+ * One minor version at a time, forwards or back; tags that are no versions are not compared. Before the template changes: any
+ * pod that is made anew gets it.
+ */
+export const skew = (v: View): Verdict | null => {
   const to = semver(v.spec.image.tag)
   const passed = v.seen.resource.metadata.annotations?.[ANNOTATIONS.allowSkew] === v.spec.image.tag
   if (to === null || passed) return null
   for (const [ordinal, r] of v.reports) {
     const from = semver(r.version)
     if (from === null || (from[0] === to[0] && Math.abs(from[1] - to[1]) <= 1)) continue
-    return (
+    return wait(
+      'VersionSkew',
       `${podOf(v, ordinal)} runs ${r.version}, and ${v.spec.image.tag} is more than one minor version away: go by way of the ` +
-      `versions between, or set the annotation ${ANNOTATIONS.allowSkew} to ${v.spec.image.tag}`
+        `versions between, or set the annotation ${ANNOTATIONS.allowSkew} to ${v.spec.image.tag}`,
     )
   }
   return null

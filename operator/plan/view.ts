@@ -15,6 +15,8 @@ import { type Wish, wish } from './scaling.ts'
 export const FRESH_MS = 10_000
 /** A learner has caught up when it lacks at most this many entries; the tracker has the same number. */
 export const CAUGHT_UP_ENTRIES = 256
+/** The leader's word decides: it has to be newer, milliseconds. */
+export const LEADER_FRESH_MS = 3000
 /** What a keepalive may be late on its way to our eyes, milliseconds. */
 const LATE_MS = 2000
 
@@ -116,11 +118,14 @@ const leaderOf = (
     ([, r]) => r.clusterID !== '' && (clusterID ?? r.clusterID) === r.clusterID,
   )
   const term = Math.max(0, ...ours.filter(([, r]) => r.removed === '').map(([, r]) => r.term))
-  const found = ours.find(([, r]) => r.leads && r.term === term)
+  const found = ours.find(([i, r]) => r.leads && r.term === term && ageOf(seen, i) <= LEADER_FRESH_MS)
   if (found === undefined) return null
   const [ordinal, report] = found
   return { pod: podName(seen.resource.metadata.name, ordinal), ordinal, id: report.memberID, term, report }
 }
+
+const ageOf = (seen: Observed, ordinal: number): number =>
+  seen.members.find((m) => m.ordinal === ordinal)?.ageMs ?? Number.POSITIVE_INFINITY
 
 const membersOf = (cluster: string, spec: Settled, { id, report }: Leader): Member[] => {
   const deadAfterMs = (durationMs(spec.keepalive) ?? 1000) * spec.missed + LATE_MS
@@ -158,6 +163,8 @@ export const memberAt = (v: View, ordinal: number): Member | null => {
   const named = v.members.filter((m) => m.ordinal === ordinal)
   return named.find((m) => m.alive) ?? named[0] ?? null
 }
+
+export const readyPods = (v: View): number => v.seen.pods.filter((p) => p.ready && !p.deleting).length
 
 /** How many of these voters may still be lost; negative: there is no majority. */
 export const spare = (vs: readonly Member[]): number => vs.filter((m) => m.alive).length - majority(vs.length)
