@@ -1,7 +1,9 @@
 // Known bugs, put in on request: wrappers around the parts they spoil. Whoever simulates must find each of them.
 // Refuses: to be anywhere near production.
 
-import type { LogStore } from '../replica/log.ts'
+import type { Random } from '@skep/testing/random.ts'
+import type { Refusal } from '../replica/frame-body.ts'
+import type { LogBatch, LogStore } from '../replica/log.ts'
 import type { LogDisk } from '../replica/log-disk.ts'
 import type { Machine } from '../replica/machine.ts'
 import type { Store } from '../swarm/store.ts'
@@ -25,12 +27,15 @@ export const canaryDisk = (canary: Canary | null, disk: LogDisk): LogDisk => {
   }
 }
 
-/** keeps-incarnation: the number is read and not raised. */
+/** keeps-incarnation: the number is read and not raised. forgets-votes: who was voted for is not written. */
 export const canaryLog = (canary: Canary | null, log: LogStore): LogStore => {
-  if (canary !== 'keeps-incarnation') return log
+  if (canary !== 'keeps-incarnation' && canary !== 'forgets-votes') return log
   return new Proxy(log, {
     get: (target, name) => {
-      if (name === 'nextIncarnation') return () => Promise.resolve(7)
+      if (canary === 'keeps-incarnation' && name === 'nextIncarnation') return () => Promise.resolve(7)
+      if (canary === 'forgets-votes' && name === 'append')
+        return ({ hardState, ...batch }: LogBatch) =>
+          target.append({ ...batch, hardState: hardState && { ...hardState, vote: 0 } })
       const value = target[name as keyof LogStore]
       return typeof value === 'function' ? value.bind(target) : value
     },
@@ -38,10 +43,11 @@ export const canaryLog = (canary: Canary | null, log: LogStore): LogStore => {
 }
 
 /** Every so many entries. */
-const SWAPPED = 50
+const SWAPPED = 12
+const SKIPPED = 50
 
 export const canaryMachine = (canary: Canary | null, store: Store, machine: Machine): Machine => {
-  if (canary === 'apply-out-of-order') return swapping(machine)
+  if (canary === 'skips-entries') return skipping(machine)
   if (canary !== 'snapshot-moves') return machine
   return {
     apply: (index, term, data) => machine.apply(index, term, data),
@@ -54,6 +60,20 @@ export const canaryMachine = (canary: Canary | null, store: Store, machine: Mach
     },
   }
 }
+
+/** apply-out-of-order: of the machine and of whoever watches it. */
+export const canaryOrder = (canary: Canary | null, machine: Machine): Machine =>
+  canary === 'apply-out-of-order' ? swapping(machine) : machine
+
+/** All members alike: their tables are equal, and wrong. */
+const skipping = (machine: Machine): Machine => ({
+  apply: (index, term, data) => {
+    if (index % SKIPPED !== 0) machine.apply(index, term, data)
+  },
+  applied: (index) => machine.applied(index),
+  snapshot: () => machine.snapshot(),
+  restore: (chunks) => machine.restore(chunks),
+})
 
 /** Holds an entry back until the next one of the same Ready has been applied. */
 const swapping = (machine: Machine): Machine => {
@@ -99,3 +119,12 @@ export const canarySections = (canary: Canary | null): ((section: Uint8Array) =>
 
 /** Of a section: member, incarnation and number. */
 const NAME_BYTES = 16
+
+/** One dial in so many. */
+const TURNED_AWAY = 0.001
+
+/** turns-members-away. */
+export const canaryRefusal = (canary: Canary | null, random: Random): Refusal | null =>
+  canary === 'turns-members-away' && random.chance(TURNED_AWAY)
+    ? { code: 'removed member', sentence: 'a known bug' }
+    : null

@@ -132,6 +132,10 @@ export class Checkers {
       applied: (index, term, data) => mine() && this.applied(number, seat, index, term, data),
       forgot: (id, index) => mine() && this.forgot(seat, id, index),
       role: (role, term, leader) => this.role(number, role, term, leader),
+      dismissed: () => {
+        if (!this.removed.some((r) => r.id === seat.id))
+          this.fail(`m${number} is told that it was removed, and it was not`)
+      },
     }
   }
 

@@ -275,6 +275,11 @@ export class Cluster {
       .map(addressOfMember)
   }
 
+  /** Requests that wait for their change to be decided, anywhere. */
+  parked(): number {
+    return this.seats.reduce((sum, s) => sum + (s.frontEnd?.parked ?? 0), 0)
+  }
+
   /** Replicas whose disk is still there, members or not. */
   living(): number[] {
     return this.seats.filter((s) => !s.lost).map((s) => s.number)

@@ -27,9 +27,12 @@ const FAULTS = {
   members: 2,
   transfer: 2,
   ambush: 2,
+  interrupt: 3,
+  midChange: 3,
+  twice: 2,
 } as const
 export type Fault = keyof typeof FAULTS
-const KINDS = Object.keys(FAULTS) as Fault[]
+export const FAULT_KINDS = Object.keys(FAULTS) as Fault[]
 
 export type Plan = {
   readonly kinds: readonly Fault[]
@@ -45,16 +48,20 @@ export type Plan = {
 /** Forwards, less than a tick: more, and a member votes before others' leases have ended. */
 const JUMP_MS = 90
 
+/** Between two looks for the right moment, milliseconds, and how many there are. */
+const LOOK_MS = 0.2
+const LOOKS = 5000
+
 /** More than an election timeout. */
 const USURPED_MS = 2400
 /** Between half an election timeout and a whole one. */
 const AMBUSH_MS = 1000
 
-/** Each run has some kinds of faults and not others: a mixture of all hides what only a few show. */
-export const drawPlan = (random: Random): Plan => {
-  const kinds = KINDS.filter(() => random.chance(0.4))
+/** Each run has some kinds of faults and not others: a mixture of all hides what only a few show. `only`: these, then. */
+export const drawPlan = (random: Random, only: readonly Fault[] | null): Plan => {
+  const drawn = FAULT_KINDS.filter(() => random.chance(0.4))
   return {
-    kinds: kinds.length === 0 ? [random.pick(KINDS)] : kinds,
+    kinds: only ?? (drawn.length === 0 ? [random.pick(FAULT_KINDS)] : drawn),
     gapMs: random.pick([500, 1000, 2500]),
     lastsMs: random.pick([[300], [1500], [4000], [300, 4000]]),
     most: random.pick([1, 2, 2, 3]),
@@ -109,7 +116,7 @@ export class Faults {
     if (end === null) return
     this.active++
     // Long enough for another to be elected, while the old one still takes itself for the leader.
-    const usurped = kind === 'isolateLeader' && this.random.chance(0.5)
+    const usurped = kind === 'twice' || (kind === 'isolateLeader' && this.random.chance(0.5))
     const ms = usurped ? USURPED_MS + this.random.below(USURPED_MS) : this.lasts()
     this.cluster.clock.after(ms, () => {
       this.active--
@@ -173,6 +180,79 @@ export class Faults {
         return null
       case 'ambush':
         return this.ambush(leader)
+      case 'twice':
+        return this.twice(leader)
+      case 'interrupt':
+        return this.when(
+          () => cluster.parked() > 0,
+          () => this.unseat(),
+        )
+      case 'midChange':
+        this.changeMembers()
+        return this.when(
+          () => cluster.leader() !== 0 && cluster.seat(cluster.leader()).member!.joint,
+          () => (random.chance(0.3) ? this.crash(cluster.living(), 'power') : this.unseat()),
+        )
+    }
+  }
+
+  /** The leader is cut off; so is the next one, as soon as it is elected, by voters that start anew and meet the first. */
+  private twice(leader: number): () => void {
+    const { cluster } = this
+    const mend = this.separate([leader])
+    let mended = false
+    const end = this.when(
+      () => cluster.seats.some((s) => s.number !== leader && s.member?.elected === true),
+      () => {
+        const next = cluster.seats.find((s) => s.number !== leader && s.member?.elected === true)!.number
+        const mendNext = this.separate([next])
+        mend()
+        mended = true
+        for (const number of cluster.living().filter((n) => n !== leader && n !== next)) {
+          cluster.crash(number, 'process')
+          cluster.start(number)
+        }
+        cluster.cut(leader, next)
+        cluster.cut(next, leader)
+        return mendNext
+      },
+      10 * LOOKS,
+    )
+    return () => {
+      if (!mended) mend()
+      end()
+    }
+  }
+
+  /** Somebody else is to lead: asked for, or because the leader is gone, for the others or altogether. */
+  private unseat(): () => void {
+    const { cluster, random } = this
+    const leader = cluster.leader()
+    if (leader === 0) return () => {}
+    switch (random.below(4)) {
+      case 0:
+        cluster.change({ kind: 'transfer', to: '' })
+        return () => {}
+      case 1:
+        return this.separate([leader])
+      default:
+        return this.crash([leader], random.pick(['process', 'power']))
+    }
+  }
+
+  /** Looks for a moment until it is the right one. Returns what ends whatever `act` began. */
+  private when(right: () => boolean, act: () => () => void, looks = LOOKS): () => void {
+    let end = (): void => {}
+    let over = false
+    const look = (left: number): void => {
+      if (this.stopped || over) return
+      if (right()) end = act()
+      else if (left > 0) this.cluster.clock.after(LOOK_MS, () => look(left - 1))
+    }
+    look(looks)
+    return () => {
+      over = true
+      end()
     }
   }
 

@@ -153,6 +153,11 @@ export class FrontEnd {
     })
   }
 
+  /** Requests that wait for their change to be decided. */
+  get parked(): number {
+    return this.pending.count
+  }
+
   receive(datagram: Datagram): void {
     const socket = this.sockets[datagram.from.family === 4 ? 0 : 1]!
     if (socket.arrived.length < SOCKET_ROOM) socket.arrived.push(datagram)

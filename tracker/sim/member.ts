@@ -25,7 +25,7 @@ import { clusterIdOf } from '../swarm/apply.ts'
 import { type Birth as BirthRecord, birthEntry } from '../swarm/entry.ts'
 import { SwarmMachine } from '../swarm/machine.ts'
 import { Air, numberOfAddress } from './air.ts'
-import { canaryLog, canaryMachine } from './canaries.ts'
+import { canaryLog, canaryMachine, canaryOrder, canaryRefusal } from './canaries.ts'
 import type { Frame, Member, Place } from './place.ts'
 
 export const KEEPALIVE_MS = 1000
@@ -124,6 +124,14 @@ class SimulatedMember implements Member {
     return [...new Set([...voters, ...votersOutgoing])].map((id) => this.air.numberOf(id))
   }
 
+  get elected(): boolean {
+    return this.member?.replica.status.role === 'leader'
+  }
+
+  get joint(): boolean {
+    return (this.member?.replica.confState.votersOutgoing.length ?? 0) > 0
+  }
+
   wake(): void {
     this.kick?.()
   }
@@ -212,12 +220,15 @@ class SimulatedMember implements Member {
         core: { ...place.core, create: (options) => (this.handle = place.core.create(options)) },
         ...{ group: 0, id: identity.memberId, incarnation, log, machine, feed: this.feed!, transport: air },
         snapshots: {
-          offer: (to, message) => this.transfers!.offer(to, message),
+          offer: (to, message) => {
+            if (place.canary !== 'sends-no-snapshots') this.transfers!.offer(to, message)
+          },
           arrived: (from, message) => this.transfers!.arrived(from, message),
         },
         ...{ keepaliveMs: KEEPALIVE_MS, missed: MISSED, lingerMs: LINGER_MS, parkForMs: PARK_FOR_MS },
         ...{ loose: false, snapshotLogBytes: place.snapshotLogBytes, preferHighest: place.preferHighest },
-        fresh: incarnation === 1 || place.canary === 'votes-after-restart',
+        fresh:
+          incarnation === 1 || place.canary === 'votes-after-restart' || place.canary === 'forgets-votes',
         preference: (id) => this.order.get(this.nameOf(id)) ?? -1,
         onLeading: (leads) => {
           place.note(leads ? 'leads' : 'leadsNoMore', this.term)
@@ -251,11 +262,15 @@ class SimulatedMember implements Member {
       frame: (frame) => member.receive(frame, clock.now()),
       received: () => this.wakeAfter(() => this.publish()),
       stamp: (to, stamp) => member.stamp(to, stamp),
-      admit: (hello) => admission(this.members!.directory, replica.confState, replica.applied, hello),
+      admit: (hello) =>
+        canaryRefusal(place.canary, place.random) ??
+        admission(this.members!.directory, replica.confState, replica.applied, hello),
       connected: (id) => this.wakeAfter(() => member.connected(id)),
       started: (id) => member.peerStarted(id),
       refused: (_id, refusal) => {
-        if (refusal.code === 'removed member') member.leave(clock.now())
+        if (refusal.code !== 'removed member') return
+        place.witness.dismissed()
+        member.leave(clock.now())
       },
       stream: (begin) => this.transfers!.stream(begin),
       question: (question) => this.desk!.answer(question),
@@ -414,7 +429,7 @@ class SimulatedMember implements Member {
     const { swarm, place } = this
     const { witness } = place
     const machine = canaryMachine(place.canary, place.store, swarm)
-    return {
+    return canaryOrder(place.canary, {
       apply: (index, term, data) => {
         machine.apply(index, term, data)
         witness.applied(index, term, data)
@@ -431,7 +446,7 @@ class SimulatedMember implements Member {
         place.note('installed', installing.index)
         witness.restored(installing.index)
       },
-    }
+    })
   }
 
   receive(from: number, frame: Frame): void {

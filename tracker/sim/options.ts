@@ -3,9 +3,13 @@
 
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
+import { FAULT_KINDS, type Fault } from './faults.ts'
 import { CANARIES, type Canary } from './place.ts'
 import type { Outcome, RunOptions } from './run.ts'
 import type { EventKind } from './trace.ts'
+
+const folded = (names: readonly string[]): string =>
+  [names.slice(0, 11), names.slice(11)].map((some) => `\n                   ${some.join(' ')}`).join('')
 
 export const USAGE = `npm run sim -- [options]: whole clusters of the real code, each in one thread, over a world that obeys a seed
 
@@ -20,6 +24,7 @@ export const USAGE = `npm run sim -- [options]: whole clusters of the real code,
 ${Object.entries(CANARIES)
   .map(([name, what]) => `                   ${name.padEnd(24)} ${what}`)
   .join('\n')}
+  --faults A,B   nothing else goes wrong than: ${folded(FAULT_KINDS)}
   --trace        print every event (one job)
 
 Exit code 0: all passed; 1: some failed; 2: it was asked for what it does not know.
@@ -33,6 +38,7 @@ export type SimOptions = {
   readonly jobs: number
   readonly hours: number
   readonly canary: Canary | null
+  readonly faults: readonly Fault[] | null
   readonly trace: boolean
 }
 
@@ -49,6 +55,7 @@ export const readOptions = (args: readonly string[], nowSeconds: number): SimOpt
       jobs: { type: 'string' },
       hours: { type: 'string', default: '0' },
       canary: { type: 'string' },
+      faults: { type: 'string' },
       trace: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -64,6 +71,7 @@ export const readOptions = (args: readonly string[], nowSeconds: number): SimOpt
     jobs: values.trace || values.seed !== undefined ? 1 : whole('jobs', values.jobs ?? cores(), 1),
     hours,
     canary: canaryOf(values.canary),
+    faults: faultsOf(values.faults),
     trace: values.trace,
   }
 }
@@ -96,12 +104,25 @@ const canaryOf = (name: string | undefined): Canary | null => {
   return name as Canary
 }
 
+const faultsOf = (names: string | undefined): readonly Fault[] | null => {
+  if (names === undefined) return null
+  return names.split(',').map((name) => {
+    const fault = FAULT_KINDS.find((f) => f === name.trim())
+    if (fault === undefined) throw new RangeError(`no fault is called ${name}: see --help`)
+    return fault
+  })
+}
+
 /** What is run of a seed: with `mixed` every third has five members. */
-export const runOf = (o: Pick<SimOptions, 'members' | 'ticks' | 'canary'>, seed: number): RunOptions => ({
+export const runOf = (
+  o: Pick<SimOptions, 'members' | 'ticks' | 'canary' | 'faults'>,
+  seed: number,
+): RunOptions => ({
   seed,
   members: o.members === 'mixed' ? (seed % 3 === 0 ? 5 : 3) : o.members,
   ticks: o.ticks,
   canary: o.canary,
+  faults: o.faults,
   print: null,
 })
 
@@ -110,7 +131,8 @@ type Run = Omit<RunOptions, 'print'>
 /** What to type to see a failure again. */
 export const replay = (run: Run): string =>
   `npm run sim -- --seed ${run.seed} --members ${run.members} --ticks ${run.ticks}` +
-  `${run.canary === null ? '' : ` --canary ${run.canary}`} --trace`
+  `${run.canary === null ? '' : ` --canary ${run.canary}`}` +
+  `${run.faults === null ? '' : ` --faults ${run.faults.join(',')}`} --trace`
 
 /** Lines of the trace shown of a failure. */
 const TRACE_LINES = 120

@@ -23,6 +23,10 @@ export const CANARIES = {
   'apply-out-of-order': 'now and then two committed entries are applied in the wrong order',
   'snapshot-moves': 'a snapshot holds what was written while it was taken',
   'votes-after-restart': 'a restarted voter votes at once, whatever it promised before',
+  'forgets-votes': 'a vote is not written down, and a restarted voter votes at once',
+  'skips-entries': 'now and then a committed entry is not applied, by all members alike',
+  'sends-no-snapshots': 'a member that lags is never sent a snapshot',
+  'turns-members-away': 'now and then a member is told that it was removed',
 } as const
 export type Canary = keyof typeof CANARIES
 
@@ -44,6 +48,8 @@ export interface Witness {
   /** A member was removed by entry `index`: what the table knew of its batches is forgotten. */
   forgot(id: number, index: number): void
   role(role: string, term: number, leader: number): void
+  /** Another member has told it that it was removed. */
+  dismissed(): void
 }
 
 export type Place = {
@@ -102,8 +108,12 @@ export interface Member {
   /** Numbers of members and of voters (both sets of a joint configuration), as this one has applied them. */
   readonly others: readonly number[]
   readonly voters: readonly number[]
+  /** A change of the configuration is half done. */
+  readonly joint: boolean
   /** All that is in its log is applied: no change of members is under way. */
   readonly level: boolean
+  /** Raft has made it the leader; it leads once an entry of its term is applied. */
+  readonly elected: boolean
   /** As of the last turn. */
   readonly leads: boolean
   readonly term: number

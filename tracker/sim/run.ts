@@ -5,7 +5,7 @@
 import { type Core, loadCore, RaftPanic } from '@skep/raft'
 import { Random } from '@skep/testing/random.ts'
 import { Cluster } from './cluster.ts'
-import { describePlan, drawPlan, Faults } from './faults.ts'
+import { describePlan, drawPlan, type Fault, Faults } from './faults.ts'
 import { startMember } from './member.ts'
 import type { Canary } from './place.ts'
 import type { EventKind } from './trace.ts'
@@ -16,6 +16,8 @@ export type RunOptions = {
   /** How long things go wrong, in ticks of Raft (100 ms). */
   readonly ticks: number
   readonly canary: Canary | null
+  /** Only these go wrong; null: what the seed draws. */
+  readonly faults: readonly Fault[] | null
   readonly print: ((line: string) => void) | null
 }
 
@@ -66,7 +68,7 @@ const coreFor = async (random: Random): Promise<Core> => {
 
 export const runSeed = async (options: RunOptions): Promise<Outcome> => {
   const random = new Random(options.seed)
-  const plan = drawPlan(random)
+  const plan = drawPlan(random, options.faults)
   const expires = random.chance(0.2)
   const jumps = plan.kinds.includes('jump')
   const cluster = new Cluster({

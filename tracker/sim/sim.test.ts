@@ -8,7 +8,7 @@ import { runSeed } from './run.ts'
 
 const runs = async (first: number, count: number, members: number, ticks: number): Promise<void> => {
   for (let seed = first; seed < first + count; seed++) {
-    const options = { seed, members, ticks, canary: null }
+    const options = { seed, members, ticks, canary: null, faults: null }
     const outcome = await runSeed({ ...options, print: null })
     assert.equal(outcome.violation, null, describeFailure(options, outcome))
   }
@@ -21,7 +21,7 @@ test('five members do so, too', () => runs(1, 40, 5, 30))
 
 test('a seed is a run: the same trace each time, whatever ran before, and another one for another seed', async () => {
   const hash = async (seed: number): Promise<number> =>
-    (await runSeed({ seed, members: 3, ticks: 40, canary: null, print: null })).hash
+    (await runSeed({ seed, members: 3, ticks: 40, canary: null, faults: null, print: null })).hash
   const [first, other, again] = [await hash(7), await hash(8), await hash(7)]
   assert.equal(first, again)
   assert.notEqual(first, other)
