@@ -22,6 +22,8 @@ export type Extra = {
   readonly pattern?: string
   readonly maxItems?: number
   readonly maxProperties?: number
+  /** Numbers are taken as well as texts, as in a pod's resources. */
+  readonly orNumber?: true
   /** Fractions are allowed; without it a number is whole. */
   readonly fraction?: true
   /** Names the field by which the items of a list are told apart. */
@@ -249,10 +251,12 @@ const CLUSTER: Record<string, Extra> = {
   'TrackerCluster.spec.autoscaling.memoryPercent': { default: 85, minimum: 1, maximum: 100 },
   'TrackerCluster.spec.autoscaling.upAfterSeconds': { default: 30, minimum: 0, maximum: 86_400 },
   'TrackerCluster.spec.autoscaling.downAfterSeconds': { default: 300, minimum: 0, maximum: 86_400 },
-  'TrackerCluster.spec.resources.requests': { words: 'What the scheduler sets aside, such as cpu: "2".' },
+  'TrackerCluster.spec.resources.requests': { words: 'What the scheduler sets aside, such as cpu: 2.' },
   'TrackerCluster.spec.resources.limits': {
     words: 'What it may use at most; memory must be spec.memory and 256Mi at least.',
   },
+  'TrackerCluster.spec.resources.requests{}': { orNumber: true },
+  'TrackerCluster.spec.resources.limits{}': { orNumber: true },
   'TrackerCluster.spec.topologySpread': { default: {} },
   'TrackerCluster.spec.topologySpread.nodes': { default: 'Preferred' },
   'TrackerCluster.spec.topologySpread.zones': {

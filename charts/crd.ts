@@ -167,7 +167,9 @@ class Walk {
     const extra = this.#extra(path)
     const description = extra.words ?? (words === '' ? (COMMON_WORDS[name] ?? '') : words)
     if (description === '') this.#silent.push(path)
-    return { description, ...this.#schema(path, shape, extra), ...limits(extra) }
+    const schema: Schema = { description, ...this.#schema(path, shape, extra), ...limits(extra) }
+    // The API server holds the rules against this default alone, before those of the fields below are filled in.
+    return isEmpty(schema.default) ? { ...schema, default: filled(schema) } : schema
   }
 
   #extra(path: string): Extra {
@@ -178,6 +180,7 @@ class Walk {
   #schema(path: string, shape: Shape, extra: Extra): Schema {
     switch (shape.kind) {
       case 'string':
+        return extra.orNumber === true ? { 'x-kubernetes-int-or-string': true } : { type: 'string' }
       case 'boolean':
         return { type: shape.kind }
       case 'number':
@@ -225,7 +228,16 @@ class Walk {
     f.name === '&' && f.shape.kind === 'named' ? fieldsOf(this.#types, f.shape.name) : [f]
 }
 
+const isEmpty = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && Object.keys(value).length === 0
+
+/** An empty object with the defaults of its fields. */
+function filled({ properties }: Schema): Schema {
+  const fields = Object.entries((properties ?? {}) as Record<string, Schema>)
+  return Object.fromEntries(fields.filter(([, f]) => f.default !== undefined).map(([k, f]) => [k, f.default]))
+}
+
 /** The parts of a schema that are limits, as they are, and its CEL rules. */
-function limits({ words: _, fraction: __, listKey: ___, rules, ...rest }: Extra): Schema {
+function limits({ words: _, fraction: __, listKey: ___, orNumber: ____, rules, ...rest }: Extra): Schema {
   return { ...rest, ...(rules === undefined ? {} : { 'x-kubernetes-validations': rules }) }
 }

@@ -113,7 +113,7 @@ function plain(schema: Schema): Schema {
   const properties = schema.properties as Record<string, Schema> | undefined
   const all: Schema = {
     description,
-    type: type === undefined ? undefined : [type, 'null'],
+    type: 'x-kubernetes-int-or-string' in schema ? ['string', 'number'] : type && [type, 'null'],
     enum: values === undefined ? undefined : [...values, null],
     ...{ minimum, maximum, minLength, maxLength, pattern, maxItems },
     items: schema.items === undefined ? undefined : plain(schema.items as Schema),
