@@ -24,6 +24,9 @@ export class Windows {
   handles: Int32Array | null = null
   handle = 0
   private random: number
+  /** The buffer last written to, and the same bytes as 32-bit words. */
+  private out: Uint16Array = new Uint16Array(0)
+  private out32: Int32Array = new Int32Array(0)
 
   constructor(seed: number) {
     this.random = seed | 0 || 88172645
@@ -121,31 +124,59 @@ export class Windows {
     out: Uint16Array,
     o: number,
   ): number {
-    const u = f.units
+    const d = this.stretch4(f, first + start, first + n, count, out, o)
+    const left = (count - (d - o) / 3) | 0
+    return left > 0 && start > 0 ? this.stretch4(f, first, first + start, left, out, d) : d
+  }
+
+  /** Units from..to but the asker, at most `count`. Two peers are three words: pairs are written as such. */
+  private stretch4(f: Family, from: number, to: number, count: number, out: Uint16Array, o: number): number {
     const me = this.me
-    let d = o
-    let left = count
-    let unit = first + start
-    let q = unit * 6
-    for (let end = first + n; unit < end && left > 0; unit++, q += 6) {
-      if (unit === me) continue
-      out[d] = u[q]!
-      out[d + 1] = u[q + 1]!
-      out[d + 2] = u[q + 2]!
-      d += 3
-      left--
+    if (me >= from && me < to) {
+      const d = this.copy4(f, from, Math.min(me, from + count), out, o)
+      const left = count - (((d - o) / 3) | 0)
+      return left > 0 ? this.copy4(f, me + 1, Math.min(to, me + 1 + left), out, d) : d
     }
-    unit = first
-    q = first * 6
-    for (let end = first + start; unit < end && left > 0; unit++, q += 6) {
-      if (unit === me) continue
-      out[d] = u[q]!
-      out[d + 1] = u[q + 1]!
-      out[d + 2] = u[q + 2]!
+    return this.copy4(f, from, Math.min(to, from + count), out, o)
+  }
+
+  private copy4(f: Family, from: number, to: number, out: Uint16Array, o: number): number {
+    const w = f.words
+    let d = o
+    let q = from * 3
+    let end = to * 3
+    if (q >= end) return d
+    if (out !== this.out) this.look(out)
+    const out32 = this.out32
+    if ((d & 1) !== 0) {
+      const a = w[q]!
+      out[d] = a
+      out[d + 1] = a >>> 16
+      out[d + 2] = w[q + 1]!
       d += 3
-      left--
+      q += 3
+    }
+    let e = d >> 1
+    for (end -= 3; q < end; q += 6, e += 3) {
+      const b = w[q + 3]!
+      out32[e] = w[q]!
+      out32[e + 1] = (w[q + 1]! & 0xffff) | (b << 16)
+      out32[e + 2] = (b >>> 16) | (w[q + 4]! << 16)
+    }
+    d = e << 1
+    if (q === end) {
+      const a = w[q]!
+      out[d] = a
+      out[d + 1] = a >>> 16
+      out[d + 2] = w[q + 1]!
+      d += 3
     }
     return d
+  }
+
+  private look(out: Uint16Array): void {
+    this.out = out
+    this.out32 = new Int32Array(out.buffer, out.byteOffset, out.length >> 1)
   }
 
   /** The same for either family, looking at each peer. */
