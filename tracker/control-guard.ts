@@ -25,10 +25,10 @@ export function hostAllowed(host: string | undefined, names: readonly string[]):
   return names.some((own) => name === own.toLowerCase() || name.startsWith(`${own.toLowerCase()}.`))
 }
 
-/** Null: go on. `open`: a path that needs no token (health). */
+/** Null: go on. `tokens`: any of them opens. `open`: a path that needs no token (health). */
 export function refusal(
   headers: Headers,
-  token: string,
+  tokens: readonly string[],
   names: readonly string[],
   open: boolean,
 ): Refusal | null {
@@ -52,7 +52,8 @@ export function refusal(
       code: 'unauthenticated',
       message: 'the control API needs its token (authorization: Bearer ...)',
     }
-  if (!sameSecret(given, token))
+  // All are looked at, whichever fits.
+  if (tokens.filter((token) => sameSecret(given, token)).length === 0)
     return {
       status: 401,
       code: 'unauthenticated',

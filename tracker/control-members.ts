@@ -22,9 +22,10 @@ const DELAY_MOST_MS = 60_000
 
 const CUTS = { [Cut.OUT]: 'out', [Cut.IN]: 'in', [Cut.BOTH]: 'both' } as const
 
-export function memberCalls(replica: MemberCalls): Calls {
+/** `replica`: throws what a client is told while there are no members to speak of. */
+export function memberCalls(replica: () => MemberCalls): Calls {
   const asked = async (request: Parameters<MemberCalls['members']>[0]): Promise<{ message: string }> => {
-    const { ok, sentence, again } = await replica.members(request)
+    const { ok, sentence, again } = await replica().members(request)
     if (ok) return { message: sentence }
     throw new ConnectError(sentence, again ? Code.Unavailable : Code.FailedPrecondition)
   }
@@ -36,7 +37,7 @@ export function memberCalls(replica: MemberCalls): Calls {
     async *events({ since, follow }, { signal }) {
       let seen = Number(since)
       do {
-        for (const { number, at, kind, term, member, name, detail } of await replica.events(seen)) {
+        for (const { number, at, kind, term, member, name, detail } of await replica().events(seen)) {
           seen = number
           const ids = { number: BigInt(number), term: BigInt(term), memberId: BigInt(member) }
           yield { ...ids, at, kind, memberName: name, detail }
@@ -58,11 +59,11 @@ export function memberCalls(replica: MemberCalls): Calls {
         )
       if (durationMs > 0 && Object.keys(fault).length === 1)
         throw new ConnectError('a fault needs cut, delay_ms or loss', Code.InvalidArgument)
-      const { members } = await replica.status()
+      const { members } = await replica().status()
       const other = members.find((m) => !m.self && (m.name === member || String(m.id) === member))
       if (other === undefined)
         throw new ConnectError(`there is no other member called ${member}`, Code.InvalidArgument)
-      if (!(await replica.fault(other.id, durationMs === 0 ? null : fault)))
+      if (!(await replica().fault(other.id, durationMs === 0 ? null : fault)))
         throw new ConnectError(
           'faults are not allowed here: start this replica with --allow-faults',
           Code.FailedPrecondition,

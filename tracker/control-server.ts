@@ -19,7 +19,10 @@ const HEADERS_MS = 10_000
 export type ControlServerOptions = {
   readonly controlHost: string
   readonly controlPort: number
-  readonly token: string
+  /** Those that open, asked at each request: keys are replaced while this runs. */
+  readonly tokens: () => readonly string[]
+  /** Names under which others reach it, beside that of the machine. */
+  readonly names?: readonly string[]
   readonly routes: (router: ConnectRouter) => void
   /** Asked by GET /health, which needs no token. */
   readonly live: () => { readonly ok: boolean; readonly reason: string }
@@ -32,7 +35,7 @@ type Response = ServerResponse | Http2ServerResponse
 
 /** Rejects with the error of `listen` (EADDRINUSE and others). */
 export async function startControlServer(options: ControlServerOptions): Promise<ControlServer> {
-  const names = [hostname(), options.controlHost]
+  const names = [hostname(), options.controlHost, ...(options.names ?? [])]
   const calls = connectNodeAdapter({
     routes: options.routes,
     readMaxBytes: REQUEST_MOST_BYTES,
@@ -45,7 +48,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
     const host = (request.headers[':authority'] as string | undefined) ?? request.headers.host
     const refused = refusal(
       { authorization, origin: origin as string | undefined, host },
-      options.token,
+      options.tokens(),
       names,
       open,
     )

@@ -19,6 +19,7 @@ import { changesOf, type Propose } from './control-changes.ts'
 import { hostAllowed } from './control-guard.ts'
 import { startControlServer } from './control-server.ts'
 import { controlToken } from './control-token.ts'
+import { clusterClient } from './ctl-client.ts'
 import { ALLOW } from './swarm/access.ts'
 import { Apply } from './swarm/apply.ts'
 import { birthEntry } from './swarm/entry.ts'
@@ -50,6 +51,7 @@ async function world(t: TestContext) {
     return seen.outcome
   })
   const told = {
+    born: true,
     requests: [] as unknown[],
     faults: [] as unknown[],
     reply: { ok: true, sentence: 'r1 votes now' },
@@ -70,23 +72,30 @@ async function world(t: TestContext) {
     },
     status: async () => ({ members: [{ id: 7, name: 'r1', self: false }] }) as never,
   }
+  const save = async () => ({ totalBytes: 6, pieces: piecesOf('abc', 'def') })
+  const born = { members, changes, snapshot: async () => 42, save }
   const routes = clusterRoutes({
-    members,
     status: async () => ({ name: 'r0', state: State.SERVING, raft: { term: 3n } }),
-    changes,
-    snapshot: async () => 42,
+    born: () => (told.born ? born : null),
+    awaits: () => (told.born ? '' : 'no answer from r1'),
+    drain: async (forMs, undo) => `${forMs} ${undo}`,
     stop: (purge) => seen.stops.push(purge),
   })
   const live = () => ({ ok: true, reason: '' })
+  const tokens = [TOKEN]
   const server = await startControlServer({
     controlHost: '127.0.0.1',
     controlPort: 0,
-    token: TOKEN,
+    tokens: () => tokens,
     routes,
     live,
   })
   t.after(() => server.stop())
-  return { ...seen, seen, told, changes, port: server.port, url: `http://127.0.0.1:${server.port}` }
+  return { ...seen, seen, told, tokens, changes, port: server.port, url: `http://127.0.0.1:${server.port}` }
+}
+
+async function* piecesOf(...texts: string[]) {
+  for (const text of texts) yield Buffer.from(text)
 }
 
 const bearer =
@@ -367,4 +376,43 @@ test('faults: to a member that there is, within limits, and ended on request', a
     [{ member: 'r1', loss: 2, durationMs: 1000 }, /loss from 0 to 1/],
   ] as const)
     await assert.rejects(cluster.injectFault(request), failsWith(Code.InvalidArgument, sentence))
+})
+
+test('before the birth of its cluster a replica tells its status, drains and stops, and nothing else', async (t) => {
+  const { url, told, seen } = await world(t)
+  told.born = false
+  const cluster = client(url)
+  assert.equal((await cluster.status({})).name, 'r0')
+  assert.equal((await cluster.drain({ forMs: 5 })).message, '5 false')
+  await assert.rejects(cluster.drain({ forMs: 600_001 }), failsWith(Code.InvalidArgument, /600000/))
+  for (const asked of [
+    () => cluster.getSettings({}),
+    () => cluster.removeMember({ member: 'r1' }),
+    () => cluster.snapshot({}),
+    () => Array.fromAsync(cluster.saveSnapshot({})),
+    () => Array.fromAsync(cluster.events({})),
+  ])
+    await assert.rejects(asked, failsWith(Code.Unavailable, /no member of a cluster yet.*no answer from r1/))
+  await cluster.stop({})
+  assert.deepEqual(seen.stops, [false])
+  told.born = true
+  const pieces = await Array.fromAsync(cluster.saveSnapshot({}))
+  assert.equal(Buffer.concat(pieces.map(({ piece }) => piece)).toString(), 'abcdef')
+  assert.ok(pieces.every(({ totalBytes }) => totalBytes === 6n))
+})
+
+test('while keys are replaced, the tokens of both are taken, and a client finds the one that is', async (t) => {
+  const { url, tokens } = await world(t)
+  const fresh = controlToken('f'.repeat(32))
+  const both = clusterClient(url, [fresh, TOKEN])
+  assert.equal((await both.status({})).name, 'r0')
+  for await (const { status } of both.watch({})) {
+    assert.equal(status?.name, 'r0')
+    break
+  }
+  tokens.unshift(fresh)
+  for (const token of [fresh, TOKEN]) assert.equal((await client(url, token).status({})).name, 'r0')
+  tokens.pop()
+  await assert.rejects(client(url).status({}), failsWith(Code.Unauthenticated, /wrong token/))
+  assert.equal((await both.status({})).name, 'r0')
 })

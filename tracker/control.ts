@@ -21,13 +21,25 @@ import type { Settings } from './swarm/settings.ts'
 
 export type StatusMessage = MessageInitShape<typeof StatusResponseSchema>
 
-/** What the control API can do to a replica. */
-export type Controlled = {
-  status(): Promise<StatusMessage>
+/** What the control API can do to a replica that is a member of a cluster. */
+export type Born = {
   readonly changes: Changes
   readonly members: MemberCalls
   /** Resolves with the snapshot's index once it is on disk. */
   snapshot(): Promise<number>
+  /** A snapshot of now as a portable file, piece by piece. */
+  save(): Promise<{ readonly totalBytes: number; readonly pieces: AsyncIterable<Uint8Array> }>
+}
+
+/** What it can do to any. */
+export type Controlled = {
+  status(): Promise<StatusMessage>
+  /** Null: it is no member yet. */
+  born(): Born | null
+  /** What is awaited until then. */
+  awaits(): string
+  /** Hands leadership over and is not ready; goes on answering for `forMs`, or until `signal`. Resolves with what came of it. */
+  drain(forMs: number, undo: boolean, signal: AbortSignal): Promise<string>
   /** Begins to stop; returns at once. */
   stop(purge: boolean): void
 }
@@ -35,6 +47,8 @@ export type Controlled = {
 const WATCH_DEFAULT_MS = 1000
 const WATCH_LEAST_MS = 100
 const WATCH_MOST_MS = 60_000
+/** Longest drain, milliseconds. */
+const DRAIN_MOST_MS = 600_000
 
 export const ALLOW_PRIVATE = {
   auto: AllowPrivate.AUTO,
@@ -52,7 +66,14 @@ const OPERATIONS: Readonly<Record<number, Operation>> = {
 export const clusterRoutes =
   (replica: Controlled) =>
   (router: ConnectRouter): void => {
-    const { changes } = replica
+    const born = (): Born => {
+      const member = replica.born()
+      if (member !== null) return member
+      throw new ConnectError(
+        `this replica is no member of a cluster yet, and only tells its status: ${replica.awaits()}`,
+        Code.Unavailable,
+      )
+    }
     router.service(Cluster, {
       status: () => replica.status(),
       async *watch({ periodMs }, { signal }) {
@@ -67,17 +88,20 @@ export const clusterRoutes =
           await wait(period, undefined, { signal, ref: false }).catch(() => {})
         }
       },
-      getSettings: () => ({ settings: settingsMessage(changes.settings()) }),
+      getSettings: () => ({ settings: settingsMessage(born().changes.settings()) }),
       async changeSettings(request) {
+        const { changes } = born()
         done(await changes.changeSettings(settingsChange(request)))
         return { settings: settingsMessage(changes.settings()) }
       },
       getAccess({ list }) {
+        const { changes } = born()
         const number = listOf(list)
         const { active, revision } = changes.access(number)
         return { active, revision, infoHashes: changes.infoHashes(number) as Uint8Array<ArrayBuffer>[] }
       },
       async changeAccess({ list, operation, infoHashes, expectedRevision }) {
+        const { changes } = born()
         const number = listOf(list)
         const named = OPERATIONS[operation]
         if (named === undefined)
@@ -87,8 +111,18 @@ export const clusterRoutes =
         done(await changes.changeAccess(number, named, expectedRevision ?? null, Buffer.concat(infoHashes)))
         return changes.access(number)
       },
-      ...memberCalls(replica.members),
-      snapshot: async () => ({ snapshotIndex: BigInt(await replica.snapshot()) }),
+      ...memberCalls(() => born().members),
+      snapshot: async () => ({ snapshotIndex: BigInt(await born().snapshot()) }),
+      async *saveSnapshot() {
+        const { totalBytes, pieces } = await born().save()
+        for await (const piece of pieces)
+          yield { piece: piece as Uint8Array<ArrayBuffer>, totalBytes: BigInt(totalBytes) }
+      },
+      async drain({ forMs, undo }, { signal }) {
+        if (forMs > DRAIN_MOST_MS)
+          throw new ConnectError(`for_ms must be 0 to ${DRAIN_MOST_MS}`, Code.InvalidArgument)
+        return { message: await replica.drain(forMs, undo, signal) }
+      },
       stop({ purge }) {
         replica.stop(purge)
         return {}

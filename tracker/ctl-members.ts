@@ -10,7 +10,11 @@ import { membersTable, toJson } from './ctl-table.ts'
 
 export async function members({ client, json, print }: Asked): Promise<undefined> {
   const answer = await client.status({})
-  print(json ? toJson('raft', answer.raft!) : membersTable(answer))
+  if (json) print(answer.raft === undefined ? '{}' : toJson('raft', answer.raft))
+  else
+    print(
+      answer.birthAwaits === '' ? membersTable(answer) : `No member of a cluster yet: ${answer.birthAwaits}`,
+    )
 }
 
 const told = ({ json, print }: Asked, { message }: { message: string }): void =>

@@ -45,7 +45,7 @@ export async function recoverHere(
   }
 }
 
-const diskOf = async (folder: string, store: TrackerConfig['logStore']): Promise<LogDisk> =>
+export const diskOf = async (folder: string, store: TrackerConfig['logStore']): Promise<LogDisk> =>
   store === 'lmdb'
     ? (await import('./replica/log-lmdb.ts')).lmdbDisk(folder)
     : (await import('./replica/log-level.ts')).levelDisk(folder)

@@ -42,7 +42,7 @@ function table(rows: readonly (readonly [string, string])[]): string {
 const number = (n: bigint | number): string => n.toLocaleString('en')
 
 /** About how much, as a person says it. */
-function size(bytes: bigint): string {
+export function size(bytes: bigint): string {
   const n = Number(bytes)
   for (const [unit, one] of [
     ['GiB', 1024 ** 3],
@@ -63,11 +63,20 @@ export function statusTable({
   disk,
   load,
   warnings,
+  notReady,
+  draining,
+  birthAwaits,
 }: StatusResponse): string {
   const share = (used = 0n, room = 0n): string => `${number(used)} of ${number(room)}`
   const rows: [string, string][] = [
     ['replica', `${name}, version ${version}, up ${showMilliseconds(Math.floor(uptimeSeconds) * 1000)}`],
-    ['state', State[state].toLowerCase()],
+    ['state', `${State[state].toLowerCase()}${draining ? ', being drained' : ''}`],
+    ...(notReady === '' || draining ? [] : [['not ready', notReady] as [string, string]]),
+    ...warnings.map((warning): [string, string] => ['warning', warning]),
+  ]
+  // Before its birth a replica has nothing else to tell.
+  if (birthAwaits !== '') return table(rows)
+  rows.push(
     [
       'raft',
       `${Role[raft?.role ?? 0].toLowerCase().replace('_', '-')} in term ${raft?.term}, cluster ${raft?.clusterId}`,
@@ -90,8 +99,7 @@ export function statusTable({
       'member',
       [member.name || '?', ...standing(member, raft?.leaderId ?? 0n)].join(', '),
     ]),
-    ...warnings.map((warning): [string, string] => ['warning', warning]),
-  ]
+  )
   return table(rows)
 }
 
@@ -104,7 +112,7 @@ const standing = (m: Member, leader: bigint): string[] => [
   ...(m.diskFails ? ['its disk takes no writes'] : []),
 ]
 
-const HEAD = ['name', 'role', 'address', 'behind', 'heard', 'connection', 'ID'] as const
+const HEAD = ['name', 'role', 'address', 'behind', 'heard', 'connection', 'disk', 'version', 'ID'] as const
 
 /** The cluster as one replica sees it; `-`: only the leader knows. */
 export function membersTable({ raft, warnings }: StatusResponse): string {
@@ -121,7 +129,9 @@ export function membersTable({ raft, warnings }: StatusResponse): string {
       m.address || '-',
       m.lag === undefined || !leads ? '-' : number(m.lag),
       m.self ? '-' : heard(m),
-      `${m.self ? '-' : m.connection}${m.diskFails ? ', disk fails' : ''}`,
+      `${m.self ? '-' : m.connection}${m.diskFails ? ', disk fails' : ''}${m.draining ? ', being drained' : ''}`,
+      m.diskBytes === undefined ? '-' : size(m.diskBytes),
+      m.version || '-',
       String(m.id),
     ])
   const widths = HEAD.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)) + 2)
@@ -133,6 +143,9 @@ export function membersTable({ raft, warnings }: StatusResponse): string {
         .join('')
         .trimEnd(),
     ),
+    ...members
+      .filter((m) => m.replaces !== 0n)
+      .map((m) => `${m.name} (member ${m.id}) replaces member ${m.replaces} once it has caught up.`),
     ...(leaderId === 0n ? ['Nobody leads at the moment.'] : []),
     ...(raft?.joint ? ['Members are being changed: a joint change is not through yet.'] : []),
     ...(awaits === '' ? [] : [`Next: ${awaits}`]),

@@ -5,15 +5,18 @@ import { readFileSync } from 'node:fs'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { AccessList, AccessOperation } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import { infoHashes, readInfoHash, readInfoHashes } from './access-list.ts'
+import type { ConfigKey } from './config.ts'
 import type { Configured } from './config-flags.ts'
 import { addConfigFlags, type Command, configOf, newCommand, UsageError } from './config-flags.ts'
 import { suggestion } from './config-layers.ts'
-import { controlToken, NetworkKeyError, networkKeyPath, readNetworkKey } from './control-token.ts'
+import { controlToken, NetworkKeyError, networkKeyPath, readNetworkKeys } from './control-token.ts'
 import { type ClusterClient, clusterClient } from './ctl-client.ts'
 import { examine } from './ctl-doctor.ts'
 import { demote, events, fault, members, promote, remove, transfer } from './ctl-members.ts'
 import { recoverHere } from './ctl-recover.ts'
 import { readSettingWords } from './ctl-settings.ts'
+import { snapshot } from './ctl-snapshot.ts'
+import { drain, stop } from './ctl-stop.ts'
 import { faultsTable, settingsTable, statusTable, toJson } from './ctl-table.ts'
 import { FAILURE, OK, TEMPORARY, UNAVAILABLE } from './exit-codes.ts'
 
@@ -45,8 +48,8 @@ export async function ctlCommand(args: string[], ends: CtlEnds = PROCESS): Promi
   let code = OK
   const program = newCommand('skep ctl', 'Ask and change a running replica through its control API.')
   program.usage('[options] <command>').enablePositionalOptions(false)
-  const flags = (command: Command): Command =>
-    addConfigFlags(command, KEYS).option('--json', 'Print JSON instead of a table.')
+  const flags = (command: Command, more: readonly ConfigKey[] = []): Command =>
+    addConfigFlags(command, [...KEYS, ...more]).option('--json', 'Print JSON instead of a table.')
   const call =
     (run: (asked: Asked, ...rest: string[]) => Promise<number | undefined>) =>
     async (...given: unknown[]): Promise<void> => {
@@ -112,8 +115,20 @@ export async function ctlCommand(args: string[], ends: CtlEnds = PROCESS): Promi
       const print = (text: string): void => ends.out(`${text}\n`)
       code = await recoverHere(config, force === true, json === true, print)
     })
-  flags(program.command('snapshot').description('Take a snapshot and cut the log.')).action(call(snapshot))
+  flags(
+    program.command('snapshot').description('Take a snapshot, save it as a file, begin a cluster from one.'),
+    ['logStore', 'name', 'replicaAddress'],
+  )
+    .argument('[action]', 'take: now, and cut the log; save, check or restore a file', 'take')
+    .argument('[file]', 'restore: into an empty --data-dir, of a replica that does not run')
+    .action(call(snapshot))
+  flags(program.command('drain').description('Lead no more, be not ready, and answer on: before a stop.'))
+    .option('--for <duration>', 'Come back after this; default 5s.')
+    .option('--undo', 'Take part like the others again.')
+    .action(call(drain))
   flags(program.command('stop').description('Stop the replica cleanly.'))
+    .option('--drain', 'Before that, drain it.')
+    .option('--for <duration>', 'With --drain: for so long; default 5s.')
     .option('--purge', 'Delete its log and snapshots afterwards.')
     .action(call(stop))
   flags(
@@ -143,20 +158,21 @@ async function ask(
   const keyPath = networkKeyPath(config.dataDir, config.networkKeyFile)
   const print = (text: string): void => ends.out(text.endsWith('\n') ? text : `${text}\n`)
   try {
-    // doctor looks even where there is no key.
-    const token = run === doctor ? tokenOrNone(keyPath) : controlToken(readNetworkKey(keyPath))
-    const client = clusterClient(url, token)
+    // These work, or look, even where there is no key.
+    const offline = run === doctor || rest[0] === 'check' || rest[0] === 'restore'
+    const tokens = offline ? tokensOrNone(keyPath) : readNetworkKeys(keyPath).map(controlToken)
+    const client = clusterClient(url, tokens)
     return await run({ client, configured, json: options.json === true, options, print }, ...rest)
   } catch (error) {
     return explain(error, url, keyPath, ends)
   }
 }
 
-function tokenOrNone(path: string): string {
+function tokensOrNone(path: string): readonly string[] {
   try {
-    return controlToken(readNetworkKey(path))
+    return readNetworkKeys(path).map(controlToken)
   } catch {
-    return ''
+    return []
   }
 }
 
@@ -184,11 +200,8 @@ function explain(error: unknown, url: string, keyPath: string, ends: CtlEnds): n
     )
     return FAILURE
   }
-  // Replicas know each other's replica ports, and not where their control APIs listen.
-  const elsewhere = error.rawMessage.includes('this replica does not lead: ask ')
-  say(
-    `${error.rawMessage}${elsewhere ? ' through its own control API (--control-host, --control-port)' : ''}`,
-  )
+  const where = error.rawMessage.endsWith('its own control API') ? ' (--control-host, --control-port)' : ''
+  say(`${error.rawMessage}${where}`)
   return error.code === Code.DeadlineExceeded || error.code === Code.Unavailable ? TEMPORARY : FAILURE
 }
 
@@ -312,20 +325,6 @@ const split = (bytes: Uint8Array): Uint8Array<ArrayBuffer>[] =>
 function wholeNumber(what: string, text: string): number {
   if (!/^\d{1,10}$/.test(text)) throw new UsageError(`${what} ${text}: a whole number`)
   return Number(text)
-}
-
-async function snapshot({ client, json, print }: Asked): Promise<undefined> {
-  const answer = await client.snapshot({})
-  print(
-    json
-      ? toJson('snapshot', answer)
-      : `snapshot at index ${answer.snapshotIndex} is on disk, and the log is cut`,
-  )
-}
-
-async function stop({ client, json, options, print }: Asked): Promise<undefined> {
-  await client.stop({ purge: options.purge === true })
-  print(json ? '{}' : 'the replica stops')
 }
 
 async function doctor({ client, configured, json, print }: Asked): Promise<number> {

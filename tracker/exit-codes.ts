@@ -15,6 +15,9 @@ export const IO = 74
 /** Try again later: a change may or may not have been committed. */
 export const TEMPORARY = 75
 
+/** This replica was removed from its cluster: it comes back as a new member only, with an empty data folder. */
+export const REMOVED = 78
+
 export const EXIT_CODES: readonly (readonly [number, string])[] = [
   [OK, 'done'],
   [FAILURE, 'failed; the reason is on stderr'],
@@ -23,4 +26,5 @@ export const EXIT_CODES: readonly (readonly [number, string])[] = [
   [INTERNAL, 'a bug, or a panic of the Raft core'],
   [IO, 'disk error, damaged log, or a data folder in use'],
   [TEMPORARY, 'not known whether it was done: ask, or try again'],
+  [REMOVED, 'the replica was removed from its cluster'],
 ]

@@ -6,6 +6,7 @@ import { type ConfigKey, OPTIONS, type TrackerConfig } from './config.ts'
 import { hasPeers, replicaAddressOf } from './config-faults.ts'
 import type { Source } from './config-layers.ts'
 import { showBytes } from './config-types.ts'
+import { addressOf } from './replica/members.ts'
 import type { ClusterOptions } from './replica-handle.ts'
 import { Control, controlBuffer } from './shared/control.ts'
 import { type ProducerBuffers, producerBuffers } from './shared/producer.ts'
@@ -45,6 +46,7 @@ export const udpOptionsOf = (config: TrackerConfig) => ({
     parkForMs: config.parkForMs,
     answerBytes: config.udpAnswerBytes,
     receiveBufferBytes: config.udpReceiveBufferBytes,
+    gatherMicroseconds: config.udpGatherMicroseconds,
   },
 })
 
@@ -60,6 +62,21 @@ export const clusterOptionsOf = (config: TrackerConfig): ClusterOptions | null =
         networkKeyFile: config.networkKeyFile!,
         promotes: true,
       }
+
+/** Names by which others may ask for the control API, beside the machine's own. */
+export const controlNamesOf = (config: TrackerConfig): string[] => {
+  const address = addressOf(replicaAddressOf(config) ?? '')
+  return [config.name, ...(address === null ? [] : [address.host])]
+}
+
+/** Where others reach the control API, host:port; '': it is on loopback. */
+export function controlAddressOf(config: TrackerConfig, port: number): string {
+  const { controlHost } = config
+  const any = controlHost === '0.0.0.0' || controlHost === '::'
+  const host = any ? addressOf(replicaAddressOf(config) ?? '')?.host : controlHost
+  if (host === undefined || host === 'localhost' || host === '::1' || host.startsWith('127.')) return ''
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
 
 /** Opens with a signal that only counts until it is open: afterwards a stop is in order. */
 export async function whileOpening<T>(

@@ -30,15 +30,16 @@ export type PulseOptions = {
   readonly store: Store
   readonly control: Control
   readonly census: Census
-  readonly replica: Pick<ReplicaHandle, 'status' | 'propose'>
+  readonly replica: Pick<ReplicaHandle, 'status' | 'propose' | 'removed'>
   /** Answers given since start, over all front ends. */
   readonly answers: () => number
+  readonly drained: () => boolean
 }
 
 export type Pulse = {
   /** Answers a second, smoothed over some seconds, for people. */
   rate(): number
-  /** Caught up once since the start, and a lease within the last 10 s. */
+  /** Caught up once since the start, a lease within the last 10 s, and nobody drains it. */
   ready(): Probe
   live(): Probe
   stop(): void
@@ -94,6 +95,9 @@ export function startPulse(options: PulseOptions): Pulse {
     ready() {
       const now = monotonicMs()
       if (control.mayAnswer(now)) servedMs = now
+      if (options.drained())
+        return { ok: false, reason: 'it is being drained: it answers, and will be stopped' }
+      if (replica.removed() !== '') return { ok: false, reason: replica.removed() }
       if (now - servedMs < READY_FOR_MS) return { ok: true, reason: 'serving' }
       const never = servedMs === Number.NEGATIVE_INFINITY
       return {

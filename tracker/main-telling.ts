@@ -23,6 +23,8 @@ export type TellingOptions = {
   readonly udp: Counts
   readonly log: Logger
   readonly warnings: readonly string[]
+  /** Somebody asked that this replica be drained. */
+  readonly drained: () => boolean
 }
 
 export type Telling = {
@@ -48,7 +50,15 @@ export function startTelling(options: TellingOptions): Telling {
   const census = censusOf(store)
   const pulse = startPulse({ ...config, ...options, census, answers: () => answersOf(counts) })
   const { status } = options.replica
-  const sources: StatsSources = { ...config, ...options, ...counts, census, status, rate: pulse.rate }
+  const sources: StatsSources = {
+    ...config,
+    ...options,
+    ...counts,
+    census,
+    status,
+    rate: pulse.rate,
+    ready: pulse.ready,
+  }
   const metrics = createMetrics(metricSourcesOf(sources))
   return {
     pages: {

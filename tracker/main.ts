@@ -4,24 +4,14 @@
 import { accessFiles } from './access-file-lists.ts'
 import type { ConfigKey, TrackerConfig } from './config.ts'
 import type { Source } from './config-layers.ts'
-import { clusterRoutes } from './control.ts'
 import { changesOf } from './control-changes.ts'
-import { startControlServer } from './control-server.ts'
-import { controlToken, openNetworkKey } from './control-token.ts'
+import { openNetworkKey } from './control-token.ts'
 import { startHttp } from './http/server.ts'
 import type { Logger } from './log.ts'
-import {
-  birthSettingsOf,
-  birthWarnings,
-  bufferWarnings,
-  clusterOptionsOf,
-  httpLimitsOf,
-  sharedMemoryOf,
-  udpOptionsOf,
-  whileOpening,
-} from './main-limits.ts'
+import { openDoor } from './main-door.ts'
+import { birthWarnings, bufferWarnings, httpLimitsOf, sharedMemoryOf, udpOptionsOf } from './main-limits.ts'
+import { openMember } from './main-opening.ts'
 import { startTelling } from './main-telling.ts'
-import { openReplica } from './replica-handle.ts'
 import { Store } from './swarm/store.ts'
 import { startUdpWorkers } from './udp/start.ts'
 
@@ -35,6 +25,8 @@ export type Running = {
   readonly serving: Promise<void>
   /** Somebody asked by the control API that this replica stop. */
   readonly asked: Promise<{ readonly purge: boolean }>
+  /** Why this replica is no member of its cluster any more; '' while it is one. */
+  removed(): string
   /** Resolves with the reason when any part ends by itself. */
   readonly failed: Promise<Error>
   stop(options: { readonly purge: boolean }): Promise<void>
@@ -61,16 +53,18 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
     // The cluster's secret: without it nobody could ask what is started now.
     const networkKey = openNetworkKey(config.dataDir, config.networkKeyFile)
 
+    // The control API is there from now on, for whoever has the token: it can tell what is awaited. It goes last, so that
+    // Stop itself is answered.
+    const door = await openDoor(config, version, networkKey.path)
+    stops.push(() => door.close())
+
     // What all threads share: a few control words, and three rings for each front end.
     const { buffer, control, workers, producer, useDgram } = await sharedMemoryOf(config)
 
     // The replica thread: Raft, the log, the other replicas, and the only writer of the swarm table.
-    const birth = { birthSettings: birthSettingsOf(config), producers: [...workers, producer] }
-    const cluster = clusterOptionsOf(config)
-    const onNote = (sentence: string): void => log.info(sentence)
-    const replica = await whileOpening(signal, (until) =>
-      openReplica({ ...config, ...birth, control: buffer, cluster, onNote, signal: until }),
-    )
+    const producers = [...workers, producer]
+    const opening = { config, hosts, version, log, signal, door, control: buffer, producers }
+    const { replica, httpPort } = await openMember(opening)
     stops.push((purge) => replica.stop({ purge }))
     const store = new Store(replica.store)
     const shared = { store: replica.store, buffers: replica.store, control: buffer, hosts, version }
@@ -93,35 +87,34 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
       udp: udp.counters,
       log,
       warnings,
+      drained: () => door.draining,
     })
     stops.push(telling.stop)
 
     // HTTP shares the main thread: the same answers, and pages for people and probes.
-    const limits = { ...httpLimitsOf(config), port: config.httpPort, udpPort: udp.port }
+    const limits = { ...httpLimitsOf(config), port: httpPort, udpPort: udp.port }
     const http = await startHttp({ ...config, ...shared, ...telling.pages, ...limits, producer })
     telling.countHttp(() => http.counters())
     stops.push(() => http.stop())
 
-    // The control API, for whoever has the token. It goes last, so that Stop itself is answered.
+    // All of the control API.
     const changes = changesOf(store, replica.propose)
-    const { promise: asked, resolve: ask } = Promise.withResolvers<{ purge: boolean }>()
-    const calls = { changes, members: replica, status: telling.status, snapshot: replica.snapshot }
-    const routes = clusterRoutes({ ...calls, stop: (purge) => ask({ purge }) })
-    const token = controlToken(networkKey.key)
-    const server = await startControlServer({ ...config, token, routes, live: telling.live })
-    stops.unshift(() => server.stop())
+    const { snapshot, save } = replica
+    const { status, live } = telling
+    door.open({ changes, members: replica, replica, snapshot, save, status, live })
 
     // Access files are watched from the moment that their changes can be committed.
     const lists = accessFiles({ config, changes, store, log, serving: replica.serving })
     stops.push(lists.stop)
 
     return {
-      ports: { udp: udp.port, http: http.port, control: server.port },
+      ports: { udp: udp.port, http: http.port, control: door.port },
       hosts: http.hosts,
       networkKey,
       warnings,
       serving: replica.serving,
-      asked,
+      asked: door.asked,
+      removed: replica.removed,
       failed: Promise.race([replica.failed, udp.failed, http.failed]),
       stop: ({ purge }) => stop(purge),
     }

@@ -5,6 +5,7 @@ import { readdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { checkExport } from './replica/export.ts'
 import { FrontEnd, MEMORY, seeders, withDir } from './replica.case.ts'
 import { openReplica, type ReplicaHandle, type ReplicaOptions } from './replica-handle.ts'
 import { controlBuffer, monotonicMs } from './shared/control.ts'
@@ -33,6 +34,7 @@ class Group {
   readonly dir: string
   readonly ports: readonly number[]
   readonly notes: string[] = []
+  private readonly handles: ReplicaHandle[] = []
   private constructor(dir: string, ports: readonly number[]) {
     this.dir = dir
     this.ports = ports
@@ -40,6 +42,10 @@ class Group {
   static async in(dir: string, ports: number): Promise<Group> {
     await writeFile(join(dir, 'key'), 'a network key that is long enough for tests\n')
     return new Group(dir, await freePorts(ports))
+  }
+  /** After a failure: nothing is left that would keep the process. */
+  abandon(): void {
+    for (const handle of this.handles) void handle.stop({ purge: false }).catch(() => {})
   }
   async start(
     i: number,
@@ -61,6 +67,8 @@ class Group {
       producers: [front.buffers],
       lingerMs: 1,
       snapshotLogBytes: 64 * 1024 * 1024,
+      version: `1.2.${i}`,
+      controlAddress: `127.0.0.1:${i}`,
       onNote: (sentence) => this.notes.push(`r${i}: ${sentence}`),
       cluster: {
         address: address(i),
@@ -79,6 +87,7 @@ class Group {
         ...change,
       },
     })
+    this.handles.push(handle)
     void handle.failed.then((error) => {
       front.dead = error
     })
@@ -86,13 +95,21 @@ class Group {
   }
 }
 
+const withGroup = (ports: number, run: (group: Group, dir: string) => Promise<void>): Promise<void> =>
+  withDir(async (dir) => {
+    const group = await Group.in(dir, ports)
+    await run(group, dir).catch((error: unknown) => {
+      group.abandon()
+      throw error
+    })
+  })
+
 const applied = async (one: One, hash: number, first: number, count: number): Promise<void> => {
   for (const [, , outcome] of await one.front.join(hash, first, count)) assert.equal(outcome, APPLIED)
 }
 
 test('three replicas form a cluster, answer each its own clients, and move leadership on request', () =>
-  withDir(async (dir) => {
-    const group = await Group.in(dir, 4)
+  withGroup(4, async (group, dir) => {
     const all = await Promise.all([0, 1, 2].map((i) => group.start(i, 3)))
     await Promise.all(all.map((one) => one.handle.serving))
     for (let round = 0; round < 10; round++)
@@ -131,8 +148,7 @@ test('three replicas form a cluster, answer each its own clients, and move leade
   }))
 
 test('the leader is cut off: its lease ends, the others go on, and what waited there is answered in the end', () =>
-  withDir(async (dir) => {
-    const group = await Group.in(dir, 3)
+  withGroup(3, async (group) => {
     const quick = { keepaliveMs: 100 }
     const all = await Promise.all([0, 1, 2].map((i) => group.start(i, 3, quick)))
     await Promise.all(all.map((one) => one.handle.serving))
@@ -151,5 +167,65 @@ test('the leader is cut off: its lease ends, the others go on, and what waited t
     if (monotonicMs() < untilMs) assert.equal(old.front.control.mayAnswer(monotonicMs()), false)
     for (const [, , outcome] of await waits) assert.equal(outcome, APPLIED)
     for (const one of all) assert.equal(seeders(one.handle, 9), 40)
+    await Promise.all(all.map((one) => one.handle.stop({ purge: false })))
+  }))
+
+test('a drained leader hands over and answers on; members tell of themselves; a table leaves as a file; one is removed', () =>
+  withGroup(3, async (group) => {
+    const all = await Promise.all(
+      [0, 1, 2].map((i) => group.start(i, 3, { preferHighest: true, keepaliveMs: 100 })),
+    )
+    await Promise.all(all.map((one) => one.handle.serving))
+    await Promise.all(all.map((one, i) => applied(one, 7, i * 20, 20)))
+    const leading = async (): Promise<One> => {
+      for (;;) {
+        const statuses = await Promise.all(all.map((one) => one.handle.status()))
+        const found = all[statuses.findIndex((s) => s.role === 'leader')]
+        if (found !== undefined) return found
+      }
+    }
+    const first = await leading()
+    assert.match(await first.handle.drain(true), /^r\d leads$/)
+    const next = await leading()
+    assert.notEqual(next, first)
+    await applied(first, 8, 0, 20)
+    // It may be asked to drain again, and the others know of it.
+    assert.match(await first.handle.drain(true), new RegExp(`^${next.name} leads$`))
+    const seen = async () => (await next.handle.status()).members
+    for (let m = await seen(); ; m = await seen())
+      if (m.every((one) => one.version !== '' && one.draining === (one.name === first.name))) {
+        for (const { name, version, controlAddress, applied: index, diskBytes } of m) {
+          assert.deepEqual([version, controlAddress], [`1.2.${name[1]}`, `127.0.0.1:${name[1]}`])
+          assert.ok(index !== null && index > 0 && diskBytes !== null && diskBytes > 0)
+        }
+        break
+      }
+    assert.match(await first.handle.drain(false), /takes part/)
+
+    const { totalBytes, pieces } = await next.handle.save()
+    let bytes = 0
+    const counted = async function* () {
+      for await (const piece of pieces) {
+        bytes += piece.length
+        yield piece
+      }
+    }
+    const header = await checkExport(counted())
+    assert.equal(header.clusterId, (await next.handle.status()).clusterId)
+    assert.ok(totalBytes > 0 && bytes > totalBytes * 0.9)
+
+    const leader = await leading()
+    const gone = all.find((one) => one !== leader)!
+    const other = await leader.handle.members({ kind: 'remove', who: gone.name })
+    assert.ok(other.ok, other.sentence)
+    // Asked twice, as by somebody who did not hear the answer.
+    const twice = async (): Promise<void> => {
+      const now = await (await leading()).handle.members({ kind: 'remove', who: gone.name })
+      if (!now.ok && now.again) return await twice()
+      assert.match(now.sentence, /was removed already/)
+    }
+    await twice()
+    while (gone.handle.removed() === '') await gone.handle.status()
+    assert.match(gone.handle.removed(), /removed from its cluster/)
     await Promise.all(all.map((one) => one.handle.stop({ purge: false })))
   }))

@@ -10,6 +10,7 @@ import type { Reply } from './replica/membership-desk.ts'
 import type { Outcome } from './replica/proposals.ts'
 import type { TransferStatus } from './replica/transfer.ts'
 import type { Fault, RefusedDial } from './replica/transport.ts'
+import type { SaveBegun } from './replica-saving.ts'
 import type { ProducerBuffers } from './shared/producer.ts'
 import type { StoreBuffers } from './swarm/layout.ts'
 import type { Settings } from './swarm/settings.ts'
@@ -39,7 +40,10 @@ export type ReplicaOptions = {
   readonly consistency?: 'committed' | 'relaxed'
   /** Null or absent: alone, and nobody can join. */
   readonly cluster?: ClusterOptions | null
-  /** A sentence for the log: what a starting replica waits for, that it was removed. */
+  /** Of this program, and where this replica's control API is (host:port, '' on loopback): told to the others. */
+  readonly version?: string
+  readonly controlAddress?: string
+  /** What a starting replica waits for, whenever that changes; '' once it waits for nothing. */
   readonly onNote?: (sentence: string) => void
   /** Ends a start that still waits for others. */
   readonly signal?: AbortSignal
@@ -87,6 +91,14 @@ export type MemberStatus = {
   /** It says that its disk takes nothing. */
   readonly diskFails: boolean
   readonly level: number
+  /** By its own word, about a second old; null, '': nothing heard yet. */
+  readonly applied: number | null
+  readonly version: string
+  readonly diskBytes: number | null
+  readonly controlAddress: string
+  readonly draining: boolean
+  /** ID of the voter of the same name whose place this learner takes; 0: nobody. */
+  readonly replaces: number
   /** Of the connection to it: connected, connecting, dialing, refused, cut; '' for this replica itself. */
   readonly way: string
   readonly wayDetail: string
@@ -112,6 +124,9 @@ export type ReplicaStatus = {
   readonly members: readonly MemberStatus[]
   /** A joint configuration: members are being changed. */
   readonly joint: boolean
+  /** A change of members is under way here, joint or asked for. */
+  readonly changing: boolean
+  readonly draining: boolean
   /** Why this replica is no member any more; '' while it is one. */
   readonly removed: string
   readonly transfers: readonly TransferStatus[]
@@ -186,6 +201,15 @@ export interface ReplicaHandle {
   events(since: number): Promise<readonly TimelineEvent[]>
   /** A fault between this replica and another one, or null to end it; false: no such member, or not allowed. */
   fault(member: number, fault: Fault | null): Promise<boolean>
+  /**
+   * `on`: leads no more if anybody else can, and does not come to lead; it goes on answering. Resolves with what came of it
+   * once leadership is elsewhere.
+   */
+  drain(on: boolean): Promise<string>
+  /** A snapshot of now as a portable file, without keys, piece by piece. */
+  save(): Promise<{ readonly totalBytes: number; readonly pieces: AsyncGenerator<Uint8Array> }>
+  /** Why this replica is no member any more; '' while it is one. */
+  removed(): string
   /** What is in the rings is still committed. `purge`: then deletes the log. */
   stop(options: { readonly purge: boolean }): Promise<void>
   /** Resolves when announces are answered for the first time. */
@@ -194,13 +218,23 @@ export interface ReplicaHandle {
   readonly failed: Promise<ReplicaFailed>
 }
 
-export type FailureKind = 'damaged' | 'locked' | 'format' | 'disk' | 'refused' | 'port' | 'panic' | 'bug'
+export type FailureKind =
+  | 'damaged'
+  | 'locked'
+  | 'format'
+  | 'disk'
+  | 'refused'
+  | 'stopped'
+  | 'port'
+  | 'panic'
+  | 'bug'
 const EXIT_CODES: Record<FailureKind, number> = {
   damaged: IO,
   locked: IO,
   format: IO,
   disk: IO,
   refused: USAGE,
+  stopped: OK,
   port: UNAVAILABLE,
   panic: INTERNAL,
   bug: INTERNAL,
@@ -232,12 +266,17 @@ export type Order =
       readonly member: number
       readonly fault: Fault | null
     }
+  | { readonly kind: 'drain'; readonly number: number; readonly on: boolean }
+  | { readonly kind: 'save'; readonly number: number }
+  | { readonly kind: 'piece'; readonly number: number; readonly id: string }
+  | { readonly kind: 'unsave'; readonly number: number; readonly id: string }
   | { readonly kind: 'stop'; readonly number: number; readonly purge: boolean }
 /** From it. */
 export type News =
   | { readonly kind: 'open'; readonly store: StoreBuffers }
   | { readonly kind: 'serving' }
   | { readonly kind: 'note'; readonly sentence: string }
+  | { readonly kind: 'removed'; readonly sentence: string }
   | {
       readonly kind: 'failed'
       readonly failure: FailureKind
@@ -255,11 +294,13 @@ export const openReplica = ({ onNote, signal, ...options }: ReplicaOptions): Pro
   const worker = new Worker(new URL('./replica-thread.ts', import.meta.url), {
     workerData: options,
     name: 'replica',
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
   })
   const asked = new Map<number, Asked>()
   let count = 0
   let stopping = false
   let why: ReplicaFailed | null = null
+  let removed = ''
   const failed = promised<ReplicaFailed>()
   const serving = promised<void>()
   const opened = promised<ReplicaHandle>()
@@ -281,6 +322,13 @@ export const openReplica = ({ onNote, signal, ...options }: ReplicaOptions): Pro
     members: (request) => ask<Reply>({ kind: 'members', request }),
     events: (since) => ask<readonly TimelineEvent[]>({ kind: 'events', since }),
     fault: (member, fault) => ask<boolean>({ kind: 'fault', member, fault }),
+    drain: (on) => ask<string>({ kind: 'drain', on }),
+    save: async () => {
+      const { id, totalBytes } = await ask<SaveBegun>({ kind: 'save' })
+      const piece = () => ask<Uint8Array | null>({ kind: 'piece', id })
+      return { totalBytes, pieces: piecesOf(piece, () => void ask({ kind: 'unsave', id }).catch(() => {})) }
+    },
+    removed: () => removed,
     stop: async ({ purge }) => {
       stopping = true
       if (why === null) await ask<void>({ kind: 'stop', purge })
@@ -298,7 +346,10 @@ export const openReplica = ({ onNote, signal, ...options }: ReplicaOptions): Pro
     if (news.kind === 'open') opened.resolve(handle(news.store))
     else if (news.kind === 'serving') serving.resolve()
     else if (news.kind === 'note') onNote?.(news.sentence)
-    else if (news.kind === 'failed') fail(new ReplicaFailed(news.failure, news.message, news.stack))
+    else if (news.kind === 'removed') {
+      removed = news.sentence
+      onNote?.(removed)
+    } else if (news.kind === 'failed') fail(new ReplicaFailed(news.failure, news.message, news.stack))
     else if (news.kind === 'answer') asked.get(news.number)?.resolve(news.value as never)
     else asked.get(news.number)?.reject(new Error(news.message))
     if (news.kind === 'answer' || news.kind === 'error') asked.delete(news.number)
@@ -311,6 +362,18 @@ export const openReplica = ({ onNote, signal, ...options }: ReplicaOptions): Pro
     ended.resolve()
   })
   return opened.promise
+}
+
+/** Read ahead by nothing: a reader that is slow holds the file, and nobody else, up. */
+async function* piecesOf(
+  next: () => Promise<Uint8Array | null>,
+  end: () => void,
+): AsyncGenerator<Uint8Array> {
+  try {
+    for (let piece = await next(); piece !== null; piece = await next()) yield piece
+  } finally {
+    end()
+  }
 }
 
 const promised = <T>(): {

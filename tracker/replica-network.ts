@@ -3,12 +3,12 @@
 // Refuses: to run without the network key, and to decide who is a member.
 
 import { randomBytes } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { watchedKeys } from './control-token.ts'
 import type { Frame, Stamp } from './replica/frame.ts'
 import type { Hello, Refusal } from './replica/frame-body.ts'
 import { addressOf, type Directory } from './replica/members.ts'
 import { ask } from './replica/probe.ts'
-import { type Psk, pskRing } from './replica/psk.ts'
+import { type Psk, pskOf } from './replica/psk.ts'
 import {
   APPENDS,
   type Channel,
@@ -55,7 +55,7 @@ export class Network {
     question: (bytes: Uint8Array) => Promise<Uint8Array>,
   ) {
     this.options = options
-    this.keys = keyRing(options.networkKeyFile)
+    this.keys = watchedKeys(options.networkKeyFile, (keys) => keys.map(pskOf))
     this.self = { clusterId: '', id: 0, name, address: options.address, level, incarnation: 0 }
     this.behind = {
       frame: () => {},
@@ -129,21 +129,5 @@ export class Network {
   /** A fault on request. False: there is no such member, or faults are not allowed here. */
   fault(member: number, fault: Fault | null): boolean {
     return this.options.allowFaults && this.transport.setFault(member, fault)
-  }
-}
-
-/** The keys of the file, read again when it has changed; as they were while it cannot be read. */
-const keyRing = (file: string): (() => readonly Psk[]) => {
-  let changed = statSync(file).mtimeMs
-  let keys = pskRing(readFileSync(file, 'utf8'))
-  return () => {
-    try {
-      const { mtimeMs } = statSync(file)
-      if (mtimeMs !== changed) keys = pskRing(readFileSync(file, 'utf8'))
-      changed = mtimeMs
-    } catch {
-      // Half written or gone: the next handshake looks again.
-    }
-    return keys
   }
 }

@@ -10,13 +10,16 @@ import { Member } from './replica/member.ts'
 import { admission, type Directory, idsOf, nameOf, REMOVED_SENTENCE } from './replica/members.ts'
 import { MembersMachine } from './replica/members-machine.ts'
 import { MembershipDesk } from './replica/membership-desk.ts'
-import { leaveGroup } from './replica/membership-leave.ts'
 import type { View } from './replica/membership-view.ts'
 import { restoreSnapshot } from './replica/snapshots.ts'
 import { Transfers } from './replica/transfer-streams.ts'
+import { Bulletin } from './replica-bulletin.ts'
+import { drain, makeWay } from './replica-drain.ts'
+import { Ending } from './replica-ending.ts'
 import { type Parked, RingFeed } from './replica-feed.ts'
 import type { News, Order, ReplicaOptions } from './replica-handle.ts'
 import type { Network } from './replica-network.ts'
+import { Saving } from './replica-saving.ts'
 import { statusOf } from './replica-status.ts'
 import { Control, monotonicMs, SERVING, STOPPING, WAITING } from './shared/control.ts'
 import { clusterIdOf } from './swarm/apply.ts'
@@ -24,9 +27,6 @@ import { type Birth, birthEntry } from './swarm/entry.ts'
 import { SwarmMachine } from './swarm/machine.ts'
 import { Store } from './swarm/store.ts'
 
-/** How long a clean stop waits for what is under way, milliseconds; and for leaving the group. */
-const STOP_WAIT_MS = 3000
-const LEAVE_WAIT_MS = 20_000
 /** Between syncs of the mark (and, with `--fsync interval`, of the log), and looks for changes that wait too long. */
 const FLUSH_MS = 1000
 const HOUSEKEEPING_MS = 100
@@ -52,8 +52,6 @@ export type RunningParts = {
   readonly network: Network | null
 }
 
-type Stop = { readonly number: number; readonly purge: boolean; byMs: number; moved: boolean; kept: string }
-
 export class Running {
   readonly p: RunningParts
   readonly control: Control
@@ -62,6 +60,9 @@ export class Running {
   readonly members: MembersMachine
   readonly driven: Driven = newDriven()
   readonly desk: MembershipDesk
+  readonly bulletin: Bulletin
+  readonly saving = new Saving(this)
+  private readonly ending = new Ending(this)
   readonly keepaliveMs: number
   readonly missed: number
   feed!: RingFeed
@@ -74,7 +75,6 @@ export class Running {
   private served = false
   private wasBorn = false
   private tendMs = Number.NEGATIVE_INFINITY
-  private stop: Stop | null = null
   private kick: (() => void) | null = null
   private order = new Map<string, number>()
 
@@ -102,9 +102,23 @@ export class Running {
       identity,
       view: () => this.view(),
       propose: (change) => this.member.proposeConfChange(change),
-      transfer: (to) => this.member.transfer(to, monotonicMs()),
+      transfer: (to) => {
+        this.bulletin.moves(this.member.term, to, monotonicMs())
+        return this.member.transfer(to, monotonicMs())
+      },
       changed: (sentence) =>
         this.member.events.add(monotonicMs(), 'members changed', this.member.term, 0, sentence),
+    })
+    this.bulletin = new Bulletin({
+      self: identity.memberId,
+      others: () => this.member.others,
+      tell: (to, body) => parts.network?.transport.keepalive(0, to, body),
+      own: () => ({
+        version: options.version ?? '',
+        applied: this.member.replica.applied,
+        diskBytes: parts.log.bytes + (parts.log.snapshot?.bytes ?? 0),
+        control: options.controlAddress ?? '',
+      }),
     })
   }
 
@@ -121,7 +135,7 @@ export class Running {
     await drive(this.surroundings(), this.driven)
     clearInterval(flushing)
     clearInterval(housekeeping)
-    await this.end()
+    await this.ending.end()
   }
 
   private make(): void {
@@ -159,8 +173,9 @@ export class Running {
         loose: options.fsync === 'interval',
         snapshotLogBytes: options.snapshotLogBytes,
         fresh: incarnation === 1,
-        preference: (id) => this.order.get(this.nameOf(id)) ?? -1,
+        preference: (id) => this.preference(id),
         preferHighest: options.cluster?.preferHighest ?? false,
+        staysPut: () => this.bulletin.wasAskedToLead(this.member.term),
         onLeading: (leads) => {
           if (!leads) this.transfers?.only(null)
         },
@@ -189,7 +204,10 @@ export class Running {
       install: (message, record) => this.wake(() => member.stepSnapshot(message, record, monotonicMs())),
     })
     network.serve(identity.clusterId, identity.memberId, this.incarnation, {
-      frame: (frame) => member.receive(frame, monotonicMs()),
+      frame: (frame) => {
+        this.bulletin.take(frame)
+        member.receive(frame, monotonicMs())
+      },
       received: () => this.wake(() => this.publish()),
       stamp: (to, stamp) => member.stamp(to, stamp),
       admit: (hello) => admission(this.members.directory, replica.confState, replica.applied, hello),
@@ -204,16 +222,17 @@ export class Running {
     network.follow(this.members.directory, identity.memberId)
   }
 
-  private wake(what: () => void): void {
-    what()
+  wake<T>(what: () => T): T {
+    const done = what()
     this.kick?.()
+    return done
   }
 
   private removed(): void {
     if (this.removedBecause !== '') return
     this.removedBecause = REMOVED_SENTENCE
     this.member.leave(monotonicMs())
-    this.p.say({ kind: 'note', sentence: REMOVED_SENTENCE })
+    this.p.say({ kind: 'removed', sentence: REMOVED_SENTENCE })
     this.publish()
   }
 
@@ -231,6 +250,11 @@ export class Running {
     const names = this.members.directory.members.map((m) => m.name)
     names.sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
     this.order = new Map(names.map((name, i) => [name, i]))
+  }
+
+  /** Who should rather lead: the higher. Nobody who is being drained, if it can be helped. */
+  preference(id: number): number {
+    return this.bulletin.of(id)?.draining === true ? -1 : (this.order.get(this.nameOf(id)) ?? -1)
   }
 
   nameOf(id: number): string {
@@ -258,6 +282,7 @@ export class Running {
       deadAfterMs: this.keepaliveMs * this.missed,
       maxVoters: cluster?.maxVoters ?? 1,
       promotes: cluster?.promotes ?? false,
+      controlOf: (id) => this.bulletin.of(id)?.control ?? '',
     }
   }
 
@@ -279,7 +304,7 @@ export class Running {
       failing: (error) => {
         this.diskError = error?.message ?? ''
       },
-      ended: () => this.mayEnd(),
+      ended: () => this.ending.may(),
     }
   }
 
@@ -288,8 +313,12 @@ export class Running {
     const { transfers, desk } = this
     if (transfers === null) return
     if (transfers.due() <= nowMs) transfers.turn(nowMs)
-    if (nowMs < this.tendMs || !this.member.replica.leads) return
+    if (nowMs < this.tendMs) return
     this.tendMs = nowMs + TEND_MS
+    this.bulletin.tell(nowMs)
+    if (!this.member.replica.leads) return
+    // Elected again while it is being drained: not for long.
+    if (this.bulletin.draining && !this.member.transferring) void makeWay(this)
     if (desk.due <= nowMs) void desk.turn(nowMs).catch(() => {})
   }
 
@@ -298,7 +327,7 @@ export class Running {
    * watched: each front end's next batch would wake this thread for nothing.
    */
   private async sleep(dueMs: number): Promise<void> {
-    const untilMs = Math.min(dueMs, this.transfers?.due() ?? dueMs, this.stop?.byMs ?? dueMs)
+    const untilMs = Math.min(dueMs, this.transfers?.due() ?? dueMs, this.ending.byMs)
     const ms = Math.max(0, Math.min(untilMs - monotonicMs(), LONGEST_SLEEP_MS))
     const kicked = new Promise<void>((resolve) => (this.kick = resolve))
     if (this.feed.waiting()) {
@@ -319,7 +348,7 @@ export class Running {
     control.setLeaseUntil(member.leaseUntilMs)
     const full = member.refusing || this.diskError !== ''
     if (control.diskFull !== full) control.setDiskFull(full)
-    const serving = this.born && this.stop === null && member.mayAnswer(monotonicMs())
+    const serving = this.born && !this.ending.begun && member.mayAnswer(monotonicMs())
     if (!serving) {
       if (control.state === SERVING) control.setState(WAITING)
       return
@@ -343,7 +372,14 @@ export class Running {
     else if (order.kind === 'members') void this.desk.request(order.request).then(answer, error)
     else if (order.kind === 'events') answer(this.events(order.since))
     else if (order.kind === 'fault') answer(this.p.network?.fault(order.member, order.fault) ?? false)
-    else this.beginStop(order)
+    else if (order.kind === 'drain') void drain(this, order.on).then(answer, error)
+    else if (order.kind === 'save') void this.saving.begin().then(answer, error)
+    else if (order.kind === 'piece') void this.saving.next(order.id).then(answer, error)
+    else if (order.kind === 'unsave') answer(this.saving.end(order.id))
+    else {
+      this.ending.begin(order)
+      this.publish()
+    }
     this.kick?.()
   }
 
@@ -358,7 +394,7 @@ export class Running {
   }
 
   private async propose(entry: Uint8Array): Promise<unknown> {
-    if (this.p.log.failed !== null || this.member.refusing || this.stop !== null) return 'refused'
+    if (this.p.log.failed !== null || this.member.refusing || this.ending.begun) return 'refused'
     const { promise, resolve } = Promise.withResolvers<string>()
     const late = setTimeout(() => resolve('unknown'), this.p.options.parkForMs ?? PARK_FOR_MS)
     const fate = await Promise.race([this.member.replica.propose(entry), promise])
@@ -370,68 +406,6 @@ export class Running {
     const { replica } = this.member
     await replica.snapshots.take(replica.applied, replica.confState)
     return this.p.log.snapshot!.index
-  }
-
-  private beginStop({ number, purge }: Extract<Order, { kind: 'stop' }>): void {
-    const leaves = purge && this.member.others.length > 0 && this.p.network !== null
-    const stop = { number, purge, byMs: monotonicMs() + STOP_WAIT_MS, moved: false, kept: '' }
-    if (leaves) {
-      stop.byMs = monotonicMs() + LEAVE_WAIT_MS
-      stop.kept = 'it did not come to leave the cluster in time'
-      void this.leave(stop)
-    }
-    this.stop = stop
-    this.publish()
-  }
-
-  /** Before its data is deleted, the group must not count on this member any more. */
-  private async leave(stop: Stop): Promise<void> {
-    const network = this.p.network!
-    stop.kept = await leaveGroup({
-      identity: this.p.identity,
-      view: () => this.view(),
-      desk: this.desk,
-      ask: (address, question) => network.ask(address, question),
-      now: monotonicMs,
-      pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-      untilMs: stop.byMs,
-    })
-    this.wake(() => {
-      stop.byMs = monotonicMs() + STOP_WAIT_MS
-      stop.moved = true
-    })
-  }
-
-  /** Told to stop, leadership is elsewhere, and all that was taken from the rings is decided (or time is up). */
-  private mayEnd(): boolean {
-    const { stop, member } = this
-    if (stop === null) return false
-    const nowMs = monotonicMs()
-    if (nowMs >= stop.byMs || this.p.log.failed !== null) return true
-    if (stop.kept !== '' && !stop.moved) return false
-    if (!stop.moved && member.replica.leads && !member.replica.alone) {
-      stop.moved = true
-      void member.transfer(0, nowMs)
-    }
-    if (member.transferring) return false
-    return this.feed.idle || member.removed
-  }
-
-  private async end(): Promise<void> {
-    const stop = this.stop!
-    const { log, say, port, network } = this.p
-    this.control.setState(STOPPING)
-    this.member.replica.proposals.abandon()
-    this.feed.refuseWaiting()
-    this.feed.tell()
-    await this.transfers?.stop()
-    await network?.transport.close()
-    await this.member.replica.snapshots.running
-    await (stop.purge && stop.kept === '' ? log.purge() : log.close())
-    if (stop.purge && stop.kept !== '')
-      say({ kind: 'error', number: stop.number, message: `stopped, but its data was kept: ${stop.kept}` })
-    else say({ kind: 'answer', number: stop.number, value: undefined })
-    port.close()
   }
 }
 

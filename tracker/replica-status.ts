@@ -19,6 +19,8 @@ export const statusOf = (r: Running): ReplicaStatus => {
     leader: replica.status.leader,
     members: membersOf(r, nowMs),
     joint: replica.confState.votersOutgoing.length > 0,
+    changing: replica.confState.votersOutgoing.length > 0 || r.desk.changing,
+    draining: r.bulletin.draining,
     removed: r.removedBecause,
     transfers: r.transfers?.status(nowMs) ?? [],
     refusedDials: r.p.network?.transport.refusedDials ?? [],
@@ -76,6 +78,7 @@ const membersOf = (r: Running, nowMs: number): MemberStatus[] => {
   return [...new Set([...voters, ...votersOutgoing, ...learners, ...learnersNext])].map((id) => {
     const self = id === r.p.identity.memberId
     const news = peers.of(id)
+    const word = r.bulletin.of(id)
     const way = ways.get(id)
     const known = progress.get(id)
     const match = self ? status.lastIndex : (known?.match ?? null)
@@ -91,6 +94,12 @@ const membersOf = (r: Running, nowMs: number): MemberStatus[] => {
       heardMsAgo: self ? 0 : news === null ? null : nowMs - news.heardMs,
       diskFails: self ? r.diskError !== '' : (news?.notReady ?? false),
       level: self ? 1 : (way?.level ?? 0),
+      applied: word?.applied ?? null,
+      version: word?.version ?? '',
+      diskBytes: word?.diskBytes ?? null,
+      controlAddress: word?.control ?? '',
+      draining: word?.draining ?? false,
+      replaces: replacedBy(r, id),
       queuedBytes: way?.queuedBytes ?? 0,
       way: self ? '' : (way?.state ?? ''),
       wayDetail: way?.detail ?? '',
@@ -100,4 +109,16 @@ const membersOf = (r: Running, nowMs: number): MemberStatus[] => {
       writes: way?.writes ?? 0,
     }
   })
+}
+
+/** The voter whose name a newcomer has: one joint change swaps the two once it has caught up. 0: nobody. */
+const replacedBy = (r: Running, id: number): number => {
+  const { confState } = r.member.replica
+  const { members } = r.members.directory
+  if (confState.voters.includes(id)) return 0
+  const name = members.find((m) => m.id === id)?.name ?? ''
+  return (
+    members.find((m) => m.id !== id && m.name === name && name !== '' && confState.voters.includes(m.id))
+      ?.id ?? 0
+  )
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { loadCore, RaftPanic } from '@skep/raft'
 import type { Identity } from './replica/birth.ts'
-import { Birth, BirthRefused, firstDirectory } from './replica/birth-flow.ts'
+import { Birth, BirthRefused, BirthStopped, firstDirectory } from './replica/birth-flow.ts'
 import { LogDamaged, LogFormat, LogLocked, type LogStore, LogWriteFailed } from './replica/log.ts'
 import type { LogDisk } from './replica/log-disk.ts'
 import { openLog } from './replica/log-store.ts'
@@ -80,6 +80,7 @@ const become = async (log: LogStore): Promise<{ identity: Identity; network: Net
   }
   port.on('message', stopped)
   const identity = await birth.run()
+  say({ kind: 'note', sentence: '' })
   port.off('message', stopped)
   return { identity, network }
 }
@@ -113,6 +114,7 @@ const kindOf = (error: unknown): FailureKind => {
   if (error instanceof LogLocked) return 'locked'
   if (error instanceof LogFormat) return 'format'
   if (error instanceof LogWriteFailed) return 'disk'
+  if (error instanceof BirthStopped) return 'stopped'
   if (error instanceof BirthRefused) return 'refused'
   if (error instanceof RaftPanic) return 'panic'
   const { code, syscall } = error as NodeJS.ErrnoException

@@ -4,7 +4,7 @@
 import type { TrackerConfig } from './config.ts'
 import { addConfigFlags, configOf, newCommand } from './config-flags.ts'
 import { NetworkKeyError } from './control-token.ts'
-import { INTERNAL, IO, OK, UNAVAILABLE, USAGE } from './exit-codes.ts'
+import { INTERNAL, IO, OK, REMOVED, UNAVAILABLE, USAGE } from './exit-codes.ts'
 import { HttpOpenError } from './http/server.ts'
 import { type Logger, openLogger } from './log.ts'
 import { type Running, run } from './main.ts'
@@ -73,12 +73,12 @@ async function command(
       run({ config, sources, hosts, version: version(), log, signal }),
       signals.second,
     ])
-    await Promise.race([running.serving, running.failed, signals.first])
+    await Promise.race([running.serving, running.failed, running.asked, signals.first])
     for (const warning of running.warnings) log.warn(warning)
     greet(running, config, log)
     return await untilEnd(running, config, signals, log)
   } catch (error) {
-    if (signals.opening.aborted && error instanceof ReplicaFailed && error.kind === 'refused') {
+    if (error instanceof ReplicaFailed && error.kind === 'stopped') {
       log.info('stopped before it was a member')
       return OK
     }
@@ -105,7 +105,8 @@ async function untilEnd(
   log.info({ why: end.why, purge: end.purge }, 'stopping')
   await Promise.race([running.stop({ purge: end.purge }), signals.second])
   log.info('stopped')
-  return OK
+  // A supervisor should not start it again: it would only hear the same.
+  return running.removed() !== '' && !end.purge ? REMOVED : OK
 }
 
 /** Logs why it ends, and returns the exit code that tells causes apart. */

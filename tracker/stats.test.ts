@@ -1,13 +1,29 @@
 // What a replica says of itself: counts of a real table, warnings at the right moment, probes.
 
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type ConfigKey, OPTIONS, type TrackerConfig } from './config.ts'
 import { layer, type Source } from './config-layers.ts'
-import { controlToken, NetworkKeyError, openNetworkKey } from './control-token.ts'
+import {
+  controlToken,
+  NetworkKeyError,
+  networkKeyName,
+  openNetworkKey,
+  readNetworkKeys,
+  watchedKeys,
+} from './control-token.ts'
 import { birthWarnings, bufferWarnings } from './main-limits.ts'
 import { ID_KEY_MS, idKeyIsOld } from './main-pulse.ts'
 import { censusOf } from './stats-census.ts'
@@ -83,6 +99,42 @@ test('the connection-ID key is old after a day of cluster time, and young once r
   assert.equal(idKeyIsOld(store), true)
   log.apply(idKeyEntry([3, 4]))
   assert.equal(idKeyIsOld(store), false)
+})
+
+test('a key file with several keys: the first is in use, and a change of the file counts without a start', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'skep-keys-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const [old, fresh] = ['o'.repeat(32), 'f'.repeat(40)]
+  // As a mounted secret lies there: a link to a folder that is exchanged.
+  const write = (version: string, text: string): void => {
+    mkdirSync(join(folder, version))
+    writeFileSync(join(folder, version, 'key'), text)
+    symlinkSync(version, join(folder, 'next'))
+    renameSync(join(folder, 'next'), join(folder, 'data'))
+  }
+  write('1', `${old}\n`)
+  symlinkSync('data/key', join(folder, 'key'))
+  const path = join(folder, 'key')
+  assert.deepEqual(readNetworkKeys(path), [old])
+  const keys = watchedKeys(path, (all) => all)
+  const follow = async (wanted: readonly string[]): Promise<void> => {
+    while (keys().join() !== wanted.join()) await new Promise(setImmediate)
+  }
+  write('2', ` ${old}\r\n\n${fresh}\n${old}\n`)
+  await follow([old, fresh])
+  write('3', `${fresh}\nhunter2\n`)
+  while (keys.fault() === '') {
+    keys()
+    await new Promise(setImmediate)
+  }
+  assert.match(keys.fault(), /7 characters in line 2/)
+  assert.deepEqual(keys(), [old, fresh])
+  write('4', `${fresh}\n`)
+  await follow([fresh])
+  assert.equal(keys.fault(), '')
+  assert.match(networkKeyName(old), /^[0-9a-f]{24}$/)
+  writeFileSync(path, Array.from({ length: 9 }, (_, i) => `${i}`.repeat(32)).join('\n'))
+  assert.throws(() => readNetworkKeys(path), /9 lines; 8 keys are the most/)
 })
 
 test('a network key is made once, private, and read back; poor ones are refused', (t) => {

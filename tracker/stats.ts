@@ -28,6 +28,8 @@ export type StatsSources = {
   readonly status: () => Promise<ReplicaStatus>
   readonly udp: () => Readonly<Record<string, number>>
   readonly http: () => Readonly<Record<string, number>>
+  /** As GET /readyz says. */
+  readonly ready: () => { readonly ok: boolean; readonly reason: string }
   /** Answers a second, smoothed. */
   readonly rate: () => number
   readonly warnings: readonly string[]
@@ -36,6 +38,15 @@ export type StatsSources = {
 /** Answers given since start, over all front ends. */
 export const answersOf = (sources: Pick<StatsSources, 'udp' | 'http'>): number =>
   (sources.udp().answered ?? 0) + (sources.http().answered ?? 0)
+
+type Counted = Pick<StatsSources, 'udp' | 'http'>
+
+const announcesOf = (sources: Counted): number =>
+  (sources.udp().announces ?? 0) + (sources.http().announces ?? 0)
+
+/** Announces from addresses that no peer on the Internet has: private, loopback, link-local, not to be routed. */
+const privateOf = (sources: Counted): number =>
+  (sources.udp().privateAnnounces ?? 0) + (sources.http().privateAnnounces ?? 0)
 
 /** The JSON of /stats. */
 export async function statsOf(sources: StatsSources): Promise<object> {
@@ -91,6 +102,8 @@ export async function statusMessageOf(sources: StatsSources): Promise<StatusMess
   const status = await sources.status()
   const table = tableOf(store)
   const disk = await statfs(sources.dataDir).catch(() => null)
+  const ready = sources.ready()
+  const leader = status.members.find((m) => m.id === status.leader)
   return {
     name: sources.name,
     version: sources.version,
@@ -116,6 +129,9 @@ export async function statusMessageOf(sources: StatsSources): Promise<StatusMess
         count: BigInt(count),
       })),
       relaxed: status.consistency === 'relaxed',
+      changing: status.changing,
+      leaderName: leader?.name ?? '',
+      leaderControlAddress: leader?.controlAddress ?? '',
     },
     table: {
       torrents: BigInt(table.torrents),
@@ -136,7 +152,11 @@ export async function statusMessageOf(sources: StatsSources): Promise<StatusMess
       answers: BigInt(answersOf(sources)),
       answersPerSecond: sources.rate(),
       intervalSeconds: control.intervalSeconds,
+      announces: BigInt(announcesOf(sources)),
+      announcesPrivate: BigInt(privateOf(sources)),
     },
+    ready: ready.ok,
+    notReady: ready.ok ? '' : ready.reason,
     warnings: warningsOf(sources, status),
   }
 }
@@ -150,6 +170,12 @@ const memberMessageOf = (member: MemberStatus): MessageInitShape<typeof MemberSc
   connection: member.way,
   connectionDetail: member.wayDetail,
   diskFails: member.diskFails,
+  version: member.version,
+  controlAddress: member.controlAddress,
+  replaces: BigInt(member.replaces),
+  draining: member.draining,
+  ...(member.applied !== null && { appliedIndex: BigInt(member.applied) }),
+  ...(member.diskBytes !== null && { diskBytes: BigInt(member.diskBytes) }),
   ...(member.match !== null && { matchIndex: BigInt(member.match) }),
   ...(member.lag !== null && { lag: BigInt(member.lag) }),
   ...(member.heardMsAgo !== null && { heardMsAgo: member.heardMsAgo }),

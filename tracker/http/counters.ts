@@ -14,6 +14,8 @@ export const HTTP_COUNTERS = {
   answered: 'Announces and scrapes answered with peers or counts',
   refusedQuery: 'Requests answered with a failure: the query was not understood',
   refusedAddress: 'Announces answered with a failure: the address may not be a peer',
+  privateAnnounces:
+    'Announces from addresses that no peer on the Internet has: private, loopback, not to be routed',
   refusedAccess: 'Announces answered with a failure: the access lists forbid the torrent',
   refusedFullDisk: 'Changes answered with a failure: they cannot be stored now',
   parked: 'Changes that waited for a majority',

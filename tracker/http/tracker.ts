@@ -148,7 +148,9 @@ export class HttpTracker {
     const settings = this.settings
     const peer =
       asker.trusted && query.ip !== '' ? (parseAddress(query.ip.replace(/%3a/gi, ':')) ?? asker) : asker
-    const reason = addressFault(peer, settings.allowPrivate)
+    const kind = classOf(peer)
+    if (kind !== PUBLIC) options.counts.privateAnnounces++
+    const reason = addressFault(kind, settings.allowPrivate)
     if (reason !== null) {
       options.counts.refusedAddress++
       return this.failure(reason, 60)
@@ -409,10 +411,11 @@ export class HttpTracker {
   }
 }
 
-function addressFault(asker: Asker, allowPrivate: 'auto' | 'on' | 'off'): string | null {
-  const { words } = asker
-  const kind = asker.v6 ? addressClass6(words[0]!, words[1]!, words[2]!, words[3]!) : addressClass4(words[0]!)
-  if (kind === PUBLIC) return null
+function classOf({ v6, words }: Asker): number {
+  return v6 ? addressClass6(words[0]!, words[1]!, words[2]!, words[3]!) : addressClass4(words[0]!)
+}
+
+function addressFault(kind: number, allowPrivate: 'auto' | 'on' | 'off'): string | null {
   if (kind === BOGON) return 'your address cannot be that of a peer'
   return kind === PRIVATE && allowPrivate === 'off' ? 'private addresses are not taken here' : null
 }

@@ -59,6 +59,11 @@ export class BirthRefused extends Error {
   override readonly name = 'BirthRefused'
 }
 
+/** It was told to stop before it was a member. */
+export class BirthStopped extends Error {
+  override readonly name = 'BirthStopped'
+}
+
 export class Birth {
   private readonly o: BirthOptions
   private identity: Identity | null
@@ -73,10 +78,10 @@ export class Birth {
     this.identity = identity === null ? null : decodeIdentity(identity)
   }
 
-  /** Until this replica is a member. Rejects with BirthRefused, or when the disk fails. Safe to repeat after a crash. */
+  /** Until this replica is a member. Rejects with BirthRefused, BirthStopped, or when the disk fails. Safe to repeat after a crash. */
   async run(): Promise<Identity> {
     for (;;) {
-      if (this.stopped) throw new BirthRefused('stopped before it was a member')
+      if (this.stopped) throw new BirthStopped('stopped before it was a member')
       const step = birthStep(await this.facts())
       if (step.kind === 'resume') return await this.begun(step.identity)
       if (step.kind === 'refuse') throw new BirthRefused(step.reason)

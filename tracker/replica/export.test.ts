@@ -90,6 +90,7 @@ const restoring = async (file: Buffer, disk: MemoryDisk = memoryDisk()): Promise
     log,
     pieces: () => cut(file),
     name: 'r0',
+    address: 'r0.example:5560',
     clusterId: TO,
     memberId: 77,
     birth: (birth) => ({ ...(birth as Birth), clusterId: TO, idKey: NEW_KEY }),
@@ -118,8 +119,8 @@ test('what leaves as a file begins a cluster of its own: the same peers, another
   assert.deepEqual([...fresh.store.control.subarray(C_ID_KEYS, C_ID_KEYS + 5)], [...NEW_KEY, 0, 0, 0])
   assert.deepEqual(fresh.swarm.lastBatch(MEMBER), { incarnation: 0, number: 0 })
   assert.deepEqual(
-    fresh.machine.directory.members.map((m) => [m.id, m.name]),
-    [[77, 'r0']],
+    fresh.machine.directory.members.map((m) => [m.id, m.name, m.address]),
+    [[77, 'r0', 'r0.example:5560']],
   )
   assert.equal(fresh.store.control[C_COUNTERS], 300)
   // Everything but the control words is the same, byte for byte.
@@ -173,6 +174,7 @@ test('a restore that stopped half way does not start, and can be done again', as
     log,
     pieces: () => cut(file),
     name: 'r0',
+    address: '',
     clusterId: TO,
     memberId: 77,
     birth: (birth) => birth,

@@ -171,6 +171,8 @@ export type RestoreOptions = {
   /** Opens the file anew each time. */
   readonly pieces: () => AsyncIterable<Uint8Array>
   readonly name: string
+  /** `host:port` under which others reach it; '': it stays alone. */
+  readonly address: string
   /** New, random: the cluster's and the member's. */
   readonly clusterId: string
   readonly memberId: number
@@ -186,7 +188,7 @@ export type RestoreOptions = {
  * again. Throws ExportDamaged, or an Error that says why the directory is not free.
  */
 export const restoreExport = async (o: RestoreOptions): Promise<Identity> => {
-  const { log, name, clusterId, memberId } = o
+  const { log, name, address, clusterId, memberId } = o
   const interrupted = log.identity !== null && isRestoring(log.identity)
   if (!interrupted && (log.identity !== null || log.lastIndex > 0))
     throw new Error(
@@ -199,7 +201,7 @@ export const restoreExport = async (o: RestoreOptions): Promise<Identity> => {
     clusterId,
     memberId,
     name,
-    initialMembers: [{ name, id: memberId }],
+    initialMembers: [{ name, id: memberId, ...(address === '' ? {} : { address }) }],
     birth: o.birth(header.birth),
   }
   await log.setIdentity(encodeIdentity({ ...identity, phase: 'restoring' }))
@@ -212,7 +214,7 @@ export const restoreExport = async (o: RestoreOptions): Promise<Identity> => {
   }
   const writer = await log.createSnapshot({ index: header.index, term: 1, confState }, false)
   try {
-    await writer.write(encodeDirectory(directoryOf([{ id: memberId, name, address: '' }])))
+    await writer.write(encodeDirectory(directoryOf([{ id: memberId, name, address }])))
     for await (const item of itemsOf(o.pieces()))
       if (item instanceof Uint8Array) await writer.write(o.renew(item))
   } catch (error) {

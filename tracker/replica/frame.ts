@@ -30,7 +30,7 @@ export const RAFT = 1
 export const BATCH = 2
 /** What the leader of the header's term did with a batch. */
 export const NOTICE = 3
-/** Header only: time, lease and commit between heartbeats. */
+/** Time, lease and commit between heartbeats; now and then a body in which a member tells of itself. */
 export const KEEPALIVE = 4
 export const STREAM_BEGIN = 5
 export const STREAM_CHUNK = 6

@@ -46,6 +46,8 @@ export type MemberOptions<T> = {
   readonly preference?: (id: number) => number
   /** Makes way for a caught-up member that is preferred. */
   readonly preferHighest?: boolean
+  /** Somebody asked for this member to lead: it makes way for nobody before the next election or change of members. */
+  readonly staysPut?: () => boolean
   readonly onLeading?: (leads: boolean) => void
   /** After each applied change of the configuration (`entry`), or a snapshot (null). */
   readonly onConfState?: (confState: ConfState, entry: Entry | null) => void

@@ -113,6 +113,7 @@ export class Member<T> {
     this.moves = new Moves({
       ...{ id, keepaliveMs, timeoutMs: this.election.timeoutMs, preference },
       preferHighest: options.preferHighest ?? false,
+      staysPut: options.staysPut ?? (() => false),
       ...{ replica, votes, events, outgoing },
       hold: (holding) => {
         this.leading.holding = holding
@@ -430,6 +431,7 @@ export class Member<T> {
     const is = this.members.has(this.o.id)
     if (was && !is && entry !== null) this.leave(this.nowMs)
     if (is) this.removed = false
+    if (entry !== null) this.moves.reconsider()
     this.o.onConfState?.(confState, entry)
   }
 

@@ -239,5 +239,5 @@ test('two requests at once: one is done, the other is told to come again', async
   assert.match((await two).sentence, /being changed already/)
   const follower = g.living.find((n) => !n.replica.leads)!
   const sentence = (await follower.desk.request({ kind: 'remove', who: 'r7' })).sentence
-  assert.match(sentence, /this replica does not lead: ask r\d \(r\d:1\)/)
+  assert.match(sentence, /this replica does not lead: ask r\d through its own control API/)
 })

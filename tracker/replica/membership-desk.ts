@@ -53,6 +53,11 @@ export class MembershipDesk {
     return await this.take(decide(view, request), request.kind === 'transfer')
   }
 
+  /** A change is on its way. */
+  get changing(): boolean {
+    return this.busy
+  }
+
   /** When `turn` has something to do, milliseconds. */
   get due(): number {
     return this.busy ? Number.POSITIVE_INFINITY : this.dueMs

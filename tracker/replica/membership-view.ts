@@ -24,6 +24,8 @@ export type View = {
   readonly maxVoters: number
   /** False: only on request (say, an operator decides). */
   readonly promotes: boolean
+  /** host:port of a member's control API; '': not known. */
+  readonly controlOf?: (id: number) => string
 }
 
 /** Votes only cost latency: seven voters bear the loss of three. */

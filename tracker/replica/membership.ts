@@ -63,7 +63,11 @@ export const decide = (v: View, request: Request): Step => {
   const ids: number[] = []
   for (const text of request.kind === 'remove' ? [request.who] : request.who) {
     const id = find(v, text)
-    if (typeof id === 'string') return refuse(id)
+    if (typeof id === 'string') {
+      // Asked again, perhaps by somebody who did not hear the first answer.
+      const gone = v.directory.removed.some((m) => m.name === text || String(m.id) === text)
+      return request.kind === 'remove' && gone ? done(id) : refuse(id)
+    }
     if (!ids.includes(id)) ids.push(id)
   }
   if (request.kind === 'promote') return promote(v, ids)
@@ -73,9 +77,9 @@ export const decide = (v: View, request: Request): Step => {
 
 export const notLeading = (v: View): string => {
   if (v.leader === 0) return 'nobody leads the cluster at the moment: ask again once a leader is elected'
-  const { address } = memberOf(v, v.leader)
-  const where = address === '' ? '' : ` (${address})`
-  return `this replica does not lead: ask ${nameOf(v.directory, v.leader)}${where}`
+  const control = v.controlOf?.(v.leader) ?? ''
+  const where = control === '' ? 'through its own control API' : `through its control API at ${control}`
+  return `this replica does not lead: ask ${nameOf(v.directory, v.leader)} ${where}`
 }
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/

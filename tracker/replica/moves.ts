@@ -21,6 +21,8 @@ export type MovesOptions = {
   readonly timeoutMs: number
   readonly preference: (id: number) => number
   readonly preferHighest: boolean
+  /** As in MemberOptions. */
+  readonly staysPut: () => boolean
   readonly replica: Replica
   readonly votes: ReadyVotes
   readonly events: Timeline
@@ -34,6 +36,9 @@ export class Moves {
   private move: { readonly handover: Handover; readonly done: (why: string) => void } | null = null
   private askedMs = 0
   private waySinceMs = Number.POSITIVE_INFINITY
+  /** That somebody asked for this member to lead: counts still, and was heard. */
+  private askable = false
+  private stays = false
   /** TimeoutNow was sent in this term: somebody may be leader before any timeout. */
   yielded = false
 
@@ -48,6 +53,14 @@ export class Moves {
   /** This member leads since `nowMs`, or no more (Infinity). */
   leads(nowMs: number): void {
     this.waySinceMs = nowMs
+    this.askable = true
+    this.stays = false
+  }
+
+  /** The members have changed: what somebody asked for before counts no more. */
+  reconsider(): void {
+    this.askable = false
+    this.stays = false
   }
 
   /** Leadership moves to `to` (0: whom it suits best). Resolves with '' or with why it did not. */
@@ -124,6 +137,8 @@ export class Moves {
       return
     }
     if (!preferHighest || nowMs < this.waySinceMs + PREFERRED_AFTER * keepaliveMs) return
+    this.stays ||= this.askable && this.o.staysPut()
+    if (this.stays) return
     this.waySinceMs = nowMs
     const to = this.successor(nowMs)
     if (to !== 0 && preference(to) > preference(id)) void this.begin(to, nowMs)

@@ -121,8 +121,8 @@ export class PeerWay {
     if (wire === null || !this.o.pen.stamped(wire, NOTICE, group, this.peer.id, body)) this.droppedFrames++
   }
 
-  keepalive(group: number): void {
-    this.loose(CONTROL, KEEPALIVE, group)
+  keepalive(group: number, body?: Uint8Array): void {
+    this.loose(CONTROL, KEEPALIVE, group, body)
   }
 
   beat(nowMs: number): void {

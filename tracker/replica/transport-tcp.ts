@@ -154,8 +154,8 @@ export class TcpTransport implements ClusterTransport {
     this.ways.get(to)?.batchNotice(group, incarnation, number, verdict)
   }
 
-  keepalive(group: number, to: number): void {
-    this.ways.get(to)?.keepalive(group)
+  keepalive(group: number, to: number, body?: Uint8Array): void {
+    this.ways.get(to)?.keepalive(group, body)
   }
 
   flush(): void {

@@ -162,8 +162,8 @@ export interface ClusterTransport extends Transport {
   sendBatch(group: number, to: number, incarnation: number, number: number, section: Uint8Array): boolean
   /** What a leader did with a batch of `to` (NOTICE_REFUSED, NOTICE_TAKEN). Lost only with its connection. */
   sendNotice(group: number, to: number, incarnation: number, number: number, verdict: number): void
-  /** Time, echo, lease and commit alone, when nothing else carries them. */
-  keepalive(group: number, to: number): void
+  /** Time, echo, lease and commit alone, when nothing else carries them; `body`: opaque here, and lost as easily. */
+  keepalive(group: number, to: number, body?: Uint8Array): void
   /** Ends a turn: what was sent in it goes out, in one write a channel. Without it the same happens a moment later. */
   flush(): void
   openStream(group: number, to: number, head: Uint8Array, totalBytes: number): StreamOut
