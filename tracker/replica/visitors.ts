@@ -16,8 +16,9 @@ export class Visitors {
   /** Somebody was let in. True: `peers` are others now. */
   came(directory: Directory, hello: Pick<Hello, 'from' | 'name' | 'address'>): boolean {
     const { from: id, name } = hello
+    if (directory.members.some((m) => m.id === id)) return false
     const address = addressOf(hello.address ?? '')
-    if (address === null || directory.members.some((m) => m.id === id)) return false
+    if (address === null) return false
     const old = this.known.get(id)?.address
     if (old !== undefined && old.host === address.host && old.port === address.port) return false
     this.known.delete(id)

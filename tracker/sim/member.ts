@@ -62,6 +62,7 @@ class SimulatedMember implements Member {
   private tendMs = Number.NEGATIVE_INFINITY
   private kick: (() => void) | null = null
   private role = ''
+  private born = false
   private births: Birth | null = null
   private order = new Map<string, number>()
 
@@ -374,7 +375,9 @@ class SimulatedMember implements Member {
   }
 
   private isBorn(): boolean {
-    return clusterIdOf(this.place.store) !== ''
+    // Once it is, it stays.
+    this.born ||= clusterIdOf(this.place.store) !== ''
+    return this.born
   }
 
   /** What goes on beside Raft. */
