@@ -30,6 +30,11 @@ const COMMANDS: readonly (readonly [string, string, () => Promise<Run>])[] = [
     'Announce two peers at a tracker, and see that it tells them of each other.',
     async () => (await import('./load/announce.ts')).announceCommand,
   ],
+  [
+    'operator',
+    'Run tracker clusters on Kubernetes.',
+    async () => (await import('./operator/main.ts')).operatorCommand,
+  ],
   ['bench', 'Load a tracker and measure it: skep bench udp.', async () => bench],
   [
     'completion',

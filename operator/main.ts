@@ -1,0 +1,269 @@
+// `skep operator`: caches, the Lease, passes. Whatever it is doing, it may be killed: the next one looks and goes on.
+// Refuses: to work without the Lease, and on caches that were never filled.
+
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { Server } from 'node:http'
+import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { CommanderError, ConfigError, type OperatorConfig, readConfig } from './config.ts'
+import { elect } from './elect.ts'
+import { type Kube, openKube } from './kube.ts'
+import { type LiveApi, liveApi } from './kube-api.ts'
+import { type Ends, SILENT_MS } from './kube-watch.ts'
+import { type Log, openLog } from './log.ts'
+import { controlClients, liveMembers } from './members.ts'
+import { type Metrics, newMetrics } from './metrics.ts'
+import { ApiError, CONFLICT } from './ports.ts'
+import { newQueue, type Queue } from './queue.ts'
+import { reasonOf, reconcile } from './reconcile.ts'
+import { serve } from './serve.ts'
+import { keyOf, partsOf, wokenBy, work } from './work.ts'
+import { clusterKey, type World } from './world.ts'
+
+const OK = 0
+const FAILURE = 1
+const USAGE = 64
+const UNAVAILABLE = 69
+/** After a signal, passes that are under way may end, milliseconds. */
+const STOP_MS = 10_000
+/** Watches that are silent for so long are not coming back by themselves, milliseconds. */
+const DEAD_MS = 2 * SILENT_MS
+
+export async function operatorCommand(args: string[]): Promise<number> {
+  const job = args[0] === undefined ? undefined : JOBS[args[0]]
+  if (job !== undefined) return await (await job())(args.slice(1))
+  try {
+    const { config, print } = readConfig(args, process.env)
+    if (print !== null) {
+      process.stdout.write(print)
+      return OK
+    }
+    return await operate(config)
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return OK
+    if (!(error instanceof ConfigError) && !(error instanceof CommanderError)) throw error
+    process.stderr.write(`skep operator: ${error.message.replace(/^error: /, '')}\n`)
+    return USAGE
+  }
+}
+
+/** What the operator's Jobs run, in pods of their own. */
+const JOBS: Readonly<Record<string, () => Promise<(args: string[]) => Promise<number>>>> = {
+  'backup-run': async () => (await import('./job-backup.ts')).backupRun,
+  'restore-run': async () => (await import('./job-backup.ts')).restoreRun,
+  'purge-run': async () => (await import('./job-purge.ts')).purgeRun,
+  crds: async () => (await import('./hooks.ts')).crdsCommand,
+  'delete-cluster': async () => (await import('./hooks.ts')).deleteClusterCommand,
+}
+
+const ENDS: Ends = {
+  nowMs: () => performance.now(),
+  chance: () => Math.random(),
+  wait: (ms, signal) =>
+    ms === Number.POSITIVE_INFINITY
+      ? new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+      : sleep(ms, undefined, { signal }).catch(() => {}),
+}
+
+async function operate(config: OperatorConfig): Promise<number> {
+  const log = openLog(config.logLevel)
+  const stop = new AbortController()
+  const why = onSignals(stop, log)
+  let kube: Kube
+  try {
+    kube = openKube()
+  } catch (error) {
+    log('error', reasonOf(error))
+    return UNAVAILABLE
+  }
+  const queue = newQueue()
+  const marks = new Map<string, string>()
+  let wake = (): void => {}
+  const api = liveApi(kube, ENDS, {
+    namespaces: config.namespaces,
+    instance: hostname(),
+    onChange(kind, change) {
+      for (const key of wokenBy(kind, change, marks)) queue.add(key, ENDS.nowMs())
+      wake()
+    },
+    onError: (message) => log('warn', 'a watch broke and is begun again', { reason: message }),
+  })
+  const metrics = newMetrics(() => api.caches, queue.size)
+  const server = await listen(config, api, metrics, log)
+  if (server === 'taken') return UNAVAILABLE
+  log('info', 'started', {
+    version: ownVersion(),
+    server: kube.server,
+    namespaces: config.namespaces.length === 0 ? 'all' : config.namespaces,
+  })
+
+  const watching = api.run(stop.signal)
+  await whenFilled(api, stop.signal)
+  const world = newWorld(api)
+  const begin = (): Promise<void> => {
+    metrics.leading(true)
+    const working = work(
+      queue,
+      config.workers,
+      ENDS,
+      stop.signal,
+      passOf(world, metrics, log),
+      (key, error, ms) =>
+        log(isUsual(error) ? 'debug' : 'warn', 'a pass failed', {
+          key,
+          reason: reasonOf(error),
+          again_ms: Math.round(ms),
+        }),
+    )
+    wake = working.wake
+    resync(api, queue, config, stop.signal, working.wake)
+    return working.ended
+  }
+  const code = config.leaderElect ? await whileLeading(kube, config, stop, log, begin) : await alone(begin)
+  stop.abort()
+  metrics.leading(false)
+  await Promise.race([watching, sleep(STOP_MS)])
+  server?.close()
+  log('info', 'stopped', { why: why() })
+  return code
+}
+
+const alone = async (begin: () => Promise<void>): Promise<number> => {
+  await begin()
+  return OK
+}
+
+/** Losing the Lease ends the process: whatever is under way may not go on beside another operator. */
+const whileLeading = async (
+  kube: Kube,
+  config: OperatorConfig,
+  stop: AbortController,
+  log: Log,
+  begin: () => Promise<void>,
+): Promise<number> => {
+  const namespace = config.leaseNamespace === '' ? kube.namespace : config.leaseNamespace
+  const identity = `${hostname()}_${randomBytes(4).toString('hex')}`
+  const released = new AbortController()
+  let working: Promise<void> | null = null
+  // The Lease is kept until the last pass has ended.
+  stop.signal.addEventListener('abort', () => {
+    Promise.race([working ?? Promise.resolve(), sleep(STOP_MS)]).then(() => released.abort())
+  })
+  const election = { namespace, lease: config.lease, identity }
+  const end = await elect(kube, election, ENDS, released.signal, (ours, holder) => {
+    log('info', ours ? 'holds the lease and works' : 'another operator works', {
+      holder,
+      lease: config.lease,
+    })
+    if (ours) working ??= begin()
+  })
+  if (end === 'stopped') return OK
+  log('error', 'the lease is lost: this process ends, another operator goes on', { lease: config.lease })
+  return FAILURE
+}
+
+const newWorld = (api: LiveApi): World => {
+  const memories: World['memories'] = new Map()
+  const clients = controlClients((at) => memories.get(clusterKey(at.namespace, at.cluster))?.keys ?? [])
+  return {
+    api,
+    members: liveMembers(clients),
+    nowMs: () => Date.now(),
+    makeKey: () => randomBytes(32).toString('hex'),
+    version: ownVersion(),
+    memories,
+  }
+}
+
+const passOf =
+  (world: World, metrics: Metrics, log: Log) =>
+  async (key: string): Promise<number | null> => {
+    const { kind, namespace, name } = partsOf(key)
+    const cluster = `${namespace}/${name}`
+    const from = performance.now()
+    try {
+      const pass = await reconcile(world, namespace, name)
+      metrics.pass(
+        kind,
+        cluster,
+        (performance.now() - from) / 1000,
+        'done',
+        pass?.plan ?? null,
+        pass?.wroteStatus ?? false,
+      )
+      if (pass === null) metrics.gone(cluster)
+      else if (pass.plan.step.kind !== 'none')
+        log('info', pass.plan.message, { cluster, step: pass.plan.step.kind, reason: pass.plan.reason })
+      return pass?.plan.requeueAfterMs ?? null
+    } catch (error) {
+      metrics.pass(kind, cluster, (performance.now() - from) / 1000, 'failed', null, false)
+      throw error
+    }
+  }
+
+/** Somebody was quicker: the next pass looks again. */
+const isUsual = (error: unknown): boolean => error instanceof ApiError && error.code === CONFLICT
+
+const resync = async (
+  api: LiveApi,
+  queue: Queue,
+  { resyncSeconds }: OperatorConfig,
+  signal: AbortSignal,
+  wake: () => void,
+): Promise<void> => {
+  while (!signal.aborted) {
+    await ENDS.wait(resyncSeconds * 1000, signal)
+    for (const kind of ['TrackerCluster', 'TorrentPolicy', 'TrackerBackup'] as const)
+      for (const cache of api.caches.filter((c) => c.of.kind === kind))
+        for (const { metadata } of cache.all())
+          queue.add(keyOf(kind, metadata.namespace ?? '', metadata.name), ENDS.nowMs())
+    wake()
+  }
+}
+
+const whenFilled = async (api: LiveApi, signal: AbortSignal): Promise<void> => {
+  while (!api.filled() && !signal.aborted) await ENDS.wait(50, signal)
+}
+
+const listen = async (
+  config: OperatorConfig,
+  api: LiveApi,
+  metrics: Metrics,
+  log: Log,
+): Promise<Server | null | 'taken'> => {
+  if (config.metricsPort === 0) return null
+  try {
+    return await serve(config.metricsHost, config.metricsPort, {
+      live: () => {
+        const dead = api.caches.find((c) => c.silentMs() > DEAD_MS)
+        return dead === undefined
+          ? ''
+          : `nothing heard of ${dead.of.kind} for ${Math.round(dead.silentMs() / 1000)} s`
+      },
+      ready: () => (api.filled() ? '' : `still to be listed: ${api.awaits().join(', ')}`),
+      metrics: metrics.text,
+      metricsType: metrics.contentType,
+    })
+  } catch (error) {
+    log('error', `--metrics-port ${config.metricsPort}: ${reasonOf(error)}`)
+    return 'taken'
+  }
+}
+
+/** The first signal stops after the passes under way, the second at once. */
+const onSignals = (stop: AbortController, log: Log): (() => string) => {
+  let why = 'it has nothing to do any more'
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => {
+      if (stop.signal.aborted) process.exit(FAILURE)
+      why = signal
+      log('info', 'stopping', { signal })
+      stop.abort()
+    })
+  return () => why
+}
+
+const ownVersion = (): string =>
+  (JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8')) as { version: string })
+    .version
