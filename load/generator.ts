@@ -135,8 +135,7 @@ export class Generator {
   async run(work: Work, milliseconds: number, each: (elapsedMs: number) => void = () => {}): Promise<number> {
     const begin = performance.now()
     const end = begin + milliseconds
-    this.due = begin
-    this.asks.want = work.numwant
+    this.begin(work, begin)
     let now = begin
     while (now < end) {
       const sliceEnd = Math.min(now + this.sliceMs, end)
@@ -147,6 +146,12 @@ export class Generator {
       await turn()
     }
     return performance.now() - begin
+  }
+
+  /** For who turns several loads in one thread: before the first `round`. */
+  begin(work: Work, now: number): void {
+    this.due = now
+    this.asks.want = work.numwant
   }
 
   /** Takes answers that still come, so that a later run does not meet them. */
@@ -204,7 +209,8 @@ export class Generator {
     return expected > 0 ? seen.size / expected : 0
   }
 
-  private round(work: Work, now: number): void {
+  /** Sends what may leave now, takes what has come. */
+  round(work: Work, now: number): void {
     if (work.rate > 0) {
       // What is due leaves in bursts, each from the next source; a late generator sends what it owes, up to 10 ms of it.
       if (now - this.due > 10) this.due = now - 10
@@ -313,7 +319,8 @@ export class Generator {
     this.asks.loadAgain(slot)
   }
 
-  private sweep(timeoutMs: number): void {
+  /** Counts what stayed unanswered for too long; to be called every few milliseconds. */
+  sweep(timeoutMs: number): void {
     const now = performance.now()
     this.counts.sent = this.asks.sent
     if (now - this.swept < SLICE_MS / 2) return

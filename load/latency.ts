@@ -37,6 +37,13 @@ export class Latency {
     return 0
   }
 
+  /** Adds what another one has seen. */
+  merge(other: Latency): void {
+    for (let i = 0; i < this.counts.length; i++) this.counts[i]! += other.counts[i]!
+    this.total += other.total
+    this.longest = Math.max(this.longest, other.longest)
+  }
+
   clear(): void {
     this.counts.fill(0)
     this.total = 0
