@@ -34,7 +34,6 @@ export function startOutside(
   child.stdin.on('error', () => {})
   child.once('error', end)
   child.once('exit', (code) => end(new Error(`the users outside ended with ${code}`)))
-  process.on('exit', () => child.kill('SIGKILL'))
   createInterface({ input: child.stdout }).on('line', (line) => waiting.shift()?.done(JSON.parse(line)))
   const ask = (what: Command['do'], boundMs: number): Promise<Report> =>
     new Promise((done, failed) => {
@@ -56,6 +55,7 @@ export function startOutside(
     mark: () => ask('mark', ANSWER_MS),
     report: () => ask('report', ANSWER_MS),
     check: () => ask('check', CHECK_MS),
-    stop: () => void child.kill('SIGKILL'),
+    // It ends when nobody talks to it any more, also if we are killed, and takes its own programs with it.
+    stop: () => void child.stdin.end(),
   }
 }

@@ -1,0 +1,196 @@
+// A cluster comes into being, grows and shrinks, is upgraded, follows its load.
+// Refuses: to assert times; they are in the table.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  CLUSTER,
+  event,
+  leaderOf,
+  NAMESPACE,
+  notWhole,
+  RELEASE,
+  rowText,
+  type Scenario,
+  setSpec,
+  statusOf,
+  type World,
+  waitFor,
+  whole,
+} from '../world.ts'
+
+/** Ports of the nodes; within what an API server allows by default. */
+const UDP_PORT = 30_969
+const HTTP_PORT = 30_868
+
+export const CHART = new URL('../../../charts/skep', import.meta.url).pathname
+
+/** Values as --set arguments, in the names that the chart has. */
+export function values(world: World, more: Readonly<Record<string, string>> = {}): string[] {
+  const { repository, tag } = world.target.images
+  const all: Record<string, string> = {
+    'image.repository': repository,
+    'image.tag': tag,
+    'image.pullPolicy': world.target.lab === undefined ? 'IfNotPresent' : 'Never',
+    'cluster.name': CLUSTER,
+    'cluster.replicas': '3',
+    'cluster.allowPrivate': 'on',
+    'cluster.services.udp.type': 'NodePort',
+    'cluster.services.udp.nodePort': String(UDP_PORT),
+    'cluster.services.http.type': 'NodePort',
+    'cluster.services.http.nodePort': String(HTTP_PORT),
+    'cluster.storage.size': '256Mi',
+    'cluster.storage.retention': 'Delete',
+    'cluster.memory': '128Mi',
+    ...more,
+  }
+  return Object.entries(all).flatMap(([name, value]) => ['--set', `${name}=${value}`])
+}
+
+export const create: Scenario = {
+  name: 'create',
+  what: 'helm install: time to the first answer and to Ready with 3 replicas',
+  usual: true,
+  minutes: 4,
+  async run(world) {
+    const { target } = world
+    const begin = performance.now()
+    const args = ['install', RELEASE, CHART, '--namespace', NAMESPACE, '--create-namespace', ...values(world)]
+    const done = await target.helm(args)
+    if (done.code !== 0) throw new Error(`helm install: ${done.err.trim()}`)
+    world.outside = await target.users(NAMESPACE, `${CLUSTER}-udp`, world.random.below(1 << 30))
+    let first = 0
+    await waitFor('the first answer', 120, async () => {
+      const { answers } = await world.outside!.report()
+      if (answers === 0) return (await notWhole(world, 3)) ?? 'nobody answers'
+      first ||= performance.now() - begin
+      return undefined
+    })
+    await whole(world, 3, 150)
+    const tookMs = performance.now() - begin
+    const row = {
+      ...{ scenario: 'create', event: 'helm install', tookMs, silenceMs: 0, worstMs: 0, unanswered: 0 },
+      note: `first answer after ${(first / 1000).toFixed(1)} s, Ready with 3 after ${(tookMs / 1000).toFixed(1)} s`,
+    }
+    world.rows.push(row)
+    world.say(rowText(row))
+    // The users' first swarms, before anything happens to them.
+    await sleep(3000)
+    const report = await world.outside.check()
+    if (report.faultCount > 0) throw new Error(report.faults.join('; '))
+  },
+}
+
+const scaleTo = async (world: World, from: number, to: number): Promise<void> => {
+  await event(
+    world,
+    `${from} -> ${to}`,
+    async () => {
+      const done = await world.target.kubectl(['-n', NAMESPACE, 'scale', `tc/${CLUSTER}`, `--replicas=${to}`])
+      if (done.code !== 0) throw new Error(done.err.trim())
+    },
+    () => whole(world, to, 180),
+  )
+}
+
+export const scale: Scenario = {
+  name: 'scale',
+  what: 'kubectl scale: 3 -> 1 -> 3 -> 5 -> 3 while users announce',
+  usual: true,
+  minutes: 8,
+  async run(world) {
+    const steps = [3, 1, 3, 5, 3]
+    for (const [i, to] of steps.entries()) if (i > 0) await scaleTo(world, steps[i - 1]!, to)
+    const claims = await world.target.api.list(
+      'persistentvolumeclaims',
+      NAMESPACE,
+      `skep.dev/cluster=${CLUSTER}`,
+    )
+    const left = claims.filter(
+      ({ metadata }) => /-[34]$/.test(metadata.name) && metadata.deletionTimestamp === undefined,
+    )
+    if (left.length > 0)
+      throw new Error(`volumes of removed replicas stay: ${left.map((c) => c.metadata.name)}`)
+  },
+}
+
+/** All replicas run this version. */
+const runs = (world: World, version: string) => async (): Promise<string | undefined> => {
+  const { members = [] } = await statusOf(world)
+  const other = members.find((one) => one.version !== version)
+  return other === undefined ? notWhole(world, members.length) : `${other.name} runs ${other.version}`
+}
+
+export async function rollOut(world: World, tag: string, what: string): Promise<void> {
+  const leader = await leaderOf(world)
+  const version = tag === world.target.images.tag ? await packageVersion() : '0.1.1'
+  const ends: string[] = []
+  let seen = new Map<string, string>()
+  await event(
+    world,
+    what,
+    () => setSpec(world, { image: { tag } }),
+    () =>
+      waitFor(`all replicas at ${tag}`, 240, async () => {
+        // The order in which pods were replaced.
+        const pods = await world.target.api.list(
+          'pods',
+          NAMESPACE,
+          `skep.dev/cluster=${CLUSTER},skep.dev/part=replica`,
+        )
+        const now = new Map(pods.map(({ metadata }) => [metadata.name, metadata.uid ?? '']))
+        for (const [name, uid] of now) if (seen.has(name) && seen.get(name) !== uid) ends.push(name)
+        seen = new Map([...seen, ...now])
+        return runs(world, version)()
+      }),
+    async () => `replaced ${ends.join(', ')}; ${leader} led before`,
+  )
+  if (ends.at(-1) !== leader) throw new Error(`the leader ${leader} was not the last one: ${ends.join(', ')}`)
+}
+
+async function packageVersion(): Promise<string> {
+  const { default: manifest } = await import('../../../package.json', { with: { type: 'json' } })
+  return manifest.version
+}
+
+export const upgrade: Scenario = {
+  name: 'upgrade',
+  what: 'another image tag: followers first, the leader last',
+  usual: true,
+  minutes: 6,
+  async run(world) {
+    const { tag, next } = world.target.images
+    if (next === undefined) throw new Error('there is no second image: --next-image REPOSITORY:TAG')
+    await rollOut(world, next, 'rolling upgrade')
+    await rollOut(world, tag, 'and back')
+  },
+}
+
+export const autoscale: Scenario = {
+  name: 'autoscale',
+  what: 'autoscaling: replicas are added under load and taken when it ends',
+  usual: false,
+  minutes: 6,
+  async run(world) {
+    const autoscaling = {
+      min: 3,
+      max: 4,
+      announcesPerSecondPerReplica: 40,
+      upAfterSeconds: 5,
+      downAfterSeconds: 10,
+    }
+    await event(
+      world,
+      'load is high: 3 -> 4',
+      () => setSpec(world, { autoscaling }),
+      () => whole(world, 4, 150),
+    )
+    await event(
+      world,
+      'load is low: 4 -> 3',
+      () => setSpec(world, { autoscaling: { ...autoscaling, announcesPerSecondPerReplica: 100_000 } }),
+      () => whole(world, 3, 150),
+    )
+    await setSpec(world, { autoscaling: null })
+    await whole(world, 3, 60)
+  },
+}
