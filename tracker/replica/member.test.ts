@@ -233,6 +233,31 @@ test('a move that fails says why, and the leader goes on', async () => {
   assert.equal(await c.lives.get(12)!.member.transfer(0, 0), 'this member does not lead')
 })
 
+test('a move that somebody asked for holds until members change or another is elected; only then the preferred one leads', async () => {
+  // What each member has heard: out of which term leadership was moved on request, and to whom.
+  const asked = { term: 0, to: 0 }
+  const c = await Cluster.of(THREE, {
+    options: {
+      preferHighest: true,
+      staysPut: () => c.leader?.id === asked.to && c.leader.member.term > asked.term,
+    },
+  })
+  await served(c)
+  assert.ok(await c.until(() => c.leader?.id === 13), 'the highest leads by itself')
+  const leader = c.leader!
+  Object.assign(asked, { term: leader.member.term, to: 11 })
+  const moved = leader.member.transfer(11, leader.now)
+  await c.run(1000)
+  assert.equal(await moved, '')
+  await c.run(15_000)
+  assert.equal(c.leader!.id, 11)
+  // The same again changes nothing of the members, but it is a change of members.
+  const steps = [{ type: 'add-voter' as const, id: 12 }]
+  const changed = c.leader!.member.proposeConfChange({ steps, transition: 'auto', context: new Uint8Array() })
+  assert.ok(await c.until(() => c.leader?.id === 13))
+  assert.equal(await changed, 'committed')
+})
+
 test('TimeoutNow is lost: it is asked again', async () => {
   const c = await Cluster.of(THREE)
   await served(c)
