@@ -15,6 +15,9 @@ import type { ProducerBuffers } from './shared/producer.ts'
 import type { StoreBuffers } from './swarm/layout.ts'
 import type { Settings } from './swarm/settings.ts'
 
+/** Of the replica thread's heap, MiB: what it allocates dies young, and V8 would let it lie around up to 48. */
+const YOUNG_MIB = 6
+
 export type ReplicaOptions = {
   readonly dataDir: string
   readonly name: string

@@ -12,6 +12,9 @@ import { counterBuffer, countsOf, sumCounters, type UdpCounter } from './counter
 import { UdpOpenError } from './socket.ts'
 import type { WorkerLimits, WorkerNews, WorkerOrders } from './worker.ts'
 
+/** Of a worker's heap: hardly anything is allocated there, and V8 would let garbage lie around up to 48 MiB. */
+const YOUNG_MIB = 3
+
 export { UdpOpenError } from './socket.ts'
 
 export const UDP_LIMITS: WorkerLimits = {
@@ -142,6 +145,7 @@ function start(orders: WorkerOrders): Running {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), {
     workerData: orders,
     name: orders.name,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
   })
   const ended = new Promise<Error | null>((resolve) => {
     worker.once('error', (cause) => resolve(new Error(`thread ${orders.name} failed`, { cause })))
