@@ -8,7 +8,10 @@ const HEAD = '# Generated: npm run manifests\n'
 /** A bare on, off, yes or no is a boolean for Kubernetes, which reads YAML 1.1: those are quoted. */
 // Kubernetes reads YAML 1.1, where a bare on is true.
 export const yamlText = (objects: readonly unknown[]): string =>
-  HEAD + objects.map((o) => stringify(o, { lineWidth: 110, aliasDuplicateObjects: false, compat: 'yaml-1.1' })).join('---\n')
+  HEAD +
+  objects
+    .map((o) => stringify(o, { lineWidth: 110, aliasDuplicateObjects: false, compat: 'yaml-1.1' }))
+    .join('---\n')
 
 export type Manifest = {
   apiVersion: string
