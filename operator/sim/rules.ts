@@ -1,0 +1,156 @@
+// What the operator must never do, looked at from above: each write is held against the truth of the world at that moment.
+// Refuses: to blame it for what it cannot know yet. A fault of the last few seconds is news to everybody.
+
+import { ordinalOf } from '../names.ts'
+import type { KubeObject, MemberAnswer } from '../ports.ts'
+import type { TrackerClusterStatus } from '../types.ts'
+import { majority } from '../units.ts'
+import type { Group } from './group.ts'
+import type { Server } from './server.ts'
+
+/** Until a leader calls somebody dead, the operator has asked it, and the answer counts no more, milliseconds. */
+const NEWS_MS = 15_000
+
+export class Rules {
+  private readonly server: Server
+  private readonly group: Group
+  private readonly now: () => number
+  /** When anything was last done to the cluster from outside. */
+  faultMs = Number.NEGATIVE_INFINITY
+  /** Since when there has been no majority of voters alive; null: there is one. */
+  private lostSinceMs: number | null = null
+  writes = 0
+  readonly counts = new Map<string, number>()
+  violation: string | null = null
+
+  constructor(server: Server, group: Group, now: () => number) {
+    this.server = server
+    this.group = group
+    this.now = now
+  }
+
+  break(sentence: string): void {
+    this.violation ??= sentence
+  }
+
+  tick(): void {
+    const { group } = this
+    const alive = group.aliveVoters(this.now()).length
+    const enough = alive >= majority(group.voters().length)
+    if (enough) this.lostSinceMs = null
+    else this.lostSinceMs ??= this.now()
+    if (group.violation !== null) this.break(group.violation)
+    for (const a of group.processes.values())
+      for (const b of group.processes.values())
+        if (a.keys.names[0] !== undefined && !b.keys.names.includes(a.keys.names[0]))
+          this.break(`${b.pod} does not know the network key that ${a.pod} uses`)
+  }
+
+  private get status(): TrackerClusterStatus {
+    return (this.server.get('TrackerCluster', 'n', 't')?.status ?? {}) as TrackerClusterStatus
+  }
+
+  /** People asked for an end of all, or gave the majority up. */
+  private get licensed(): boolean {
+    const resource = this.server.get('TrackerCluster', 'n', 't')
+    const phase = this.status.recovery?.phase
+    return (
+      resource?.metadata.deletionTimestamp !== undefined ||
+      (phase !== undefined && phase !== 'Done' && phase !== 'Refused')
+    )
+  }
+
+  private get hibernated(): boolean {
+    return (
+      (this.server.get('TrackerCluster', 'n', 't')?.spec as { hibernated?: boolean } | undefined)
+        ?.hibernated === true
+    )
+  }
+
+  private count(what: string): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1)
+  }
+
+  /** Nothing is touched without a majority, but for what mends a pod that never ran. */
+  private quorum(what: string): void {
+    if (
+      this.lostSinceMs !== null &&
+      this.now() - this.lostSinceMs > NEWS_MS &&
+      !this.licensed &&
+      !this.hibernated
+    )
+      this.break(`${what} although there has been no majority since ${this.lostSinceMs}`)
+  }
+
+  beforeApply(object: KubeObject): void {
+    this.count(`apply ${object.kind}`)
+    if (object.kind !== 'StatefulSet') return
+    const before = this.server.get('StatefulSet', 'n', object.metadata.name)?.spec as
+      | { replicas: number }
+      | undefined
+    const after = (object.spec as { replicas: number }).replicas
+    if (before === undefined || after === before.replicas) return
+    this.count('set size')
+    if (after > before.replicas || this.licensed || this.hibernated) return
+    this.quorum('the StatefulSet shrinks')
+    if (after < before.replicas - 1)
+      this.break(`the StatefulSet shrinks from ${before.replicas} to ${after} in one step`)
+    const gone = this.group.members.find(
+      (m) => (ordinalOf('t', m.name) ?? 0) >= after && ordinalOf('t', m.name)! < before.replicas,
+    )
+    if (gone !== undefined)
+      this.break(`the StatefulSet shrinks to ${after} while ${gone.name} (${gone.id}) is a member`)
+  }
+
+  beforeDelete(kind: string, name: string, options: { uid?: string; force?: boolean }): void {
+    this.count(`delete ${kind}`)
+    if (this.licensed) return
+    if (kind === 'Pod') this.podGoes(name, options.uid)
+    if (kind === 'PersistentVolumeClaim') this.claimGoes(name, options.uid)
+  }
+
+  private podGoes(name: string, uid: string | undefined): void {
+    const { group } = this
+    const process = uid === undefined ? undefined : group.processes.get(uid)
+    const id = process === undefined ? undefined : group.diskOf(process)?.memberID
+    const voters = group.voters()
+    const alive = group.aliveVoters(this.now())
+    if (!alive.some((m) => m.id === id)) return
+    this.quorum(`pod ${name} is deleted`)
+    if (voters.length === 1 || this.now() - this.faultMs < NEWS_MS) return
+    if (alive.length - 1 < majority(voters.length))
+      this.break(`pod ${name} is deleted: ${alive.length - 1} of ${voters.length} voters are left`)
+    const lagging = alive.find((m) => m.id !== id && group.last - group.match(m.id, this.now()) > 2000)
+    if (lagging !== undefined) this.break(`pod ${name} is deleted while voter ${lagging.name} lacks entries`)
+  }
+
+  /** A volume goes only when a majority has its data without it, and nobody lives on it. */
+  private claimGoes(name: string, uid: string | undefined): void {
+    const { group } = this
+    const disk = uid === undefined ? null : (group.disks.get(uid) ?? null)
+    if (disk === null || !group.members.some((m) => m.id === disk.memberID)) return
+    this.quorum(`claim ${name} is deleted`)
+    if (this.now() - this.faultMs < NEWS_MS) return
+    const member = group.members.find((m) => m.id === disk.memberID)!
+    if (group.alive(member.id, this.now()) !== null)
+      this.break(`claim ${name} of ${member.id}, which is alive, is deleted`)
+    if (!member.voter) return
+    const kept = group.voters().filter((m) => m.id !== member.id && this.holds(m.id)).length
+    if (kept < majority(group.voters().length))
+      this.break(`claim ${name} is deleted: ${kept} of ${group.voters().length} voters still have a volume`)
+  }
+
+  private holds(id: string): boolean {
+    return this.server
+      .list('PersistentVolumeClaim')
+      .some(
+        (c) =>
+          c.metadata.deletionTimestamp === undefined &&
+          this.group.disks.get(c.metadata.uid!)?.memberID === id,
+      )
+  }
+
+  asked(kind: string, answer: MemberAnswer): void {
+    this.count(`${kind} ${answer.kind}`)
+  }
+}
