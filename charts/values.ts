@@ -12,7 +12,7 @@ const NARROWER: Readonly<Record<string, Schema>> = {
   'image.pullPolicy': { enum: ['Always', 'IfNotPresent', 'Never'] },
   'operator.replicas': { minimum: 1, maximum: 5 },
   'operator.scope': { enum: ['cluster', 'namespace'] },
-  'operator.logLevel': { enum: ['trace', 'debug', 'info', 'warn', 'error'] },
+  'operator.logLevel': { enum: ['debug', 'info', 'warn', 'error'] },
   'operator.metricsPort': { minimum: 1, maximum: 65_535 },
   'cluster.name': { maxLength: 50 },
   'tests.patienceSeconds': { minimum: 1, maximum: 600 },
