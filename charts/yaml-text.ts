@@ -6,7 +6,6 @@ import { parseAllDocuments, stringify } from 'yaml'
 const HEAD = '# Generated: npm run manifests\n'
 
 /** A bare on, off, yes or no is a boolean for Kubernetes, which reads YAML 1.1: those are quoted. */
-// Kubernetes reads YAML 1.1, where a bare on is true.
 export const yamlText = (objects: readonly unknown[]): string =>
   HEAD +
   objects
