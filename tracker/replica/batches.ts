@@ -9,6 +9,13 @@
 // for the leader of one term, and names a flow; what follows a refusal goes in the next flow, and the leader takes nothing
 // of an older one.
 
+/**
+ * Batch numbers are 32-bit words that go round (after some hundred days of a busy member): what is half a circle ahead of a
+ * number or less comes after it.
+ */
+export const isAfter = (a: number, b: number): boolean => ((a - b) | 0) > 0
+export const numberAfter = (number: number): number => (number + 1) | 0
+
 export type Batch<T> = {
   readonly number: number
   readonly content: T
@@ -25,9 +32,9 @@ const FLOWS = 0x10000
 const older = (a: number, b: number): boolean => a !== b && ((b - a) & (FLOWS - 1)) < FLOWS / 2
 
 /** Flow and number as one integer of 48 bits, as they travel. */
-export const wireNumber = (flow: number, number: number): number => flow * 2 ** 32 + number
+export const wireNumber = (flow: number, number: number): number => flow * 2 ** 32 + (number >>> 0)
 export const flowOf = (wire: number): number => Math.floor(wire / 2 ** 32)
-export const numberOf = (wire: number): number => wire % 2 ** 32
+export const numberOf = (wire: number): number => (wire % 2 ** 32) | 0
 
 export class Batches<T> {
   readonly incarnation: number
@@ -36,11 +43,13 @@ export class Batches<T> {
   /** Most batches under way at once. */
   readonly limit: number
   private waiting: Batch<T>[] = []
-  private following = 1
+  private following: number
 
-  constructor(incarnation: number, limit: number) {
+  /** An incarnation's first batch is number 1; another `first` is for tests only. */
+  constructor(incarnation: number, limit: number, first = 1) {
     this.incarnation = incarnation
     this.limit = limit
+    this.following = first
   }
 
   /** The number that the next batch will carry. */
@@ -63,7 +72,8 @@ export class Batches<T> {
 
   /** A batch is on its way under number `next`. */
   add(content: T, nowMs: number): number {
-    const number = this.following++
+    const number = this.following
+    this.following = numberAfter(number)
     this.waiting.push({ number, content, sentMs: nowMs, abandoned: false })
     return number
   }
@@ -72,7 +82,7 @@ export class Batches<T> {
   applied(incarnation: number, number: number): Batch<T>[] {
     if (incarnation !== this.incarnation) return []
     let n = 0
-    while (n < this.waiting.length && this.waiting[n]!.number <= number) n++
+    while (n < this.waiting.length && !isAfter(this.waiting[n]!.number, number)) n++
     return this.waiting.splice(0, n)
   }
 
@@ -83,7 +93,7 @@ export class Batches<T> {
   refused(flow: number, number: number): Batch<T>[] {
     if (flow !== this.flow) return []
     this.flow = (flow + 1) % FLOWS
-    const at = this.waiting.findIndex((b) => b.number >= number)
+    const at = this.waiting.findIndex((b) => !isAfter(number, b.number))
     if (at < 0) return []
     this.following = this.waiting[at]!.number
     return this.waiting.splice(at)
@@ -91,8 +101,8 @@ export class Batches<T> {
 
   /** For a new leader, given the last of this member that is applied here: all that may be missing, in order. */
   unresolved(last: { incarnation: number; number: number }): Batch<T>[] {
-    const from = last.incarnation === this.incarnation ? last.number : 0
-    return this.waiting.filter((b) => b.number > from)
+    if (last.incarnation !== this.incarnation) return [...this.waiting]
+    return this.waiting.filter((b) => isAfter(b.number, last.number))
   }
 
   /** Batches sent before `beforeMs`, each once: their changes are unknown from now on. */
@@ -133,8 +143,8 @@ export class Expected {
     if (incarnation < last.incarnation) return 'old'
     if (incarnation > last.incarnation) return number === 1 ? 'take' : 'early'
     if (last.flow !== null && older(flow, last.flow)) return 'refused'
-    if (number <= last.number) return 'old'
-    return number === last.number + 1 ? 'take' : 'early'
+    if (!isAfter(number, last.number)) return 'old'
+    return number === numberAfter(last.number) ? 'take' : 'early'
   }
 
   /** It is proposed, or will be. */
@@ -144,12 +154,12 @@ export class Expected {
 
   /** Neither this one nor anything after it is proposed, nor will be in this flow. */
   refuse(member: number, incarnation: number, number: number, flow: number): void {
-    this.members.set(member, { incarnation, number: number - 1, flow: (flow + 1) % FLOWS })
+    this.members.set(member, { incarnation, number: (number - 1) | 0, flow: (flow + 1) % FLOWS })
   }
 
   /** What a repeated refusal names: the first number that was not taken. */
   next(member: number): number {
-    return this.last(member).number + 1
+    return numberAfter(this.last(member).number)
   }
 
   private last(member: number): Last {

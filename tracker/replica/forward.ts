@@ -3,7 +3,7 @@
 // Refuses: to keep changes from their outcome. A batch is applied, refused, or unknown after `--park-for`; an unknown one
 // still goes again to each new leader until the log has decided it, because the next one counts only after it.
 
-import { Batches, wireNumber } from './batches.ts'
+import { Batches, isAfter, numberAfter, wireNumber } from './batches.ts'
 import type { Feed } from './feed.ts'
 
 /** Batches on their way to another member at once: one is being stored, one gathers. That is the group commit. */
@@ -31,8 +31,8 @@ export class Forward<T> {
   /** Whom they are sent to: the leader of a term; 0: nobody. */
   private to = 0
   private term = 0
-  /** Last number sent to it, and when. */
-  private sent = 0
+  /** Last number sent to it (null: none), and when. */
+  private sent: number | null = null
   private sentMs = Number.NEGATIVE_INFINITY
   /** The way was full or broken: not before then. */
   private blockedMs = Number.NEGATIVE_INFINITY
@@ -56,7 +56,7 @@ export class Forward<T> {
 
   /** What was sent may be lost: the way to the leader is a new one. */
   again(): void {
-    this.sent = 0
+    this.sent = null
     this.blockedMs = Number.NEGATIVE_INFINITY
   }
 
@@ -81,10 +81,10 @@ export class Forward<T> {
   turn(nowMs: number): void {
     if (this.to === 0 || nowMs < this.blockedMs) return
     const { batches } = this
-    if (this.sent > 0 && batches.underWay > 0 && nowMs >= this.sentMs + this.o.againMs) this.again()
-    if (this.sent < batches.next - 1 && batches.underWay > 0)
+    if (this.sent !== null && batches.underWay > 0 && nowMs >= this.sentMs + this.o.againMs) this.again()
+    if (this.lags && batches.underWay > 0)
       for (const b of this.unresolved())
-        if (b.number > this.sent) {
+        if (this.sent === null || isAfter(b.number, this.sent)) {
           if (!this.send(b.number, b.section, nowMs)) return
           this.resent++
         }
@@ -94,6 +94,11 @@ export class Forward<T> {
       this.forwarded++
       if (!this.send(made.number, made.section, nowMs)) return
     }
+  }
+
+  /** Was the newest batch not sent to whom it goes now? */
+  private get lags(): boolean {
+    return this.sent === null || numberAfter(this.sent) !== this.batches.next
   }
 
   private send(number: number, section: Uint8Array, nowMs: number): boolean {
@@ -111,7 +116,7 @@ export class Forward<T> {
     if (this.to === 0) return Number.POSITIVE_INFINITY
     if (nowMs < this.blockedMs) return this.blockedMs
     const { batches } = this
-    if (this.sent < batches.next - 1 && batches.underWay > 0) return nowMs
+    if (this.lags && batches.underWay > 0) return nowMs
     const again = batches.underWay > 0 ? this.sentMs + this.o.againMs : Number.POSITIVE_INFINITY
     return batches.underWay < FORWARDED ? Math.min(again, this.o.feed.due(nowMs)) : again
   }
@@ -128,7 +133,7 @@ export class Forward<T> {
       this.refused++
       this.o.feed.end(content.content, 'refused')
     }
-    this.sent = Math.min(this.sent, number - 1)
+    if (this.sent !== null && !isAfter(number, this.sent)) this.sent = (number - 1) | 0
     this.o.feed.tell()
   }
 

@@ -25,7 +25,7 @@ export class Ledger implements Machine {
       const next =
         s.incarnation > last.incarnation
           ? s.number === 1
-          : s.incarnation === last.incarnation && s.number === last.number + 1
+          : s.incarnation === last.incarnation && s.number === ((last.number + 1) | 0)
       if (!next) continue
       this.last.set(s.member, { incarnation: s.incarnation, number: s.number })
       this.values.push(...s.values)

@@ -113,7 +113,7 @@ export class Twin {
     const next =
       incarnation > last.incarnation
         ? number === 1
-        : incarnation === last.incarnation && number === last.number + 1
+        : incarnation === last.incarnation && number === ((last.number + 1) | 0)
     if (next) this.batches.set(member, { incarnation, number })
     return next
   }

@@ -146,7 +146,7 @@ export class Apply {
     }
   }
 
-  /** Batches of a member count only in order: an old join cannot come back after a leave. */
+  /** Batches of a member count only in order: an old join cannot come back after a leave. Numbers go round. */
   private isNext(member: number, incarnation: number, number: number): boolean {
     const c = this.store.control
     const low = member | 0
@@ -163,7 +163,8 @@ export class Apply {
     }
     if (slot < 0) return false
     const fresh = incarnation > c[slot + 2]!
-    if (fresh ? number !== 1 : incarnation !== c[slot + 2] || number !== c[slot + 3]! + 1) return false
+    if (fresh ? number !== 1 : incarnation !== c[slot + 2] || number !== ((c[slot + 3]! + 1) | 0))
+      return false
     c[slot + 2] = incarnation
     c[slot + 3] = number
     return true
