@@ -22,6 +22,9 @@ import { median } from './table.ts'
 const HOST = '127.0.0.1'
 /** Between requests to one replica; joins and scrapes take turns. */
 const EVERY_MS = 2
+/** To each replica: the answers to all that waited come at once, and a small receive buffer would lose some. */
+const SOCKETS = 8
+const BUFFER_BYTES = 4 << 20
 const ID_LIFE_MS = 45_000
 /** Without an answer for so long: unanswered. */
 const ANSWER_MS = 6000
@@ -34,7 +37,7 @@ const MOVE_MS = 1500
 type Asked = { readonly join: boolean; readonly sentMs: number; answeredMs: number }
 type Way = {
   readonly member: Member
-  readonly socket: Socket
+  readonly sockets: readonly Socket[]
   readonly asked: Map<number, Asked>
   all: Asked[]
   id: bigint
@@ -51,12 +54,15 @@ class Probe {
 
   async start(members: readonly Member[]): Promise<void> {
     for (const member of members) {
-      const socket = createSocket('udp4')
-      socket.bind(0, HOST)
-      await once(socket, 'listening')
-      socket.on('error', () => {})
-      const way: Way = { member, socket, asked: new Map(), all: [], id: 0n, idAtMs: -Infinity }
-      socket.on('message', (bytes) => this.take(way, bytes))
+      const sockets = Array.from({ length: SOCKETS }, () => createSocket('udp4'))
+      const way: Way = { member, sockets, asked: new Map(), all: [], id: 0n, idAtMs: -Infinity }
+      for (const socket of sockets) {
+        socket.bind(0, HOST)
+        await once(socket, 'listening')
+        socket.on('error', () => {})
+        socket.on('message', (bytes) => this.take(way, bytes))
+        socket.setRecvBufferSize(BUFFER_BYTES)
+      }
       this.ways.push(way)
     }
     this.dueMs = performance.now()
@@ -65,7 +71,7 @@ class Probe {
 
   stop(): void {
     clearInterval(this.timer)
-    for (const { socket } of this.ways) socket.close()
+    for (const { sockets } of this.ways) for (const socket of sockets) socket.close()
   }
 
   way(member: Member): Way {
@@ -84,7 +90,8 @@ class Probe {
 
   private one(way: Way, now: number): void {
     const transactionId = (this.transaction = (this.transaction + 1) & 0x7fffffff)
-    const send = (bytes: Uint8Array): void => way.socket.send(bytes, way.member.udp, HOST)
+    const socket = way.sockets[(transactionId >>> 2) % SOCKETS]!
+    const send = (bytes: Uint8Array): void => socket.send(bytes, way.member.udp, HOST)
     // Connection IDs are the cluster's, and these sockets share an address: one ID is good for all.
     if (now - way.idAtMs > ID_LIFE_MS && transactionId % 16 < this.ways.length)
       send(encodeRequest({ kind: 'connect', transactionId }))
