@@ -31,6 +31,8 @@ names: kind gets the image by itself, others need --image REPOSITORY:TAG and, fo
   --seed N        which pods, and when the operator is killed
   --nodes N       nodes of the test cluster
   --keep          leave the test cluster running, and say how to use it
+  --state FOLDER  use the test cluster that --keep has left there; it stays, too
+  --patience N    all bounds N times as long, on a machine that is busy with other things
   --json FILE     the table of events as JSON
 
 Exit codes: 0 all passed or nothing could be run here (said so), 1 something failed, 64 usage.`
@@ -42,6 +44,7 @@ type Settings = {
   readonly seed: number
   readonly nodes: number
   readonly keep: boolean
+  readonly state: string | undefined
   readonly json: string | undefined
   readonly image: string | undefined
   readonly nextImage: string | undefined
@@ -59,8 +62,10 @@ function read(): Settings | number {
         seed: { type: 'string', default: String(Date.now() % 1_000_000) },
         nodes: { type: 'string', default: '3' },
         keep: { type: 'boolean', default: false },
+        state: { type: 'string' },
         json: { type: 'string' },
         image: { type: 'string' },
+        patience: { type: 'string', default: '1' },
         'next-image': { type: 'string' },
         help: { type: 'boolean' },
       },
@@ -72,14 +77,18 @@ function read(): Settings | number {
     const [seed, nodes] = [Number(values.seed), Number(values.nodes)]
     if (!Number.isInteger(seed) || seed < 0) throw new Error('--seed: a whole number')
     if (!Number.isInteger(nodes) || nodes < 1 || nodes > 9) throw new Error('--nodes: 1 to 9')
+    const patience = Number(values.patience)
+    if (!(patience >= 1 && patience <= 20)) throw new Error('--patience: 1 to 20')
+    setPatience(patience)
     const only = values.only?.split(',')
     for (const name of only ?? [])
       if (!SCENARIOS.some((one) => one.name === name)) throw new Error(`--only: no such scenario: ${name}`)
     const scenarios = SCENARIOS.filter(({ name, usual }) =>
       only === undefined ? values.full === true || usual : only.includes(name),
     )
-    const { keep, json, image, 'next-image': nextImage } = values
-    return { scenarios: withCluster(scenarios), seed, nodes, keep, json, image, nextImage }
+    const { json, image, state, 'next-image': nextImage } = values
+    const keep = values.keep || state !== undefined
+    return { scenarios: withCluster(scenarios), seed, nodes, keep, state, json, image, nextImage }
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n${HELP}\n`)
     return USAGE
@@ -93,10 +102,8 @@ const withCluster = (scenarios: readonly Scenario[]): readonly Scenario[] =>
 const inTime = async (scenario: Scenario, world: World): Promise<void> => {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, failed) => {
-    timer = setTimeout(
-      () => failed(new Error(`not over after ${scenario.minutes} minutes`)),
-      scenario.minutes * 60_000,
-    )
+    const minutes = patiently(scenario.minutes)
+    timer = setTimeout(() => failed(new Error(`not over after ${minutes} minutes`)), minutes * 60_000)
   })
   await Promise.race([scenario.run(world), late]).finally(() => clearTimeout(timer))
 }

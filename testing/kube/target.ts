@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { type Api, openApi } from './api.ts'
 import { buildServers } from './build.ts'
 import { buildImage } from './image.ts'
-import { type Done, type Lab, runProgram, startLab } from './lab.ts'
+import { type Done, type Lab, labAt, runProgram, startLab } from './lab.ts'
 import { type Outside, startOutside } from './outside-link.ts'
 import { kubeTools } from './tools.ts'
 
@@ -30,6 +30,8 @@ export type Target = {
 export type TargetOptions = {
   readonly nodes: number
   readonly keep: boolean
+  /** A test cluster that an earlier run left: its folder. */
+  readonly state: string | undefined
   /** For a cluster of one's own: what it can pull, as repository:tag. */
   readonly image: string | undefined
   readonly nextImage: string | undefined
@@ -71,7 +73,10 @@ async function openLab(options: TargetOptions): Promise<Target | { missing: stri
   const found = await kubeTools()
   if (found.kind === 'missing') return { missing: found.reason }
   const { helm3, helm4, kubectl } = found.tools
-  const lab = await startLab(built.folder, { nodes: options.nodes, keep: options.keep, say })
+  const lab =
+    options.state === undefined
+      ? await startLab(built.folder, { nodes: options.nodes, keep: options.keep, say })
+      : labAt(options.state, built.folder, options.nodes)
   const images: Images = { repository: 'localhost/skep', tag: 'dev', next: 'next' }
   for (const [tag, version] of [
     ['dev', undefined],

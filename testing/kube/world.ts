@@ -73,12 +73,20 @@ export type Scenario = {
   run(world: World): Promise<void>
 }
 
+let patience = 1
+/** On a machine that is busy with other things, all bounds are so many times as long. */
+export const setPatience = (times: number): void => {
+  patience = times
+}
+export const patiently = (amount: number): number => amount * patience
+
 /** Asks until it is so; what it was instead is in the error. `ask` returns undefined for yes, else what is in the way. */
 export async function waitFor(
   what: string,
-  seconds: number,
+  atMost: number,
   ask: () => Promise<string | undefined>,
 ): Promise<void> {
+  const seconds = patiently(atMost)
   const end = performance.now() + seconds * 1000
   for (;;) {
     const why = await ask().catch((error: Error) => error.message)
