@@ -104,7 +104,8 @@ const canaryOf = (name: string | undefined): Canary | null => {
   return name as Canary
 }
 
-const faultsOf = (names: string | undefined): readonly Fault[] | null => {
+/** Names of faults, with commas between them; undefined: all. Throws RangeError. */
+export const faultsOf = (names: string | undefined): readonly Fault[] | null => {
   if (names === undefined) return null
   return names.split(',').map((name) => {
     const fault = FAULT_KINDS.find((f) => f === name.trim())
