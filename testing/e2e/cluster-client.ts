@@ -36,6 +36,8 @@ type Source = {
   askedIdMs: number
 }
 
+/** Stands for all replicas together in `heard`. */
+export const ANYBODY = 'anybody'
 /** What one replica did for clients: for the report. */
 export type Heard = { lastMs: number; longestMs: number; answers: number; unanswered: number }
 
@@ -192,10 +194,11 @@ export class ClusterClient {
     const { ask, place, sentMs, given } = flight
     this.flights.delete(answer.transactionId >>> 0)
     if (from !== place.address) this.history.fail(`${from} answered what ${place.name} was asked`)
-    const one = this.heardOf(place.name)
-    one.longestMs = Math.max(one.longestMs, now - one.lastMs)
-    one.lastMs = now
-    one.answers++
+    for (const one of [this.heardOf(place.name), this.heardOf(ANYBODY)]) {
+      one.longestMs = Math.max(one.longestMs, now - one.lastMs)
+      one.lastMs = now
+      one.answers++
+    }
     if (ask === undefined) {
       this.history.heard(place.name, sentMs, now)
       if (answer.kind !== 'connect') return
@@ -235,7 +238,8 @@ export class ClusterClient {
         if (flight.ask !== undefined) {
           this.record(flight.ask, undefined, now, false)
           this.history.unanswered(flight.ask)
-          if (flight.sentMs > this.countedSinceMs) this.heardOf(flight.place.name).unanswered++
+          if (flight.sentMs > this.countedSinceMs)
+            for (const name of [flight.place.name, ANYBODY]) this.heardOf(name).unanswered++
         }
         flight.done?.(undefined)
       }

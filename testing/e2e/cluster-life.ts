@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EVENT_NONE } from '@skep/wire/udp-tracker.ts'
 import { Random } from '../random.ts'
-import { ClusterClient } from './cluster-client.ts'
+import { ANYBODY, ClusterClient } from './cluster-client.ts'
 import { drawFaults, type Fault, type Field } from './cluster-faults.ts'
 import { ALL, History } from './cluster-history.ts'
 import { announce, Load, type Target } from './cluster-load.ts'
@@ -144,11 +144,9 @@ async function play(
     const mended = performance.now()
     await field.healed()
     const now = performance.now()
-    // A rolling restart touches all; what is left is the silence of the whole.
-    const names = replicas.all.map(({ name }) => name)
-    const others = names.some((name) => !touched.has(name))
-      ? names.filter((name) => !touched.has(name))
-      : names
+    const untouched = replicas.all.map(({ name }) => name).filter((name) => !touched.has(name))
+    // A rolling restart touches each: then it counts that anybody answers.
+    const others = untouched.length > 0 ? untouched : [ANYBODY]
     await client.settled(others)
     let worst = { ms: 0, name: '' }
     let unanswered = 0
