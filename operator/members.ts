@@ -111,6 +111,7 @@ const number = (n: bigint | undefined): number => Number(n ?? 0n)
 
 export const reportOf = (s: StatusResponse): MemberReport => {
   const { raft, table, load, disk } = s
+  const underWay = new Set((raft?.transfers ?? []).filter((t) => t.outgoing).map((t) => t.memberId))
   return {
     name: s.name,
     version: s.version,
@@ -134,7 +135,8 @@ export const reportOf = (s: StatusResponse): MemberReport => {
         id: String(m.id),
         name: m.name,
         voter: m.voter,
-        lag: m.lag === undefined ? null : Number(m.lag),
+        // Whoever is still being sent the whole state lacks more than its lag says, and may not vote yet.
+        lag: m.lag === undefined || underWay.has(m.id) ? null : Number(m.lag),
         heardMsAgo: m.self ? 0 : (m.heardMsAgo ?? null),
         replaces: String(m.replaces),
         diskFails: m.diskFails,

@@ -10,6 +10,8 @@ export const udpName = (cluster: string): string => `${cluster}-udp`
 export const httpName = (cluster: string): string => `${cluster}-http`
 /** ConfigMap with a file of options for each pod, named after it. */
 export const configName = (cluster: string): string => `${cluster}-config`
+/** Service account of the pods. Not the cluster's own name: that may be "default". */
+export const accountName = (cluster: string): string => `${cluster}-replica`
 /** The network key, where the operator makes it. */
 export const keyName = (cluster: string): string => `${cluster}-network-key`
 export const jobName = (cluster: string, purpose: string, ordinal: number): string =>

@@ -2,7 +2,7 @@
 // many. The Job asks a replica for the table over the control API and deletes older files after a good one.
 // Refuses: to delete the claim with the backup: backups outlive what they were made of, and by whom.
 
-import { CONTROL_PORT, podName, replicasName } from '../names.ts'
+import { accountName, CONTROL_PORT, podName, replicasName } from '../names.ts'
 import type { KubeObject } from '../ports.ts'
 import type { Settled } from '../settle.ts'
 import type { TrackerBackup, TrackerCluster } from '../types.ts'
@@ -60,7 +60,7 @@ export const backupRun = (
       metadata: { labels: marks(backup) },
       spec: jobPod(s, {
         args: argsOf(backup, namespace, size),
-        account: s.pod.serviceAccountName ?? cluster.metadata.name,
+        account: s.pod.serviceAccountName ?? accountName(cluster.metadata.name),
         claims: [{ name: 'backup', claim: backupClaim(backup), path: BACKUP_FOLDER }],
         secret: keySource(cluster.metadata.name, s),
       }),

@@ -2,7 +2,7 @@
 // Refuses: to run beside a replica; the plan stops the pods first, and the log has one owner anyway.
 
 import type { JobPurpose } from '../facts.ts'
-import { claimName, jobName, keyName, podName, replicaAddress } from '../names.ts'
+import { accountName, claimName, jobName, keyName, podName, replicaAddress } from '../names.ts'
 import type { KubeObject } from '../ports.ts'
 import type { Settled } from '../settle.ts'
 import type { TrackerCluster } from '../types.ts'
@@ -41,7 +41,7 @@ export const job = (
         metadata: { labels: marks },
         spec: jobPod(s, {
           args: argsOf(name, namespace, purpose, ordinal, source),
-          account: s.pod.serviceAccountName ?? name,
+          account: s.pod.serviceAccountName ?? accountName(name),
           claims: [{ name: 'data', claim: claimName(name, ordinal), path: DATA_FOLDER }, ...backup],
           secret: null,
         }),

@@ -2,7 +2,7 @@
 // template for each ordinal; what differs is in the file of the ConfigMap that is named after the pod.
 // Refuses: privileges. Receive buffers are raised on nodes, not by pods.
 
-import { CONTROL_PORT, configName, keyName, REPLICA_PORT } from '../names.ts'
+import { accountName, CONTROL_PORT, configName, keyName, REPLICA_PORT } from '../names.ts'
 import type { Settled } from '../settle.ts'
 import { ANNOTATIONS, type TrackerCluster } from '../types.ts'
 import { bytesOf, mebibytes } from '../units.ts'
@@ -52,7 +52,7 @@ export const podTemplate = (resource: TrackerCluster, s: Settled): object => {
     },
     spec: {
       ...placement(name, s),
-      serviceAccountName: s.pod.serviceAccountName ?? name,
+      serviceAccountName: s.pod.serviceAccountName ?? accountName(name),
       automountServiceAccountToken: false,
       // Variables named after Services would look like options.
       enableServiceLinks: false,

@@ -1,6 +1,7 @@
 // Whom the replicas are for the API server: nobody. They never ask it, so no token is mounted and no role is bound.
 // Refuses: rights.
 
+import { accountName } from '../names.ts'
 import type { KubeObject } from '../ports.ts'
 import type { TrackerCluster } from '../types.ts'
 import { owned } from './labels.ts'
@@ -10,6 +11,6 @@ export const serviceAccount = (
 ): KubeObject & { automountServiceAccountToken: false } => ({
   apiVersion: 'v1',
   kind: 'ServiceAccount',
-  metadata: owned(resource, resource.metadata.name, 'replica'),
+  metadata: owned(resource, accountName(resource.metadata.name), 'replica'),
   automountServiceAccountToken: false,
 })
