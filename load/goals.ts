@@ -88,6 +88,7 @@ export function goals(results: Results): Goal[] {
     if (busy <= 0.5) list.push(most(`${row.name}: p99`, ours!.p99Ms, RATE_P99_MOST_MS, 'ms'))
   }
   for (const row of results.memory) {
+    if (!row.name.startsWith(OURS)) continue
     const off = row.peers >= 5_000_000 ? BYTES_OFF_10M_MOST : BYTES_OFF_MOST
     list.push(
       most(
