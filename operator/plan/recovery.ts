@@ -17,7 +17,7 @@ export const recovery = (v: View): Verdict | null => {
   const r = v.status.recovery
   if (recovering(r)) return goOn(v, r)
   const said = v.seen.resource.metadata.annotations?.[ANNOTATIONS.recover]
-  if (said === undefined) return null
+  if (said === undefined || v.clusterID === null) return null
   return begin(v, said)
 }
 

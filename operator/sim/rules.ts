@@ -42,7 +42,12 @@ export class Rules {
     if (group.violation !== null) this.break(group.violation)
     for (const a of group.processes.values())
       for (const b of group.processes.values())
-        if (a.keys.names[0] !== undefined && !b.keys.names.includes(a.keys.names[0]))
+        if (
+          a.reachable &&
+          b.reachable &&
+          a.keys.names[0] !== undefined &&
+          !b.keys.names.includes(a.keys.names[0])
+        )
           this.break(`${b.pod} does not know the network key that ${a.pod} uses`)
   }
 
