@@ -1,40 +1,42 @@
 // skep ctl doctor: what commonly goes wrong with a tracker, looked at one by one, each with its mend.
 // Refuses: changing anything.
 
-import { readFileSync, statSync } from 'node:fs'
+import { lookup } from 'node:dns/promises'
+import { readdirSync, statSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
-import { totalmem } from 'node:os'
+import { isIP } from 'node:net'
 import { ConnectError } from '@connectrpc/connect'
-import { State } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import { type Member, State, type StatusResponse } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import type { TrackerConfig } from './config.ts'
-import { showBytes } from './config-types.ts'
-import { networkKeyPath } from './control-token.ts'
+import { networkKeyPath, readNetworkKeys } from './control-token.ts'
 import type { ClusterClient } from './ctl-client.ts'
+import { bad, type Finding, fair, good, readNumber, readText } from './ctl-doctor-finding.ts'
+import { clock, conntrack, memory, mtuFinding, receiveFinding, sync } from './ctl-doctor-machine.ts'
+import { addressOf } from './replica/members.ts'
 
-export type Finding = {
-  readonly verdict: 'good' | 'fair' | 'bad'
-  readonly what: string
-  readonly mend: string
-}
-
-/** Least room on the disk, bytes; and the receive buffer below which bursts are lost on a busy tracker. */
+/** Least room on the disk, bytes. */
 const DISK_LEAST_BYTES = 1024 ** 3
-const RECEIVE_LEAST_BYTES = 4 * 1024 ** 2
-
-const good = (what: string): Finding => ({ verdict: 'good', what, mend: '' })
-const fair = (what: string, mend: string): Finding => ({ verdict: 'fair', what, mend })
-const bad = (what: string, mend: string): Finding => ({ verdict: 'bad', what, mend })
+/** A name that takes longer delays every new connection, milliseconds. */
+const LOOK_UP_MOST_MS = 1000
+/** Share of announces from private addresses above which something hides the clients. */
+const PRIVATE_MOST = 0.5
 
 export async function examine(config: TrackerConfig, client: ClusterClient): Promise<Finding[]> {
+  const status = await client.status({}, { timeoutMs: 5000 }).catch((error: unknown) => error as Error)
+  const told = status instanceof Error ? null : status
   return [
     runtime(),
-    ...(await replica(config, client)),
-    receiveBuffer(),
+    ...(status instanceof Error ? [silent(config, status)] : replica(status)),
+    ...(told === null ? [] : [...clients(told), ...(await members(told))]),
+    receiveFinding(readNumber('/proc/sys/net/core/rmem_max')),
+    conntrack(),
+    mtuFinding(interfaces()),
     networkKey(config),
     await disk(config),
+    await sync(config.dataDir),
     clock(),
     openFiles(),
-    memory(),
+    memory(told?.table === undefined ? null : Number(told.table.capacityBytes)),
   ]
 }
 
@@ -45,52 +47,104 @@ function runtime(): Finding {
     : bad(`Node ${process.versions.node}`, 'Skep needs Node 24: npm ci brings it')
 }
 
-async function replica(config: TrackerConfig, client: ClusterClient): Promise<Finding[]> {
-  try {
-    const { name, state, warnings, disk } = await client.status({}, { timeoutMs: 5000 })
-    const serving =
-      state === State.SERVING
-        ? good(`replica ${name} answers announces`)
-        : bad(
-            `replica ${name} is ${State[state].toLowerCase()}: announces wait`,
-            'see its log, and skep ctl status',
-          )
-    const full = disk?.full ? [bad('its disk is full', 'make room: it goes on by itself')] : []
-    return [serving, ...full, ...warnings.map((warning) => fair(warning, ''))]
-  } catch (error) {
-    const why = error instanceof ConnectError ? error.rawMessage : String(error)
-    const where = `${config.controlHost} port ${config.controlPort}`
-    return [
-      bad(
-        `no answer from the control API at ${where}: ${why}`,
-        'start it, or say where it is: --control-host, --control-port, --data-dir',
-      ),
-    ]
-  }
+function silent(config: TrackerConfig, error: Error): Finding {
+  const why = error instanceof ConnectError ? error.rawMessage : String(error)
+  return bad(
+    `no answer from the control API at ${config.controlHost} port ${config.controlPort}: ${why}`,
+    'start it, or say where it is: --control-host, --control-port, --data-dir',
+  )
 }
 
-function receiveBuffer(): Finding {
-  const most = readNumber('/proc/sys/net/core/rmem_max')
-  if (most === null) return fair('the largest UDP receive buffer is not known on this system', '')
-  if (most >= RECEIVE_LEAST_BYTES) return good(`UDP receive buffers up to ${showBytes(most)}`)
-  return fair(
-    `UDP receive buffers are at most ${showBytes(most)}: a busy tracker loses datagrams in bursts`,
-    'sysctl -w net.core.rmem_max=16777216 (a replica with CAP_NET_ADMIN does not need it)',
+export function replica({ name, state, warnings, disk, notReady }: StatusResponse): Finding[] {
+  const reason = notReady === '' ? '' : ` (${notReady})`
+  const serving =
+    state === State.SERVING
+      ? good(`replica ${name} answers announces`)
+      : bad(
+          `replica ${name} is ${State[state].toLowerCase()}: announces wait${reason}`,
+          'see its log, and skep ctl status',
+        )
+  const full = disk?.full ? [bad('its disk is full', 'make room: it goes on by itself')] : []
+  return [serving, ...full, ...warnings.map((warning) => fair(warning, ''))]
+}
+
+/** Do clients seem to come from themselves? */
+export function clients({ load }: Pick<StatusResponse, 'load'>): Finding[] {
+  const [all, hidden] = [Number(load?.announces ?? 0n), Number(load?.announcesPrivate ?? 0n)]
+  if (all === 0) return []
+  const what = `${hidden} of ${all} announces came from private addresses`
+  return hidden <= all * PRIVATE_MOST
+    ? [good(what)]
+    : [
+        fair(
+          `${what}: where clients are not in the same network, something in front hides them, and peers get useless addresses`,
+          'keep the client address: host network, externalTrafficPolicy: Local, or --trusted-proxies for HTTP',
+        ),
+      ]
+}
+
+/** The other members: their connections, and the names in their addresses. */
+export async function members(
+  { raft }: Pick<StatusResponse, 'raft'>,
+  find: (host: string) => Promise<unknown> = (host) => lookup(host),
+): Promise<Finding[]> {
+  const others = (raft?.members ?? []).filter((m) => !m.self)
+  if (others.length === 0) return []
+  const away = others.filter((m) => m.connection !== 'connected')
+  const ways = away.map((m) =>
+    bad(
+      `${m.name || m.id} (${m.address}) is ${m.connection || 'not connected'}: ${m.connectionDetail}`,
+      'is it running, reachable at that address, and has it the same network key?',
+    ),
   )
+  if (away.length === 0) ways.push(good(`connected to ${others.map((m) => m.name).join(', ')}`))
+  return [...ways, ...(await Promise.all(others.flatMap((m) => name(m, find)))).flat()]
+}
+
+function name({ address }: Member, find: (host: string) => Promise<unknown>): Promise<Finding[]>[] {
+  const host = addressOf(address)?.host ?? ''
+  if (host === '' || isIP(host) !== 0) return []
+  const sinceMs = performance.now()
+  return [
+    find(host).then(
+      () => {
+        const ms = performance.now() - sinceMs
+        return ms <= LOOK_UP_MOST_MS
+          ? []
+          : [fair(`the name ${host} takes ${(ms / 1000).toFixed(1)} s to look up`, 'see to the name server')]
+      },
+      (error: NodeJS.ErrnoException) => [
+        bad(
+          `the name ${host} of a member has no address here (${error.code ?? error.message})`,
+          'its record, or --replica-address of that replica',
+        ),
+      ],
+    ),
+  ]
+}
+
+function interfaces(): [string, number][] {
+  try {
+    return readdirSync('/sys/class/net')
+      .filter((one) => one !== 'lo' && readText(`/sys/class/net/${one}/operstate`)?.trim() !== 'down')
+      .flatMap((one): [string, number][] => {
+        const mtu = readNumber(`/sys/class/net/${one}/mtu`)
+        return mtu === null ? [] : [[one, mtu]]
+      })
+  } catch {
+    return []
+  }
 }
 
 function networkKey(config: TrackerConfig): Finding {
   const path = networkKeyPath(config.dataDir, config.networkKeyFile)
   try {
     const { mode } = statSync(path)
-    return (mode & 0o077) === 0
-      ? good(`network key ${path}`)
-      : fair(`network key ${path} can be read by others`, `chmod 600 ${path}`)
+    const keys = readNetworkKeys(path).length
+    if ((mode & 0o077) !== 0) return fair(`network key ${path} can be read by others`, `chmod 600 ${path}`)
+    return good(`network key ${path}${keys === 1 ? '' : `, and ${keys - 1} more that are accepted`}`)
   } catch (error) {
-    return fair(
-      `network key ${path}: ${(error as NodeJS.ErrnoException).code}`,
-      '--data-dir or --network-key-file names it',
-    )
+    return fair((error as Error).message, '--data-dir or --network-key-file names it')
   }
 }
 
@@ -107,14 +161,6 @@ async function disk(config: TrackerConfig): Promise<Finding> {
   }
 }
 
-/** Skep itself never reads wall time for decisions; people reading its log do. */
-function clock(): Finding {
-  const year = new Date().getFullYear()
-  return year >= 2025
-    ? good(`clock says ${new Date().toISOString()}`)
-    : fair(`the clock says ${year}`, 'set it: logs and certificates need it')
-}
-
 function openFiles(): Finding {
   const limits = readText('/proc/self/limits')
   const most = Number(/^Max open files\s+(\d+)/m.exec(limits ?? '')?.[1] ?? Number.NaN)
@@ -124,19 +170,4 @@ function openFiles(): Finding {
     `only ${most} open files are allowed: fewer HTTP connections than --max-http-connections`,
     'ulimit -n 65536, LimitNOFILE= in a unit',
   )
-}
-
-const memory = (): Finding => good(`${Math.floor(totalmem() / 1024 ** 2)} MiB of memory`)
-
-function readText(path: string): string | null {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return null
-  }
-}
-
-function readNumber(path: string): number | null {
-  const text = readText(path)
-  return text === null || Number.isNaN(Number(text)) ? null : Number(text)
 }

@@ -5,8 +5,10 @@ import { Cut, type EventsResponse } from '@skep/wire/proto/gen/skep/cluster/v1/c
 import { UsageError } from './config-flags.ts'
 import { suggestion } from './config-layers.ts'
 import { parseMilliseconds } from './config-types.ts'
+import { networkKeyPath } from './control-token.ts'
 import type { Asked } from './ctl.ts'
 import { membersTable, toJson } from './ctl-table.ts'
+import { FAILURE } from './exit-codes.ts'
 
 export async function members({ client, json, print }: Asked): Promise<undefined> {
   const answer = await client.status({})
@@ -15,6 +17,55 @@ export async function members({ client, json, print }: Asked): Promise<undefined
     print(
       answer.birthAwaits === '' ? membersTable(answer) : `No member of a cluster yet: ${answer.birthAwaits}`,
     )
+}
+
+const KEY_FILE = 'network.key'
+
+/** Nothing is asked of the cluster but who is in it: a replica asks to be added itself, under an ID of its own. */
+export async function add(
+  { client, configured, json, print }: Asked,
+  name = '',
+): Promise<number | undefined> {
+  const { raft, birthAwaits } = await client.status({})
+  const members = raft?.members ?? []
+  const join = members.map((m) => m.address).filter((address) => address !== '')
+  if (join.length === 0) {
+    print(
+      birthAwaits === ''
+        ? 'this replica has no address for others: start it with --initial-members or --join, then others can join it'
+        : `no member of a cluster yet: ${birthAwaits}`,
+    )
+    return FAILURE
+  }
+  const taken = members.find((m) => m.name === name)
+  const called = name === '' ? freeName(members.map((m) => m.name)) : name
+  const port = /:(\d+)$/.exec(join[0]!)![1]!
+  const words = ['skep', 'tracker', '--name', called, '--join', join.join(',')]
+  words.push('--replica-address', `HOST:${port}`, '--network-key-file', KEY_FILE)
+  if (json) print(JSON.stringify({ name: called, join, command: words.join(' ') }, null, 2))
+  else {
+    const key = networkKeyPath(configured.config.dataDir, configured.config.networkKeyFile)
+    print(`Copy ${key} of this machine to ${KEY_FILE} of the new one (mode 0600), then type there:`)
+    print(`  ${words.join(' ')}`)
+    print(
+      'HOST is a name or an address under which the other replicas reach the new one. It asks to be added itself,',
+    )
+    print(
+      'learns, and votes once it has caught up and an odd number of voters comes of it (skep ctl members).',
+    )
+    if (taken !== undefined)
+      print(
+        `A member is called ${name} already: the new one takes its place if that one is lost, else it is refused.`,
+      )
+  }
+  return
+}
+
+/** r3 after r0, r1 and r2. */
+const freeName = (names: readonly string[]): string => {
+  let i = names.length
+  while (names.includes(`r${i}`)) i++
+  return `r${i}`
 }
 
 const told = ({ json, print }: Asked, { message }: { message: string }): void =>

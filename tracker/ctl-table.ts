@@ -16,7 +16,7 @@ import {
   StatusResponseSchema,
 } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import { showBytes, showMilliseconds } from './config-types.ts'
-import type { Finding } from './ctl-doctor.ts'
+import type { Finding } from './ctl-doctor-finding.ts'
 
 const SCHEMAS = {
   status: StatusResponseSchema,

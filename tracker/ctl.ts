@@ -12,7 +12,7 @@ import { suggestion } from './config-layers.ts'
 import { controlToken, NetworkKeyError, networkKeyPath, readNetworkKeys } from './control-token.ts'
 import { type ClusterClient, clusterClient } from './ctl-client.ts'
 import { examine } from './ctl-doctor.ts'
-import { demote, events, fault, members, promote, remove, transfer } from './ctl-members.ts'
+import { add, demote, events, fault, members, promote, remove, transfer } from './ctl-members.ts'
 import { recoverHere } from './ctl-recover.ts'
 import { readSettingWords } from './ctl-settings.ts'
 import { snapshot } from './ctl-snapshot.ts'
@@ -76,6 +76,9 @@ export async function ctlCommand(args: string[], ends: CtlEnds = PROCESS): Promi
   flags(program.command('members').description('Who is in the cluster, votes, leads and lags.')).action(
     call(members),
   )
+  flags(program.command('add').description('How a further replica joins: what to type on its machine.'))
+    .argument('[name]', 'of the new replica', '')
+    .action(call(add))
   flags(program.command('promote').description('Let learners vote; ask the leader.'))
     .argument('<member...>', 'names or IDs; two at once where one would leave an even number of voters')
     .action(call(promote))

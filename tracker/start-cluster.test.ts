@@ -171,6 +171,11 @@ test('three replicas: one truth, kill -9 of the leader loses nothing, and all st
   assert.match(table, new RegExp(`^${leader} \\* +leader +127\\.0\\.0\\.1:\\d+ +0 `, 'm'))
   assert.equal(table.match(/^r\d +voter .* ago +connected .*\d+$/gm)?.length, 2, table)
   const follower = rows[(gone + 1) % 3]!
+  const joining = await ctl(follower, 'add', 'r3')
+  assert.match(
+    joining.text,
+    /skep tracker --name r3 --join (127\.0\.0\.1:\d+,?){3} --replica-address HOST:\d+ /,
+  )
   const refused = await ctl(follower, 'transfer')
   assert.deepEqual([refused.code, /does not lead: ask r\d/.test(refused.text)], [75, true], refused.text)
   assert.match((await ctl(rows[gone]!, 'remove', 'r9')).text, /r9/)

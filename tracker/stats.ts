@@ -16,7 +16,7 @@ import type { MemberStatus, ReplicaStatus } from './replica-handle.ts'
 import { type Control, monotonicMs, SERVING, STARTING, STOPPING } from './shared/control.ts'
 import type { Census } from './stats-census.ts'
 import { PAGE } from './swarm/layout.ts'
-import type { Store } from './swarm/store.ts'
+import { BUFFER_NAMES, type Store } from './swarm/store.ts'
 
 export type StatsSources = {
   readonly name: string
@@ -141,6 +141,7 @@ export async function statusMessageOf(sources: StatsSources): Promise<StatusMess
       peersIpv6Capacity: BigInt(table.peers6Capacity),
       bytesInUse: BigInt(table.bytes),
       peerDetails: store.buffers.limits.details,
+      capacityBytes: BigInt(BUFFER_NAMES.reduce((sum, name) => sum + store.buffers[name].byteLength, 0)),
     },
     disk: {
       logBytes: BigInt(status.logBytes),

@@ -494,6 +494,13 @@ export declare type Table = Message<"skep.cluster.v1.Table"> & {
    * @generated from field: bool peer_details = 7;
    */
   peerDetails: boolean;
+
+  /**
+   * Bytes of a full table.
+   *
+   * @generated from field: uint64 capacity_bytes = 8;
+   */
+  capacityBytes: bigint;
 };
 
 /**
