@@ -89,6 +89,13 @@ export class Leading<T> implements Omit<Source, 'configured'> {
     this.o.onLeading(false, 0)
   }
 
+  /** Only these are members: what others sent before they were removed is not appended any more. */
+  only(members: ReadonlySet<number>): void {
+    this.premature = this.premature.filter(({ section }) => members.has(section.member))
+    this.waiting = this.waiting.filter(({ member }) => members.has(member))
+    this.waitingBytes = this.waiting.reduce((sum, { bytes }) => sum + bytes.length, 0)
+  }
+
   private clear(): void {
     this.waiting = []
     this.waitingBytes = 0

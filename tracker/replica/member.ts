@@ -432,6 +432,7 @@ export class Member<T> {
     if (was && !is && entry !== null) this.leave(this.nowMs)
     if (is) this.removed = false
     if (entry !== null) this.moves.reconsider()
+    this.leading.only(this.members)
     this.o.onConfState?.(confState, entry)
   }
 

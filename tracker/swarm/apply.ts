@@ -155,16 +155,15 @@ export class Apply {
     for (let i = 0; i < BATCH_MEMBERS && slot < 0; i++) {
       const at = C_BATCHES + i * 4
       if (c[at] === low && c[at + 1] === high) slot = at
-      else if (c[at] === 0 && c[at + 1] === 0) {
-        slot = at
-        c[at] = low
-        c[at + 1] = high
-      }
+      else if (c[at] === 0 && c[at + 1] === 0) slot = at
     }
     if (slot < 0) return false
     const fresh = incarnation > c[slot + 2]!
     if (fresh ? number !== 1 : incarnation !== c[slot + 2] || number !== ((c[slot + 3]! + 1) | 0))
       return false
+    // What is late of a member that was removed takes no place.
+    c[slot] = low
+    c[slot + 1] = high
     c[slot + 2] = incarnation
     c[slot + 3] = number
     return true
