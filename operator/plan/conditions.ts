@@ -275,7 +275,8 @@ const steady = (before: number | undefined, now: number): number => {
   return now === 0 ? 0 : Number(now.toPrecision(2))
 }
 
-const byVersion = (a: string, b: string): number => a.localeCompare(b, 'en', { numeric: true })
+const ORDER = new Intl.Collator('en', { numeric: true })
+const byVersion = (a: string, b: string): number => ORDER.compare(a, b)
 
 const membersOf = (v: View): MemberState[] => {
   const n = Math.max(v.seen.statefulSet?.replicas ?? 0, ...[...v.pods.keys()].map((i) => i + 1))

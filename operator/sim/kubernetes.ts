@@ -32,6 +32,7 @@ export class Kubernetes {
   private readonly containers = new Map<string, Container>()
   private readonly claimNodes = new Map<string, string>()
   private readonly jobEnds = new Map<string, number>()
+  private readonly revisions = new WeakMap<Json, string>()
   private readonly keyNames = new Map<string, string>()
   /** Volumes live on the node where they were first used. */
   readonly localVolumes: boolean
@@ -102,7 +103,7 @@ export class Kubernetes {
     for (const set of this.server.list('StatefulSet')) {
       if (set.metadata.deletionTimestamp !== undefined) continue
       const spec = set.spec as { replicas: number; template: Json }
-      const revision = fingerprint(JSON.stringify(spec.template))
+      const revision = this.revisionOf(spec.template)
       this.server.update(set, {
         status: { observedGeneration: set.metadata.generation, updateRevision: revision },
       })
@@ -121,6 +122,12 @@ export class Kubernetes {
         if ((ordinalOf(set.metadata.name, pod.metadata.name) ?? 0) >= spec.replicas)
           this.server.delete('Pod', 'n', pod.metadata.name, {})
     }
+  }
+
+  private revisionOf(template: Json): string {
+    const revision = this.revisions.get(template) ?? fingerprint(JSON.stringify(template))
+    this.revisions.set(template, revision)
+    return revision
   }
 
   private makeClaim(set: Stored, ordinal: number): void {

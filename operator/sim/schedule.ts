@@ -41,7 +41,7 @@ export type Outcome = {
   readonly faults: ReadonlyMap<string, number>
 }
 
-const TICK_MS = 250
+const TICK_MS = 500
 const BEGIN_MS = Date.parse('2026-01-03T12:00:00Z')
 /** After peace all has to be well within this, milliseconds: a lost node has to come to be known, and volumes to be refilled. */
 const PEACE_MS = 900_000
@@ -159,7 +159,7 @@ export class Life {
 
   /** All is as wished: for two minutes nothing may be written. */
   private async silence(): Promise<void> {
-    for (let i = 0; i < 40; i++) await this.tick(0)
+    for (let i = 0; i < 20; i++) await this.tick(0)
     const [writes, passes] = [this.rules.writes, this.operator.passes]
     const until = this.nowMs + SILENCE_MS
     while (this.nowMs < until) await this.tick(0)

@@ -76,6 +76,12 @@ export class Server {
   update(object: Stored, change: { status?: object; spec?: Json; metadata?: Partial<Meta> }): Stored {
     const there = this.get(object.kind, object.metadata.namespace!, object.metadata.name)
     if (there === null) throw new ApiError(NOT_FOUND, `${object.kind} ${object.metadata.name} is gone`)
+    const same = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b)
+    const unchanged =
+      (change.status === undefined || same(change.status, there.status)) &&
+      (change.spec === undefined || same(change.spec, there.spec)) &&
+      (change.metadata === undefined || same({ ...there.metadata, ...change.metadata }, there.metadata))
+    if (unchanged) return there
     const grown = change.spec === undefined ? 0 : 1
     const next = {
       ...there,
@@ -87,7 +93,6 @@ export class Server {
         generation: (there.metadata.generation ?? 0) + grown,
       },
     } as Stored
-    if (JSON.stringify(next) === JSON.stringify(there)) return there
     const gone =
       next.metadata.deletionTimestamp !== undefined && (next.metadata.finalizers ?? []).length === 0
     if (gone && !GRACEFUL.includes(next.kind)) {
