@@ -20,7 +20,13 @@ const BUFFER_BYTES = 8 << 20
 /** Requests and answers kept for whoever looks into a failure. */
 const KEPT = 200_000
 
-export type Place = { readonly name: string; readonly address: string; readonly port: number }
+export type Place = {
+  readonly name: string
+  readonly address: string
+  readonly port: number
+  /** Something was being done to it: silence is no news. */
+  readonly disturbed: boolean
+}
 type Flight = {
   ask: Ask | undefined
   place: Place
@@ -123,6 +129,11 @@ export class ClusterClient {
     const open = (flight: Flight): boolean =>
       !flight.given && flight.ask !== undefined && flight.sentMs < before && names.includes(flight.place.name)
     while ([...this.flights.values()].some(open)) await sleep(SETTLE_MS)
+  }
+
+  /** The next request of each source asks for a connection ID first. */
+  forgetIds(): void {
+    for (const source of this.sources) source.idAtMs = source.askedIdMs = -Infinity
   }
 
   /** Begins a new count of how long our own event loop was away. */
@@ -238,7 +249,7 @@ export class ClusterClient {
         if (flight.ask !== undefined) {
           this.record(flight.ask, undefined, now, false)
           this.history.unanswered(flight.ask)
-          if (flight.sentMs > this.countedSinceMs)
+          if (flight.sentMs > this.countedSinceMs && !flight.place.disturbed)
             for (const name of [flight.place.name, ANYBODY]) this.heardOf(name).unanswered++
         }
         flight.done?.(undefined)

@@ -129,7 +129,7 @@ function lostDisk(field: Field, pick: Pick): Fault | undefined {
       before = await until(
         `the ID of ${target.name}`,
         ENOUGH_MS,
-        async () => (await replicas.status(target))?.raft.memberId,
+        async () => (await replicas.status(target))?.raft?.memberId,
       )
       await replicas.kill(target)
     },
@@ -146,7 +146,7 @@ async function memberReady(field: Field, target: Replica, notId: string): Promis
   await until(`${target.name} takes its place`, NEW_MS, async () => {
     const leader = await replicas.leader()
     const status = leader && (await replicas.status(leader))
-    const entries = status?.raft.members?.filter(({ name }) => name === target.name) ?? []
+    const entries = status?.raft?.members?.filter(({ name }) => name === target.name) ?? []
     const fresh = entries.some(
       ({ id, lag, self }) => id !== notId && (self === true || Number(lag ?? 0) < 100),
     )
@@ -244,8 +244,8 @@ async function remove(field: Field, leaves: Replica): Promise<void> {
   await until(`${leaves.name} is removed`, ENOUGH_MS, async () => {
     const leader = (await replicas.leader()) ?? leaves
     const status = await replicas.status(leader)
-    const entry = status?.raft.members?.find((member) => member.name === leaves.name)
-    if (status?.raft.role === 'ROLE_LEADER' && leader !== leaves && entry === undefined) return true
+    const entry = status?.raft?.members?.find((member) => member.name === leaves.name)
+    if (status?.raft?.role === 'ROLE_LEADER' && leader !== leaves && entry === undefined) return true
     await replicas.control(leader, 'RemoveMember', { member: leaves.name }).catch((error: Error) => {
       said = error.message
     })

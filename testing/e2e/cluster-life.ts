@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EVENT_NONE } from '@skep/wire/udp-tracker.ts'
 import { Random } from '../random.ts'
-import { ANYBODY, ClusterClient } from './cluster-client.ts'
+import { ANYBODY, ClusterClient, type Place } from './cluster-client.ts'
 import { drawFaults, type Fault, type Field } from './cluster-faults.ts'
 import { ALL, History } from './cluster-history.ts'
-import { announce, Load, type Target } from './cluster-load.ts'
+import { announce, Load } from './cluster-load.ts'
 import { Replicas } from './cluster-replicas.ts'
 import type { Host } from './network.ts'
 import { logTail, until } from './processes.ts'
@@ -187,7 +187,7 @@ function orEnded(replicas: Replicas): void {
 
 const serving = async (replicas: Replicas): Promise<boolean> => {
   const all = await Promise.all(replicas.all.map((replica) => replicas.status(replica)))
-  const leaders = new Set(all.map((status) => status?.raft.leaderId))
+  const leaders = new Set(all.map((status) => status?.raft?.leaderId))
   return leaders.size === 1 && all.every((status) => status?.state === 'STATE_SERVING')
 }
 
@@ -203,7 +203,7 @@ async function healed(replicas: Replicas, client: ClusterClient): Promise<void> 
       replicas.all.map(async (replica) => {
         const status = await replicas.status(replica)
         const ago = ((performance.now() - client.heardOf(replica.name).lastMs) / 1000).toFixed(1)
-        return `${replica.name}: ${status?.state ?? 'no status'}, ${status?.raft.role ?? ''} of leader ${status?.raft.leaderId ?? 0}, last answer ${ago} s ago`
+        return `${replica.name}: ${status?.state ?? 'no status'}, ${status?.raft?.role ?? ''} of leader ${status?.raft?.leaderId ?? 0}, last answer ${ago} s ago`
       }),
     )
     throw new Error(`${error.message} (${said.join('; ')})`)
@@ -222,7 +222,7 @@ async function check(client: ClusterClient, replicas: Replicas): Promise<void> {
   }
 }
 
-async function scrape(client: ClusterClient, target: Target, torrents: readonly number[]): Promise<void> {
+async function scrape(client: ClusterClient, target: Place, torrents: readonly number[]): Promise<void> {
   for (let i = 0; i < TRIES; i++) {
     const made = (sentMs: number) =>
       ({ kind: 'scrape', replica: target.name, torrents, event: 0, numWant: 0, sentMs }) as const
@@ -231,7 +231,7 @@ async function scrape(client: ClusterClient, target: Target, torrents: readonly 
   client.history.fail(`${target.name} does not answer scrapes though all is well`)
 }
 
-async function nameAll(client: ClusterClient, target: Target, torrent: number): Promise<void> {
+async function nameAll(client: ClusterClient, target: Place, torrent: number): Promise<void> {
   const { history } = client
   for (let i = 0; i < TRIES; i++) {
     const now = performance.now()

@@ -14,18 +14,13 @@ const SEEDERS = 0.3
 /** Requests without an answer yet, over all replicas. */
 const WAITING_MOST = 20_000
 
-export type Target = Place & {
-  /** It cannot answer, as far as we know: mostly asked what changes nothing. */
-  readonly disturbed: boolean
-}
-
 export class Load {
   private readonly client: ClusterClient
   private readonly history: History
   private readonly random: Random
   private readonly boundMs: number
   private readonly perReplica: number
-  private readonly targets: () => readonly Target[]
+  private readonly targets: () => readonly Place[]
   private timer: NodeJS.Timeout | undefined
   private dueMs = 0
   private turn = 0
@@ -34,7 +29,7 @@ export class Load {
   constructor(
     client: ClusterClient,
     random: Random,
-    options: { boundMs: number; perReplica: number; targets: () => readonly Target[] },
+    options: { boundMs: number; perReplica: number; targets: () => readonly Place[] },
   ) {
     this.client = client
     this.history = client.history
@@ -65,7 +60,7 @@ export class Load {
     }
   }
 
-  private one(target: Target, now: number): void {
+  private one(target: Place, now: number): void {
     const { random, client } = this
     const drawn = random.unit()
     if (drawn < (target.disturbed ? 0.85 : 0.2)) {

@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { hkdfSync } from 'node:crypto'
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Target } from './cluster-load.ts'
+import type { Place } from './cluster-client.ts'
 import { type Host, loseTo } from './network.ts'
 import type { Program } from './processes.ts'
 import { startTracker } from './tracker-process.ts'
@@ -21,7 +21,7 @@ const CONTROL_MS = 10_000
 /** A place a replica can have: address, and a disk of its own that may be full (root). */
 export type Seat = { readonly host: Host; readonly address: string; readonly folder: string; small: boolean }
 
-export type Trouble = 'killed' | 'paused' | 'cut' | 'full' | 'leaving'
+export type Trouble = 'killed' | 'starting' | 'paused' | 'cut' | 'full' | 'leaving'
 export type Replica = {
   readonly name: string
   readonly seat: Seat
@@ -34,7 +34,8 @@ export type Replica = {
 export type Status = {
   readonly name: string
   readonly state: string
-  readonly raft: {
+  /** Not before it has a cluster. */
+  readonly raft?: {
     readonly memberId: string
     readonly role: string
     readonly term?: string
@@ -129,14 +130,14 @@ export class Replicas {
   }
 
   running(): Replica[] {
-    return this.all.filter(({ trouble }) => trouble === undefined)
+    return this.all.filter(({ trouble }) => trouble === undefined || trouble === 'starting')
   }
 
   named(name: string): Replica {
     return this.all.find((replica) => replica.name === name)!
   }
 
-  targets(): Target[] {
+  targets(): Place[] {
     return this.all.map(({ name, seat, trouble }) => ({
       ...{ name, address: seat.address, port: UDP_PORT, disturbed: trouble !== undefined },
     }))
@@ -152,7 +153,7 @@ export class Replicas {
   /** As an administrator would: with the options it had. */
   restart(replica: Replica): void {
     replica.program = this.start(replica.name, replica.seat, replica.args)
-    replica.trouble = undefined
+    replica.trouble = 'starting'
   }
 
   /** Its disk is gone; it comes back with the same name. */
@@ -233,14 +234,16 @@ export class Replicas {
   }
 
   async status(replica: Replica): Promise<Status | undefined> {
-    return await this.control<Status>(replica, 'Status').catch(() => undefined)
+    const status = await this.control<Status>(replica, 'Status').catch(() => undefined)
+    if (replica.trouble === 'starting' && status?.state === 'STATE_SERVING') replica.trouble = undefined
+    return status
   }
 
   /** Who leads, as the newest of those that can be asked says; undefined: nobody. */
   async leader(): Promise<Replica | undefined> {
     const asked = await Promise.all(this.running().map(async (r) => ({ r, status: await this.status(r) })))
-    const leaders = asked.filter(({ status }) => status?.raft.role === 'ROLE_LEADER')
-    leaders.sort((a, b) => Number(b.status!.raft.term) - Number(a.status!.raft.term))
+    const leaders = asked.filter(({ status }) => status?.raft?.role === 'ROLE_LEADER')
+    leaders.sort((a, b) => Number(b.status!.raft!.term) - Number(a.status!.raft!.term))
     return leaders[0]?.r
   }
 
