@@ -107,7 +107,7 @@ export async function startBalancer(kubectl: string, namespace: string, service:
         const steady = there.length === 1 && performance.now() - since.get(node)!.atMs > STEADY_MS
         // Another name each time: nobody is held to what another pod of the node has acknowledged.
         const name = steady ? `${node}/${there[0]!.pod}/${there[0]!.uid}` : `${node}/?${names++}`
-        places.push({ name, address, port })
+        places.push({ name, address, port, disturbed: false })
       }
       return places
     },

@@ -8,7 +8,10 @@ const ANSWER_MS = 5000
 const CHECK_MS = 120_000
 
 export type Outside = {
+  /** Begins a new count; what was counted until now comes back. */
   mark(): Promise<Report>
+  /** Connection IDs of a cluster that is no more. */
+  forget(): Promise<Report>
   report(): Promise<Report>
   /** Everything is looked at; all that was acknowledged must be there. */
   check(): Promise<Report>
@@ -53,6 +56,7 @@ export function startOutside(
     })
   return {
     mark: () => ask('mark', ANSWER_MS),
+    forget: () => ask('forget', ANSWER_MS),
     report: () => ask('report', ANSWER_MS),
     check: () => ask('check', CHECK_MS),
     // It ends when nobody talks to it any more, also if we are killed, and takes its own programs with it.

@@ -12,7 +12,7 @@ import { announce } from '../e2e/cluster-load.ts'
 import { Random } from '../random.ts'
 import { type Balancer, startBalancer } from './balancer.ts'
 
-export type Command = { readonly do: 'mark' | 'report' | 'check' | 'stop' }
+export type Command = { readonly do: 'mark' | 'report' | 'check' | 'forget' | 'stop' }
 export type Report = {
   /** Longest time in which nobody got any answer, since the mark. */
   silenceMs: number
@@ -270,9 +270,11 @@ async function main(): Promise<void> {
   for await (const line of createInterface({ input: process.stdin })) {
     const command = JSON.parse(line) as Command
     if (command.do === 'stop') break
+    const before = users.report()
     if (command.do === 'mark') users.mark()
+    if (command.do === 'forget') client.forgetIds()
     if (command.do === 'check') await users.check()
-    say(users.report())
+    say(command.do === 'mark' ? before : users.report())
   }
   process.exit(0)
 }

@@ -13,7 +13,7 @@ import { backup, deletion, quorum, wrong } from './scenarios/data.ts'
 import { cut, disk, key, operator, pods, power, two } from './scenarios/faults.ts'
 import { autoscale, create, scale, upgrade } from './scenarios/life.ts'
 import { openTarget, type Target } from './target.ts'
-import { type EventRow, type Scenario, type World, whole } from './world.ts'
+import { type EventRow, patiently, type Scenario, setPatience, type World, whole } from './world.ts'
 
 /** In this order; create comes first and uninstall last, whatever is chosen between. */
 const SCENARIOS: readonly Scenario[] = [

@@ -25,7 +25,7 @@ const spec = (world: World, more: object = {}): Record<string, unknown> => ({
   },
   allowPrivate: 'on',
   memory: '64Mi',
-  storage: { size: '128Mi' },
+  storage: { size: '256Mi' },
   services: { udp: { type: 'NodePort' }, http: { type: 'ClusterIP' } },
   ...more,
 })
@@ -89,7 +89,7 @@ export const deletion: Scenario = {
   usual: true,
   minutes: 6,
   async run(world) {
-    await beside(world, 'kept', { storage: { size: '128Mi', retention: 'Retain' } }, async () => {
+    await beside(world, 'kept', { storage: { size: '256Mi', retention: 'Retain' } }, async () => {
       await whole(world, 1, 120, 'kept')
       const { clusterID } = await statusOf(world, 'kept')
       world.outside = await users(world, 'kept')
@@ -102,20 +102,35 @@ export const deletion: Scenario = {
           await gone(world, 'kept')
           if ((await claimsOf(world, 'kept')).length !== 1)
             throw new Error('the volume is gone, which was to be retained')
-          await make(world, 'kept', { storage: { size: '128Mi', retention: 'Retain' } })
+          await make(world, 'kept', { storage: { size: '256Mi', retention: 'Retain' } })
         },
         () => whole(world, 1, 120, 'kept'),
       )
       if ((await statusOf(world, 'kept')).clusterID !== clusterID) throw new Error('another cluster was born')
     })
-    await beside(world, 'given', { storage: { size: '128Mi', retention: 'Delete' } }, async () => {
+    await beside(world, 'given', { storage: { size: '256Mi', retention: 'Delete' } }, async () => {
       await whole(world, 1, 120, 'given')
+      const outside = await users(world, 'given')
+      world.outside = outside
+      await sleep(3000)
       await world.target.api.remove('trackerclusters', NAMESPACE, 'given')
       await gone(world, 'given')
       await waitFor('the volume gone', 60, async () => {
         const claims = await claimsOf(world, 'given')
         return claims.length === 0 ? undefined : `still there: ${claims.join(', ')}`
       })
+      // The users must be able to see a loss: an empty cluster of the same name is one.
+      await make(world, 'given', { storage: { size: '256Mi', retention: 'Delete' } })
+      await whole(world, 1, 120, 'given')
+      await outside.forget()
+      await waitFor('the users answered', 30, async () => {
+        const { answers } = await outside.mark()
+        return answers > 0 ? undefined : 'nobody answers'
+      })
+      const { faults } = await outside.check()
+      const noticed = faults.find((fault) => fault.includes('acknowledged'))
+      if (noticed === undefined) throw new Error('all peers were lost, and the users did not notice')
+      world.say(`  an empty cluster in its place is noticed: ${noticed}`)
     })
   },
 }
@@ -179,15 +194,13 @@ export const wrong: Scenario = {
     if (main === undefined) return
     // What is fixed stays fixed.
     const refusal = await world.target.api
-      .patch('trackerclusters', NAMESPACE, main.metadata.name, {
-        spec: { storage: { className: 'another' } },
-      })
+      .patch('trackerclusters', NAMESPACE, main.metadata.name, { spec: { memory: '1Gi' } })
       .then(
         () => '',
         (error: Error) => error.message,
       )
-    if (!/storage/.test(refusal)) throw new Error(`another storage class was not refused: ${refusal}`)
-    world.say(`  another storage class: ${refusal.replace(/\s+/g, ' ').slice(0, 150)}`)
+    if (!/memory/.test(refusal)) throw new Error(`another size of the table was not refused: ${refusal}`)
+    world.say(`  another size of the table: ${refusal.replace(/\s+/g, ' ').slice(0, 150)}`)
   },
 }
 
@@ -200,7 +213,7 @@ export const quorum: Scenario = {
     await beside(
       world,
       'poor',
-      { replicas: 3, storage: { size: '128Mi', retention: 'Delete' } },
+      { replicas: 3, storage: { size: '256Mi', retention: 'Delete' } },
       async () => {
         await whole(world, 3, 180, 'poor')
         const before = await statusOf(world, 'poor')
@@ -254,7 +267,7 @@ export const backup: Scenario = {
   async run(world) {
     const claims = async (): Promise<void> => dropClaims(world, 'restored')
     try {
-      await beside(world, 'saved', { storage: { size: '128Mi', retention: 'Delete' } }, async () => {
+      await beside(world, 'saved', { storage: { size: '256Mi', retention: 'Delete' } }, async () => {
         await whole(world, 1, 120, 'saved')
         const outside = await users(world, 'saved')
         await sleep(5000)
@@ -264,7 +277,7 @@ export const backup: Scenario = {
           apiVersion: 'skep.dev/v1alpha1',
           kind: 'TrackerBackup',
           metadata: { name: 'saved' },
-          spec: { clusterName: 'saved', storage: { size: '128Mi' } },
+          spec: { clusterName: 'saved', storage: { size: '256Mi' } },
         })
         await waitFor('the backup made', 120, async () => {
           const found = await world.target.api.get('trackerbackups', NAMESPACE, 'saved')
@@ -281,7 +294,7 @@ export const backup: Scenario = {
         await gone(world, 'saved')
         await make(world, 'restored', {
           restoreFrom: { backup: 'saved' },
-          storage: { size: '128Mi', retention: 'Delete' },
+          storage: { size: '256Mi', retention: 'Delete' },
         })
         await whole(world, 1, 180, 'restored')
         await waitFor('the same peers', 60, async () => {
