@@ -58,11 +58,11 @@ export class Life {
   private readonly o: SimOptions
   private readonly random: Random
   private nowMs = BEGIN_MS
-  private readonly server: Server
-  private readonly group: Group
-  private readonly kubernetes: Kubernetes
+  readonly server: Server
+  readonly group: Group
+  readonly kubernetes: Kubernetes
+  readonly rules: Rules
   private readonly faults: Faults
-  private readonly rules: Rules
   private readonly surroundings: Surroundings
   private operator: Operator
   private passes = 0
@@ -351,5 +351,20 @@ export class Life {
     return ready?.status === 'True' ? '' : 'not Ready'
   }
 }
+
+/** A day in the life of a cluster, for the crash at each of its writes. */
+export const DAY: NonNullable<SimOptions['wishes']> = [
+  {
+    at: 0,
+    spec: { replicas: 3, image: { tag: '1.2.0' }, rollout: { settleSeconds: 0 }, replaceAfterSeconds: 30 },
+  },
+  { at: 30, spec: { replicas: 5 } },
+  { at: 60, spec: { image: { tag: '1.2.1' } } },
+  { at: 90, spec: { replicas: 3, storage: { retention: 'Delete' } } },
+  { at: 120, annotations: { 'skep.dev/rotate-key': 'a' } },
+  { at: 150, spec: { hibernated: true } },
+  { at: 170, spec: { hibernated: false } },
+]
+export const DAY_SECONDS = 190
 
 export const live = (o: SimOptions): Promise<Outcome> => new Life(o).run()

@@ -2,7 +2,7 @@
 // Refuses: to stop at the first failure; all seeds are run, and counted.
 
 import { parseArgs } from 'node:util'
-import { live, type Outcome } from './schedule.ts'
+import { DAY, DAY_SECONDS, live, type Outcome } from './schedule.ts'
 
 const USAGE = `npm run sim:operator -- [--seeds 1000] [--from 1] [--trouble 180] [--trace]
 
@@ -10,6 +10,7 @@ const USAGE = `npm run sim:operator -- [--seeds 1000] [--from 1] [--trouble 180]
 --from N      the first seed
 --trouble S   simulated seconds of trouble in each
 --trace       print what happens (with --seeds 1)
+--crashes     one day without other faults, with the operator gone at each of its writes in turn
 `
 
 const main = async (): Promise<number> => {
@@ -19,6 +20,7 @@ const main = async (): Promise<number> => {
       from: { type: 'string', default: '1' },
       trouble: { type: 'string', default: '180' },
       trace: { type: 'boolean', default: false },
+      crashes: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
@@ -33,6 +35,7 @@ const main = async (): Promise<number> => {
   ]
   const say = (text: string): void => void process.stdout.write(`${text}\n`)
   const began = performance.now()
+  if (values.crashes) return crashes(say)
   const all: Outcome[] = []
   for (let seed = from; seed < from + seeds; seed++) {
     const outcome = await live({ seed, troubleSeconds: trouble, ...(values.trace ? { trace: say } : {}) })
@@ -48,6 +51,21 @@ const main = async (): Promise<number> => {
     `operator sim: ${all.length - failed} passed, ${failed} failed (${((performance.now() - began) / 1000).toFixed(1)} s)`,
   )
   return failed === 0 ? 0 : 1
+}
+
+/** Until a day has fewer writes than that. */
+const crashes = async (say: (text: string) => void): Promise<number> => {
+  let failed = 0
+  for (let at = 1; ; at++) {
+    const o = await live({ seed: 1, calm: true, crashAt: at, wishes: DAY, troubleSeconds: DAY_SECONDS })
+    if (o.violation !== null) {
+      failed++
+      say(`FAILED  crash at write ${at}: ${o.violation}`)
+    }
+    if (o.crashes > 0) continue
+    say(`operator sim: crashed at each of ${at - 1} writes, ${failed} failed`)
+    return failed === 0 ? 0 : 1
+  }
 }
 
 const sums = (all: readonly Outcome[]): string[] => {
