@@ -154,8 +154,9 @@ const CLUSTER: Record<string, Extra> = {
         fieldPath: '.size',
       },
       {
-        rule: '!has(oldSelf.className) || (has(self.className) && self.className == oldSelf.className)',
-        message: 'spec.storage.className is fixed once set',
+        rule: 'has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)',
+        message:
+          'spec.storage.className is fixed: volumes cannot move; back up, and restore into a new cluster',
         fieldPath: '.className',
       },
     ],
@@ -167,7 +168,7 @@ const CLUSTER: Record<string, Extra> = {
     rules: [atLeast('spec.storage.size', '256Mi')],
   },
   'TrackerCluster.spec.storage.className': {
-    words: "StorageClass of the volumes; fixed once set. Default: the Kubernetes cluster's default class.",
+    words: "StorageClass of the volumes; fixed. Default: the Kubernetes cluster's default class.",
     ...NAME,
   },
   'TrackerCluster.spec.storage.retention': { default: 'Retain' },

@@ -210,5 +210,7 @@ function budget({ cluster, budgets }: Seen): Finding[] {
   if (own === undefined)
     return [bad('there is no disruption budget: a drain may take several replicas at once', '')]
   const { disruptionsAllowed } = (own.status ?? {}) as { disruptionsAllowed?: number }
-  return [good(`${disruptionsAllowed ?? 0} replica may be evicted now`)]
+  return disruptionsAllowed === 1
+    ? [good('one replica may be evicted now')]
+    : [fair('no replica may be evicted now', 'drain no node until all of them are ready')]
 }
