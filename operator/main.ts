@@ -6,18 +6,22 @@ import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { reconcileBackup } from './backup.ts'
 import { CommanderError, ConfigError, type OperatorConfig, readConfig } from './config.ts'
 import { elect } from './elect.ts'
 import { type Kube, openKube } from './kube.ts'
 import { type LiveApi, liveApi } from './kube-api.ts'
 import { type Ends, SILENT_MS } from './kube-watch.ts'
+import { type Lists, liveLists } from './lists.ts'
 import { type Log, openLog } from './log.ts'
 import { controlClients, liveMembers } from './members.ts'
 import { type Metrics, newMetrics } from './metrics.ts'
+import { reconcilePolicy } from './policy.ts'
 import { ApiError, CONFLICT } from './ports.ts'
 import { newQueue, type Queue } from './queue.ts'
-import { reasonOf, reconcile } from './reconcile.ts'
+import { type Pass, reasonOf, reconcile } from './reconcile.ts'
 import { serve } from './serve.ts'
+import { keepSettings } from './settings.ts'
 import { keyOf, partsOf, wokenBy, work } from './work.ts'
 import { clusterKey, type World } from './world.ts'
 
@@ -100,7 +104,7 @@ async function operate(config: OperatorConfig): Promise<number> {
 
   const watching = api.run(stop.signal)
   await whenFilled(api, stop.signal)
-  const world = newWorld(api)
+  const { world, lists } = newWorld(api)
   const begin = (): Promise<void> => {
     metrics.leading(true)
     const working = work(
@@ -108,7 +112,7 @@ async function operate(config: OperatorConfig): Promise<number> {
       config.workers,
       ENDS,
       stop.signal,
-      passOf(world, metrics, log),
+      passOf(world, lists, metrics, log),
       (key, error, ms) =>
         log(isUsual(error) ? 'debug' : 'warn', 'a pass failed', {
           key,
@@ -163,10 +167,10 @@ const whileLeading = async (
   return FAILURE
 }
 
-const newWorld = (api: LiveApi): World => {
+const newWorld = (api: LiveApi): { world: World; lists: Lists } => {
   const memories: World['memories'] = new Map()
   const clients = controlClients((at) => memories.get(clusterKey(at.namespace, at.cluster))?.keys ?? [])
-  return {
+  const world: World = {
     api,
     members: liveMembers(clients),
     nowMs: () => Date.now(),
@@ -174,30 +178,42 @@ const newWorld = (api: LiveApi): World => {
     version: ownVersion(),
     memories,
   }
+  return { world, lists: liveLists(clients) }
 }
 
 const passOf =
-  (world: World, metrics: Metrics, log: Log) =>
+  (world: World, lists: Lists, metrics: Metrics, log: Log) =>
   async (key: string): Promise<number | null> => {
     const { kind, namespace, name } = partsOf(key)
     const cluster = `${namespace}/${name}`
     const from = performance.now()
-    try {
-      const pass = await reconcile(world, namespace, name)
+    const told = (result: 'done' | 'failed', pass: Pass): void =>
       metrics.pass(
         kind,
         cluster,
         (performance.now() - from) / 1000,
-        'done',
+        result,
         pass?.plan ?? null,
         pass?.wroteStatus ?? false,
       )
+    try {
+      if (kind !== 'TrackerCluster') {
+        const again =
+          kind === 'TorrentPolicy'
+            ? await reconcilePolicy(world, lists, namespace, name)
+            : await reconcileBackup(world, namespace, name)
+        told('done', null)
+        return again
+      }
+      const pass = await reconcile(world, namespace, name)
+      told('done', pass)
       if (pass === null) metrics.gone(cluster)
       else if (pass.plan.step.kind !== 'none')
         log('info', pass.plan.message, { cluster, step: pass.plan.step.kind, reason: pass.plan.reason })
+      else await keepSettings(world, lists, namespace, name)
       return pass?.plan.requeueAfterMs ?? null
     } catch (error) {
-      metrics.pass(kind, cluster, (performance.now() - from) / 1000, 'failed', null, false)
+      told('failed', null)
       throw error
     }
   }

@@ -5,6 +5,7 @@ import { act, StepFailed } from './act.ts'
 import { observe } from './observe.ts'
 import { plan } from './plan/plan.ts'
 import { ApiError, CONFLICT, type KubeObject } from './ports.ts'
+import { writeIfNew } from './status.ts'
 import type { Plan } from './steps.ts'
 import type { TrackerCluster, TrackerClusterStatus } from './types.ts'
 import { clusterKey, memoryOf, type World } from './world.ts'
@@ -53,16 +54,8 @@ const writeStatus = async (
   // The last finalizer was taken away: nobody is left to be told.
   const { deletionTimestamp, finalizers = [] } = resource.metadata
   if (deletionTimestamp !== undefined && finalizers.length === 0) return false
-  if (sorted(resource.status ?? {}) === sorted(status)) return false
-  const done = await world.api.putStatus(resource as unknown as KubeObject, status)
+  const done = await writeIfNew(world, resource as unknown as KubeObject, status)
+  if (done === null) return false
   memoryOf(world, resource).written.wrote({ ...done, kind: 'TrackerCluster' }, world.nowMs())
   return true
 }
-
-/** JSON with keys in order: the API server keeps another one. */
-const sorted = (value: unknown): string =>
-  JSON.stringify(value, (_, v: unknown) =>
-    typeof v === 'object' && v !== null && !Array.isArray(v)
-      ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : v,
-  )

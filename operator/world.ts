@@ -2,8 +2,9 @@
 // (the operator was started again) is harmless: it only saves questions.
 // Refuses: decisions.
 
+import { identity } from './desired/labels.ts'
 import type { MemberReport } from './facts.ts'
-import type { Api, Members } from './ports.ts'
+import type { Api, KubeObject, Members } from './ports.ts'
 import type { TrackerCluster } from './types.ts'
 import { newWritten, type Written } from './written.ts'
 
@@ -34,7 +35,15 @@ export type Memory = {
   readonly heard: Map<string, Heard>
   /** The cluster's network keys, the one in use first: members.ts needs them for its token. */
   keys: readonly string[]
+  /** For which specification and leader the settings were looked at last, and when. */
+  settingsKept: { readonly of: string; readonly atMs: number }
 }
+
+/** Pods of the replicas, as the cache shows them. */
+export const replicasOf = (
+  api: Pick<Api, 'list'>,
+  { metadata }: Pick<TrackerCluster, 'metadata'>,
+): readonly KubeObject[] => api.list('Pod', metadata.namespace, identity(metadata.name, 'replica'))
 
 export const clusterKey = (namespace: string, name: string): string => `${namespace}/${name}`
 
@@ -43,7 +52,12 @@ export const memoryOf = (
   { metadata }: Pick<TrackerCluster, 'metadata'>,
 ): Memory => {
   const key = clusterKey(metadata.namespace, metadata.name)
-  const memory = world.memories.get(key) ?? { written: newWritten(), heard: new Map(), keys: [] }
+  const memory = world.memories.get(key) ?? {
+    written: newWritten(),
+    heard: new Map(),
+    keys: [],
+    settingsKept: { of: '', atMs: 0 },
+  }
   world.memories.set(key, memory)
   return memory
 }

@@ -2,6 +2,9 @@
 // Refuses: a list with any line that is none of these, whole, so that a slip never shortens it.
 
 import { createHash } from 'node:crypto'
+import { readInfoHash } from '@skep/wire/info-hash.ts'
+
+export { readInfoHash }
 
 /** Bytes of an info_hash (version 2 hashes are cut to this, as trackers see them: BEP 52). */
 export const INFO_HASH_BYTES = 20
@@ -40,29 +43,6 @@ export function infoHashes(hex: readonly string[]): InfoHashes {
   const sorted = [...new Set(hex)].sort()
   const bytes = Buffer.from(sorted.join(''), 'hex')
   return { bytes, count: sorted.length, digest: createHash('sha256').update(bytes).digest('hex') }
-}
-
-/** 40 hexadecimal digits of one entry, or null. */
-export function readInfoHash(entry: string): string | null {
-  if (/^[0-9a-f]{40}$/i.test(entry)) return entry.toLowerCase()
-  if (/^[a-z2-7]{32}$/i.test(entry)) return fromBase32(entry)
-  if (/^[0-9a-f]{64}$/i.test(entry)) return entry.slice(0, 40).toLowerCase()
-  if (!/^magnet:\?/i.test(entry)) return null
-  const topics = new URLSearchParams(entry.slice('magnet:?'.length))
-  const named = [...topics].filter(([key]) => /^xt(\.\d+)?$/.test(key)).map(([, value]) => value)
-  const first = named.map((topic) => /^urn:btih:(\w+)$/i.exec(topic)?.[1]).find((hash) => hash !== undefined)
-  if (first !== undefined) return first.length === 64 ? null : readInfoHash(first)
-  const second = named
-    .map((topic) => /^urn:btmh:1220([0-9a-f]{64})$/i.exec(topic)?.[1])
-    .find((hash) => hash !== undefined)
-  return second === undefined ? null : readInfoHash(second)
-}
-
-function fromBase32(text: string): string {
-  let bits = 0n
-  for (const letter of text.toLowerCase())
-    bits = (bits << 5n) | BigInt('abcdefghijklmnopqrstuvwxyz234567'.indexOf(letter))
-  return bits.toString(16).padStart(40, '0')
 }
 
 const shorten = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text)

@@ -48,7 +48,9 @@ export const readConfig = (object: KubeObject): ConfigSeen => ({
 
 /** Changes when running replicas would have to be restarted to follow the specification. Whom to ask is not in it. */
 export const configHash = (s: Settled): string => {
-  return fingerprint(text(startOptions(s)))
+  // A setting of the cluster: after its birth the operator changes it without a restart.
+  const { 'allow-private': _, ...rest } = startOptions(s)
+  return fingerprint(text(rest))
 }
 
 const text = (options: Readonly<Record<string, unknown>>): string => `${JSON.stringify(options, null, 2)}\n`
