@@ -71,7 +71,7 @@ const SEATS_MOST = 12
 /** Numbers of clients begin behind those of members. */
 const CLIENTS_FROM = 1000
 const INTERNET = { delayMs: 1, jitterMs: 4, loss: 0.01, repeat: 0.01, reorder: 0.2 }
-/** A process that ended by itself is started again after this, milliseconds. */
+/** A process that ended by itself, or stopped as it was told, is started again after this, milliseconds. */
 const AGAIN_MS = 1000
 
 export class Cluster {
@@ -347,6 +347,12 @@ export class Cluster {
         this.stirred = true
       },
       ended: (error, bug) => mine() && this.ended(seat, error, bug),
+      stopped: () => {
+        if (!mine()) return
+        trace.note(number, 'stopped')
+        this.down(seat, 'process')
+        this.clock.after(AGAIN_MS, () => this.start(number))
+      },
     })
   }
 
@@ -359,6 +365,15 @@ export class Cluster {
     this.trace.note(seat.number, 'exit')
     this.down(seat, 'process')
     this.clock.after(AGAIN_MS, () => this.start(seat.number))
+  }
+
+  /** Its process is told to stop in good order, as before an upgrade, and started again a moment after it has. */
+  finish(number: number): void {
+    const { member } = this.seat(number)
+    if (member === null) return
+    this.trace.note(number, 'stops')
+    member.finish()
+    this.stirred = true
   }
 
   /** Its process is gone; `power`: the machine too. */

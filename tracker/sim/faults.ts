@@ -8,6 +8,7 @@ import type { Cluster } from './cluster.ts'
 /** What can go wrong; the weight says how often beside the others. */
 const FAULTS = {
   kill: 3,
+  restart: 3,
   powerCut: 3,
   killLeader: 3,
   powerCutAll: 1,
@@ -137,6 +138,9 @@ export class Faults {
     switch (kind) {
       case 'kill':
         return this.crash([one], 'process')
+      case 'restart':
+        cluster.finish(random.chance(0.5) ? leader : one)
+        return null
       case 'powerCut':
         return this.crash([one], 'power')
       case 'killLeader':

@@ -10,7 +10,6 @@ import { drive, newDriven } from '../replica/drive.ts'
 import type { LogStore } from '../replica/log.ts'
 import { LogWriteFailed } from '../replica/log.ts'
 import { openLog } from '../replica/log-store.ts'
-import type { Machine } from '../replica/machine.ts'
 import { Member as ReplicaMember } from '../replica/member.ts'
 import { admission, idsOf } from '../replica/members.ts'
 import { MembersMachine } from '../replica/members-machine.ts'
@@ -20,18 +19,21 @@ import type { View } from '../replica/membership-view.ts'
 import { restoreSnapshot } from '../replica/snapshots.ts'
 import { Transfers } from '../replica/transfer-streams.ts'
 import { type Parked, RingFeed } from '../replica-feed.ts'
-import { SERVING, STARTING, WAITING } from '../shared/control.ts'
+import { SERVING, STARTING, STOPPING, WAITING } from '../shared/control.ts'
 import { clusterIdOf } from '../swarm/apply.ts'
 import { type Birth as BirthRecord, birthEntry } from '../swarm/entry.ts'
 import { SwarmMachine } from '../swarm/machine.ts'
 import { Air, numberOfAddress } from './air.ts'
-import { canaryLog, canaryMachine, canaryOrder, canaryRefusal } from './canaries.ts'
+import { canaryLog, canaryRefusal } from './canaries.ts'
 import type { Frame, Member, Place } from './place.ts'
+import { watched } from './watched.ts'
 
 export const KEEPALIVE_MS = 1000
 export const MISSED = 2
 export const PARK_FOR_MS = 3500
 const LINGER_MS = 2
+/** How long a clean stop waits for what is under way, milliseconds. */
+const STOP_WAIT_MS = 3000
 const HOUSEKEEPING_MS = 100
 const FLUSH_EVERY = 10
 /** Between two looks at what is to be done about members, milliseconds. */
@@ -56,6 +58,8 @@ class SimulatedMember implements Member {
   private log: LogStore | null = null
   private handle = 0
   private stopped = false
+  /** Told to stop in good order. */
+  private ending: { readonly byMs: number; moved: boolean } | null = null
   private diskFails = false
   /** The entry that changes the configuration now. */
   private configuring = 0
@@ -144,7 +148,7 @@ class SimulatedMember implements Member {
   }
 
   private async run(): Promise<void> {
-    const { place, air } = this
+    const { place, air, swarm } = this
     place.control.setState(STARTING)
     const log = canaryLog(place.canary, await openLog(place.disk, { group: 0, loose: false }))
     this.log = log
@@ -152,7 +156,11 @@ class SimulatedMember implements Member {
     const identity = await this.births.run()
     this.identity = identity
     place.identified(identity.memberId)
-    const members = new MembersMachine(this.witnessed(), firstDirectory(identity), (id) => this.forget(id))
+    const members = new MembersMachine(
+      watched(place, swarm, () => this.member),
+      firstDirectory(identity),
+      (id) => this.forget(id),
+    )
     this.members = members
     await restoreSnapshot(log, members)
     const incarnation = await log.nextIncarnation()
@@ -174,6 +182,34 @@ class SimulatedMember implements Member {
     air.follow(members.directory, identity.memberId)
     this.houseKeep(0)
     await drive(this.surroundings(log, member), newDriven())
+    await this.end(log, member)
+  }
+
+  /** As replica-ending.ts does: leadership elsewhere, what was taken decided, or time is up. */
+  private mayEnd(): boolean {
+    const { ending, place } = this
+    const member = this.member!
+    if (ending === null) return false
+    const nowMs = place.clock.now()
+    if (nowMs >= ending.byMs || this.log!.failed !== null) return true
+    if (!ending.moved && member.replica.leads && !member.replica.alone) {
+      ending.moved = true
+      void member.transfer(0, nowMs)
+    }
+    return !member.transferring && (this.feed!.idle || member.removed)
+  }
+
+  private async end(log: LogStore, member: ReplicaMember<Parked>): Promise<void> {
+    const { place, feed, transfers } = this
+    place.control.setState(STOPPING)
+    member.replica.proposals.abandon()
+    feed!.refuseWaiting()
+    feed!.tell()
+    place.wakeFrontEnd()
+    await transfers!.stop()
+    await member.replica.snapshots.running
+    await log.close()
+    if (!this.stopped) place.stopped()
   }
 
   private makeBirth(log: LogStore): Birth {
@@ -345,7 +381,7 @@ class SimulatedMember implements Member {
       failing: (error) => {
         this.diskFails = error !== null
       },
-      ended: () => false,
+      ended: () => this.mayEnd(),
     }
   }
 
@@ -364,7 +400,7 @@ class SimulatedMember implements Member {
     control.setLeaseUntil(unchecked ? Number.POSITIVE_INFINITY : member!.leaseUntilMs)
     const full = member!.refusing || this.diskFails
     if (control.diskFull !== full) control.setDiskFull(full)
-    const serving = this.isBorn() && (unchecked || member!.mayAnswer(clock.now()))
+    const serving = this.isBorn() && this.ending === null && (unchecked || member!.mayAnswer(clock.now()))
     if (!serving) {
       if (control.state === SERVING) control.setState(WAITING)
       return
@@ -392,7 +428,8 @@ class SimulatedMember implements Member {
   private sleep(dueMs: number): Promise<void> {
     const { clock, stir } = this.place
     const nowMs = clock.now()
-    const untilMs = Math.max(nowMs, Math.min(dueMs, this.transfers!.due()))
+    const byMs = this.ending?.byMs ?? dueMs
+    const untilMs = Math.max(nowMs, Math.min(dueMs, this.transfers!.due(), byMs))
     return new Promise((resolve) => {
       const wake = (): void => {
         clock.cancel(timer)
@@ -427,31 +464,6 @@ class SimulatedMember implements Member {
     })
   }
 
-  /** The machine, with a known bug if one is asked for, and with ears at it. */
-  private witnessed(): Machine {
-    const { swarm, place } = this
-    const { witness } = place
-    const machine = canaryMachine(place.canary, place.store, swarm)
-    return canaryOrder(place.canary, {
-      apply: (index, term, data) => {
-        machine.apply(index, term, data)
-        witness.applied(index, term, data)
-      },
-      applied: (index) => machine.applied(index),
-      snapshot: () => {
-        place.note('snapshot', this.applied)
-        return machine.snapshot()
-      },
-      restore: async (chunks) => {
-        await machine.restore(chunks)
-        const installing = this.member?.replica.installing ?? null
-        if (installing === null) return
-        place.note('installed', installing.index)
-        witness.restored(installing.index)
-      },
-    })
-  }
-
   receive(from: number, frame: Frame): void {
     if (this.stopped) return
     this.air.receive(from, frame)
@@ -464,6 +476,13 @@ class SimulatedMember implements Member {
 
   connected(member: number, channel: number): void {
     if (!this.stopped) this.air.connected(member, channel)
+  }
+
+  finish(): void {
+    const { place } = this
+    if (this.member === null) place.stopped()
+    this.ending ??= { byMs: place.clock.now() + STOP_WAIT_MS, moved: false }
+    this.kick?.()
   }
 
   change(request: Request): void {

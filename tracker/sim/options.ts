@@ -155,6 +155,7 @@ const COUNTED: readonly (readonly [EventKind, string])[] = [
   ['leads', 'reigns'],
   ['restored', 'starts'],
   ['crash', 'crashes'],
+  ['stopped', 'clean stops'],
   ['lostDisk', 'lost disks'],
   ['exit', 'ends by itself'],
   ['snapshot', 'snapshots'],

@@ -88,6 +88,8 @@ export type Place = {
   stir(): void
   /** The process has ended by itself; `bug` false: a disk that takes nothing, and whoever started it tries again. */
   ended(error: unknown, bug: boolean): void
+  /** The process was told to stop, and has. */
+  stopped(): void
 }
 
 /** One life of a member. */
@@ -101,6 +103,8 @@ export interface Member {
   change(request: Request): void
   /** Changes or touches wait in the rings. */
   wake(): void
+  /** It is to stop in good order; `stopped` follows. */
+  finish(): void
   /** The process is gone: nothing of it may act any more. */
   stop(): void
   /** It takes connections. */

@@ -12,6 +12,8 @@ const EVENTS = {
   crash: (power: number) => (power === 1 ? 'POWER CUT' : 'KILLED'),
   exit: () => 'ends by itself: its disk takes nothing',
   lostDisk: () => 'DISK LOST, for good',
+  stops: () => 'is told to stop',
+  stopped: () => 'has stopped',
   stand: () => 'STANDS STILL',
   goOn: () => 'goes on',
   send: (to: number, type: number, ...of: number[]) => `sends ${message(type, of)} to ${who(to)}`,
