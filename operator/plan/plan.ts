@@ -29,8 +29,8 @@ export const CHECKS: readonly Check[] = [
   { name: 'foreign cluster', find: life.foreignCluster },
   { name: 'recovery', find: recovery },
   { name: 'sleep', find: life.sleepAndWake },
-  { name: 'birth', find: life.birth },
   { name: 'cannot start', find: cannotStart },
+  { name: 'birth', find: life.birth },
   { name: 'leader', find: membership.noLeader },
   { name: 'change under way', find: membership.changeUnderWay },
   { name: 'expelled', find: membership.expelled },
@@ -92,6 +92,8 @@ const firstOf = (v: View): Verdict | null => {
 
 /** Nothing to do but to wait for pods, members and keys. */
 const onItsWay = (v: View): Verdict | null => {
+  if (v.seen.statefulSet?.revision === '')
+    return wait('RollingOut', 'the StatefulSet’s controller has not looked at the newest template yet', 500)
   for (let i = 0; i < aimedAt(v); i++) {
     const why = life.startText(v, i)
     if (why !== null) return wait('Starting', why)

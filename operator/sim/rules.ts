@@ -40,15 +40,14 @@ export class Rules {
     if (enough) this.lostSinceMs = null
     else this.lostSinceMs ??= this.now()
     if (group.violation !== null) this.break(group.violation)
-    for (const a of group.processes.values())
-      for (const b of group.processes.values())
-        if (
-          a.reachable &&
-          b.reachable &&
-          a.keys.names[0] !== undefined &&
-          !b.keys.names.includes(a.keys.names[0])
-        )
-          this.break(`${b.pod} does not know the network key that ${a.pod} uses`)
+    // Whoever has left the cluster, or cannot be reached, needs no key.
+    const talking = [...group.processes.values()].filter(
+      (p) => p.reachable && !group.removed.has(group.diskOf(p)?.memberID ?? ''),
+    )
+    for (const { pod, keys } of talking)
+      for (const other of talking)
+        if (keys.names[0] !== undefined && !other.keys.names.includes(keys.names[0]))
+          this.break(`${other.pod} does not know the network key that ${pod} uses`)
   }
 
   private get status(): TrackerClusterStatus {

@@ -337,8 +337,12 @@ export class Life {
     if (hibernated === true) return pods.length === 0 ? '' : 'pods of a cluster that is to sleep'
     if (plan.reason !== 'Settled') return `${plan.reason}: ${plan.message}`
     if (pods.length !== replicas) return `${pods.length} pods`
-    const revision = (server.get('StatefulSet', 'n', 't')!.status as { updateRevision: string })
-      .updateRevision
+    const set = server.get('StatefulSet', 'n', 't')!
+    const { updateRevision: revision, observedGeneration } = set.status as {
+      updateRevision: string
+      observedGeneration: number
+    }
+    if (observedGeneration !== set.metadata.generation) return 'a template that nobody has looked at'
     if (pods.some((p) => p.metadata.labels!['controller-revision-hash'] !== revision))
       return 'pods of an older template'
     if (group.members.length !== replicas) return `${group.members.length} members`
