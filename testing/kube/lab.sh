@@ -10,6 +10,7 @@
 #   lab.sh client N CMD...    run CMD on a host of its own outside the cluster (10.200.0.20N, N = 1..3; 1 also has .211 to .218)
 #   lab.sh on NODE CMD...     run CMD in a node's network
 #   lab.sh load TAR...        import images on each node
+#   lab.sh crash NODE ID      kill a container's first process, as a bug of its own would
 #   lab.sh kill NODE          cut a node's power; its disk stays
 #   lab.sh start NODE         and turn it on again
 #   lab.sh cut NODE|heal NODE unplug a node's network cable and plug it in again
@@ -113,6 +114,7 @@ failSwapOn: false
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}
 imageGCHighThresholdPercent: 100
 nodeStatusUpdateFrequency: 2s
+syncFrequency: 5s
 nodeLeaseDurationSeconds: 4
 volumePluginDir: $D/volumeplugins
 podLogsDir: $D/podlogs
@@ -134,6 +136,7 @@ node() { # I: first process of a node
     mkdir -p /sys/fs/cgroup/$c/$CG/node$i
     [ $c != cpuset ] || for d in $CG $CG/node$i; do for f in cpus mems; do cat /sys/fs/cgroup/cpuset/cpuset.$f >/sys/fs/cgroup/cpuset/$d/cpuset.$f; done; done
   done
+  echo 8192 >/sys/fs/cgroup/cpu/$CG/cpu.shares # else all pods together weigh as much as one process of the machine
   sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1
   keep $D/log/containerd.log containerd -c $D/containerd.toml
   keep $D/log/kubelet.log $BIN/kubelet --config=$D/kubelet.yaml --kubeconfig=$S/kubelet-node$i.conf --hostname-override=node$i --node-ip=$NET.1$i --root-dir=$D/kubelet --cert-dir=$D/certs
@@ -239,6 +242,7 @@ exec) shift; exec nsenter -t $(cat $S/init.pid) -n -- "$@" ;;
 on) n=$2; shift 2; exec nsenter -t $(cat $S/init.pid) -m -W "$PWD" -- nsenter --net=/run/netns/$n -- "$@" ;;
 client) n=$2; shift 2; exec nsenter -t $(cat $S/init.pid) -m -W "$PWD" -- nsenter --net=/run/netns/client$n -- "$@" ;;
 load) shift; load "$@" ;;
+crash) exec ctr -a $S/$2/containerd.sock -n k8s.io tasks kill --signal SIGKILL "$3" ;;
 kill) inside kill -KILL $(cat $S/$2/pid) ;;
 start) inside "$HERE/lab.sh" startnode ${2#node} ;;
 startnode) startnode $2 ;;
@@ -255,5 +259,5 @@ down)
   done
   rm -rf "$S"
   ;;
-*) sed -n '2,20s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+*) sed -n '2,22s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -71,6 +71,8 @@ export type Lab = {
   nodeAddress(node: string): string
   /** Cuts a node's power or turns it on, unplugs its network or plugs it in, imports images. */
   act(verb: 'kill' | 'start' | 'cut' | 'heal' | 'load', what: string): Promise<void>
+  /** Kills the first process of a container. */
+  crash(node: string, container: string): Promise<void>
   down(): Promise<void>
 }
 
@@ -96,6 +98,10 @@ export function labAt(state: string, bin: string, count: number): Lab {
     async act(verb, what) {
       const done = await runProgram([SCRIPT, verb, what], { env, timeoutMs: LOAD_MS })
       if (done.code !== 0) throw new Error(`${verb} ${what}: ${done.err.trim()}`)
+    },
+    async crash(node, container) {
+      const done = await runProgram([SCRIPT, 'crash', node, container], { env })
+      if (done.code !== 0) throw new Error(`crash ${container}: ${done.err.trim()}`)
     },
     async down() {
       await runProgram([SCRIPT, 'down'], { env, timeoutMs: DOWN_MS })

@@ -47,6 +47,8 @@ const CHECK_TRIES = 12
 const BOUND_MS = 2500
 const SEEDERS = 0.3
 
+type Act = { readonly peer: Peer; readonly event: number }
+
 class Users {
   private readonly client: ClusterClient
   private readonly history: History
@@ -62,6 +64,8 @@ class Users {
   private answers = 0
   private unanswered = 0
   private markedMs = 0
+  /** Peers that are saying something, or are about to say it again: the order of two things at once could not be known. */
+  private readonly busy = new Set<Peer>()
 
   constructor(client: ClusterClient, balancer: Balancer, seed: number, rate: number) {
     this.client = client
@@ -181,7 +185,18 @@ class Users {
     const torrents = Array.from({ length: SCRAPE_HASHES }, () => this.random.below(this.history.count))
     const numWant = this.random.chance(0.15) ? ALL : this.random.pick([0, 30, 50])
     const once = act !== undefined && (act.event === EVENT_STOPPED || act.event === EVENT_COMPLETED)
-    if (act !== undefined && act.peer.waiting > 0) return
+    if (act !== undefined) this.busy.add(act.peer)
+    await this.untilAnswered(act, torrents, numWant, once, now)
+    if (act !== undefined) this.busy.delete(act.peer)
+  }
+
+  private async untilAnswered(
+    act: Act | undefined,
+    torrents: readonly number[],
+    numWant: number,
+    once: boolean,
+    now: number,
+  ): Promise<void> {
     const asks: Promise<Told | undefined>[] = []
     for (let i = 0; i < (once ? 1 : TRIES); i++) {
       const place = this.target()
@@ -219,7 +234,7 @@ class Users {
   }
 
   /** The next thing some peer may say. */
-  private act(now: number): { peer: Peer; event: number } | undefined {
+  private act(now: number): Act | undefined {
     const { random, history } = this
     const torrent = random.below(history.count)
     const peers = history.peersOf(torrent)
@@ -229,7 +244,8 @@ class Users {
       return peer && { peer, event: EVENT_STARTED }
     }
     const peer = peers[at]!
-    if (peer.waiting > 0 || now - peer.ackMs < BOUND_MS || peer.mayLeave) return undefined
+    if (peer.waiting > 0 || this.busy.has(peer) || now - peer.ackMs < BOUND_MS || peer.mayLeave)
+      return undefined
     if (history.isGone(peer, now) || !history.isPresent(peer, now)) return { peer, event: EVENT_STARTED }
     const drawn = random.unit()
     if (drawn < 0.15) return { peer, event: EVENT_STOPPED }

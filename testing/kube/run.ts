@@ -10,14 +10,14 @@ import { Random } from '../random.ts'
 import { dump } from './dump.ts'
 import { lint, release, test, uninstall } from './scenarios/chart.ts'
 import { backup, deletion, quorum, wrong } from './scenarios/data.ts'
-import { cut, disk, key, operator, pods, power, two } from './scenarios/faults.ts'
+import { crashes, cut, disk, key, operator, pods, power, two } from './scenarios/faults.ts'
 import { autoscale, create, scale, upgrade } from './scenarios/life.ts'
 import { openTarget, type Target } from './target.ts'
 import { type EventRow, patiently, type Scenario, setPatience, type World, whole } from './world.ts'
 
 /** In this order; create comes first and uninstall last, whatever is chosen between. */
 const SCENARIOS: readonly Scenario[] = [
-  ...[create, lint, test, wrong, pods, scale, upgrade, disk, two, operator, autoscale],
+  ...[create, lint, test, wrong, pods, crashes, scale, upgrade, disk, two, operator, autoscale],
   ...[power, cut, key, release, deletion, backup, quorum, uninstall],
 ]
 

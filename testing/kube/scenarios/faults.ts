@@ -34,25 +34,72 @@ const replaced = async (world: World, pod: string, uid: string | undefined, repl
 const uidOf = async (world: World, pod: string): Promise<string | undefined> =>
   (await world.target.api.get('pods', NAMESPACE, pod))?.metadata.uid
 
-const deletePod = async (world: World, what: string, pod: string, now = false): Promise<void> => {
+const deletePod = async (world: World, what: string, pod: string): Promise<void> => {
   const uid = await uidOf(world, pod)
   await event(
     world,
     what,
-    () => world.target.api.remove('pods', NAMESPACE, pod, now),
+    () => world.target.api.remove('pods', NAMESPACE, pod),
     () => replaced(world, pod, uid),
   )
 }
 
+/** A replica's process dies without a word; its container is started again in the same pod. */
+async function crash(world: World, pod: string): Promise<void> {
+  const found = await world.target.api.get('pods', NAMESPACE, pod)
+  const [container] = (found?.status?.containerStatuses ?? []) as { containerID?: string }[]
+  const id = container?.containerID?.replace('containerd://', '')
+  const node = found?.spec?.nodeName
+  if (id === undefined || typeof node !== 'string') throw new Error(`${pod} does not run`)
+  await world.target.lab!.crash(node, id)
+}
+
+/** Started again so many times more than before, and all is whole. */
+async function restarted(world: World, pod: string, before: number, replicas: number): Promise<void> {
+  await waitFor(`${pod} started again`, 60, async () => {
+    const now = await restarts(world, pod)
+    return now > before ? undefined : `${pod} was started again ${now} times`
+  })
+  await whole(world, replicas, 120)
+}
+
+async function restarts(world: World, pod: string): Promise<number> {
+  const found = await world.target.api.get('pods', NAMESPACE, pod)
+  const [container] = (found?.status?.containerStatuses ?? []) as { restartCount?: number }[]
+  return container?.restartCount ?? 0
+}
+
+export const crashes: Scenario = {
+  name: 'crashes',
+  what: "the leader's process is killed without a word; then a follower's",
+  usual: true,
+  lab: true,
+  minutes: 5,
+  async run(world) {
+    for (const [what, pod] of [
+      ['leader crashes', await leaderOf(world)],
+      ['follower crashes', ''],
+    ] as const) {
+      const who = pod === '' ? await followerOf(world) : pod
+      const before = await restarts(world, who)
+      await event(
+        world,
+        what,
+        () => crash(world, who),
+        () => restarted(world, who, before, 3),
+      )
+    }
+  },
+}
+
 export const pods: Scenario = {
   name: 'pods',
-  what: 'a follower deleted, the leader deleted, the leader killed without a word',
+  what: 'a follower deleted, the leader deleted',
   usual: true,
   minutes: 6,
   async run(world) {
     await deletePod(world, 'follower deleted', await followerOf(world))
     await deletePod(world, 'leader deleted', await leaderOf(world))
-    await deletePod(world, 'leader crashes', await leaderOf(world), true)
   },
 }
 
@@ -212,6 +259,7 @@ export const two: Scenario = {
   name: 'two',
   what: 'five replicas, two crash at once, the leader among them',
   usual: true,
+  lab: true,
   minutes: 6,
   async run(world) {
     await event(
@@ -221,15 +269,15 @@ export const two: Scenario = {
       () => whole(world, 5, 180),
     )
     const lost = [await leaderOf(world), await followerOf(world)]
-    const uids = await Promise.all(lost.map((pod) => uidOf(world, pod)))
+    const before = await Promise.all(lost.map((pod) => restarts(world, pod)))
     await event(
       world,
       `${lost.join(' and ')} crash`,
       async () => {
-        await Promise.all(lost.map((pod) => world.target.api.remove('pods', NAMESPACE, pod, true)))
+        await Promise.all(lost.map((pod) => crash(world, pod)))
       },
       async () => {
-        for (const [i, pod] of lost.entries()) await replaced(world, pod, uids[i], 5)
+        for (const [i, pod] of lost.entries()) await restarted(world, pod, before[i]!, 5)
       },
     )
     await event(
