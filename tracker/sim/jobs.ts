@@ -70,5 +70,8 @@ const died = (violation: string): Outcome => ({
 })
 
 // The other side of `fork`.
-if (import.meta.main)
+if (import.meta.main) {
+  // Whoever asked is gone.
+  process.on('disconnect', () => process.exit())
   process.on('message', (run: RunOptions) => void runSeed(run).then((outcome) => process.send!(outcome)))
+}

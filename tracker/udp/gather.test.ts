@@ -1,3 +1,5 @@
+// When a worker waits a little for more requests, and when it must not.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Gather } from './gather.ts'
