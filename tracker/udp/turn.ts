@@ -224,7 +224,12 @@ export class Turn {
       const first = waiting.slot(0)
       const n = Math.min(waiting.count, socket.outbox.slots, waiting.inbox.slots - first)
       this.decide(place, waiting.inbox, first, n)
-      if (socket.outbox.count > 0 && !this.send(place, null)) return false
+      const replies = socket.outbox.count
+      if (replies > 0 && !this.send(place, null)) {
+        // Only what could not be sent waits again: changes among them are parked, and would be made and answered twice.
+        waiting.shiftBut(n, place.origin, replies)
+        return false
+      }
       waiting.shift(n)
     }
     return true

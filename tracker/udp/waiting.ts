@@ -39,6 +39,21 @@ export class Waiting {
     return this.count === 0 ? Infinity : this.arrivedMs[this.head]!
   }
 
+  /**
+   * Forgets the n oldest, which lie in one run, but the first `count` of `kept`: their slots, in order of arrival. Those
+   * go on waiting, in their order and before all others.
+   */
+  shiftBut(n: number, kept: ArrayLike<number>, count: number): void {
+    let to = n
+    for (let k = count - 1; k >= 0; k--) {
+      const [from, slot] = [kept[k]!, this.slot(--to)]
+      if (from === slot) continue
+      copyDatagram(this.inbox, from, this.inbox, slot)
+      this.arrivedMs[slot] = this.arrivedMs[from]!
+    }
+    this.shift(to)
+  }
+
   /** Forgets the n oldest. */
   shift(n: number): void {
     this.head = (this.head + n) % this.inbox.slots
