@@ -19,6 +19,7 @@ const CONNECT_AGAIN_MS = 200
 const BUFFER_BYTES = 8 << 20
 /** Requests and answers kept for whoever looks into a failure. */
 const KEPT = 200_000
+const ANSWERED_KEPT = 50_000
 
 export type Place = {
   readonly name: string
@@ -53,6 +54,8 @@ export class ClusterClient {
   readonly heard = new Map<string, Heard>()
   private readonly sources: Source[] = []
   private readonly flights = new Map<number, Flight>()
+  /** When the last requests were answered, by transaction. */
+  private readonly answered = new Map<number, number>()
   private readonly kept: object[] = []
   private transaction = 1
   private countedSinceMs = 0
@@ -150,7 +153,8 @@ export class ClusterClient {
 
   /** The last requests and answers, a line of JSON each. */
   lines(): string {
-    return this.kept.map((one) => JSON.stringify(one)).join('\n')
+    const plain = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value)
+    return this.kept.map((one) => JSON.stringify(one, plain)).join('\n')
   }
 
   note(what: object): void {
@@ -199,9 +203,15 @@ export class ClusterClient {
     }
     const flight = this.flights.get(answer.transactionId >>> 0)
     if (flight === undefined) {
-      this.history.fail(`${from} answered what nobody asked, or twice`)
+      const before = this.answered.get(answer.transactionId >>> 0)
+      const how =
+        before === undefined ? 'what nobody asked' : `twice, first ${(now - before).toFixed(0)} ms ago`
+      this.note({ from, unexpected: answer, how })
+      this.history.fail(`${from} answered ${how}: ${answer.kind}`)
       return
     }
+    this.answered.set(answer.transactionId >>> 0, now)
+    if (this.answered.size > ANSWERED_KEPT) this.answered.delete(this.answered.keys().next().value!)
     const { ask, place, sentMs, given } = flight
     this.flights.delete(answer.transactionId >>> 0)
     if (from !== place.address) this.history.fail(`${from} answered what ${place.name} was asked`)
