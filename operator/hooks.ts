@@ -69,7 +69,8 @@ export async function applyDefinitions(
     const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`
     await kube.ask({
       method: 'PATCH',
-      path: `${path}?fieldManager=skep-crds&force=true`,
+      // In Helm's own name: under another, the next release that brings these definitions along would be refused as a conflict.
+      path: `${path}?fieldManager=helm&force=true`,
       contentType: 'application/apply-patch+yaml',
       body: definition,
     })
