@@ -58,6 +58,9 @@ export const act = async (world: World, seen: Observed, step: Step): Promise<Tra
     case 'delete-claim':
       await hands.remove('PersistentVolumeClaim', step.claim, step.uid)
       return seen.resource
+    case 'grow-claim':
+      await growClaim(hands, step)
+      return seen.resource
     case 'replace-member':
       await replaceMember(hands, step)
       return seen.resource
@@ -178,6 +181,24 @@ const deletePod = async (hands: Hands, seen: Observed, step: StepOf<'delete-pod'
       hands.world.nowMs(),
     )
   } else await hands.remove('Pod', step.pod, step.uid, step.force)
+}
+
+/** Only the room: what else its StatefulSet or a restore wrote there is said again as it is. */
+const growClaim = async (hands: Hands, step: StepOf<'grow-claim'>): Promise<void> => {
+  const { name, namespace } = hands.resource.metadata
+  const there = await hands.world.api.get('PersistentVolumeClaim', namespace, step.claim)
+  if (there === null || there.metadata.uid !== step.uid)
+    throw new ApiError(CONFLICT, `PersistentVolumeClaim ${step.claim} is another one by now`)
+  const { storageClassName: className } = there.spec as { storageClassName?: string }
+  await hands.apply({
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name: step.claim, namespace, uid: step.uid, labels: labels(name, 'replica') },
+    spec: claimSpec({ size: step.size, ...(className === undefined ? {} : { className }) }) as Record<
+      string,
+      unknown
+    >,
+  })
 }
 
 const replaceMember = async (hands: Hands, step: StepOf<'replace-member'>): Promise<void> => {

@@ -98,7 +98,7 @@ export type ClaimSeen = {
   readonly uid: string
   readonly phase: 'Pending' | 'Bound' | 'Lost'
   readonly deleting: boolean
-  /** As asked for, bytes. */
+  /** As asked for, bytes; 0: not known. */
   readonly bytes: number
 }
 

@@ -49,6 +49,8 @@ export type Step =
     }
   /** A claim that no pod may use again: of a member that was removed, or of a cluster that is deleted. */
   | { readonly kind: 'delete-claim'; readonly claim: string; readonly uid: string }
+  /** A claim asks for more room, a quantity of bytes; whether it gets it is for its storage class to say. */
+  | { readonly kind: 'grow-claim'; readonly claim: string; readonly uid: string; readonly size: string }
   /**
    * A lost replica gets an empty volume: claim first (its finalizer waits for the pod), then the pod, by force. What comes
    * back is a newcomer, which the leader swaps for the lost member.

@@ -3,6 +3,7 @@
 
 import { ordinalOf } from '../names.ts'
 import { FINALIZER } from '../types.ts'
+import { bytesOf } from '../units.ts'
 import { faultText, validate } from '../validate.ts'
 import { clusterIdOf } from './decided.ts'
 import { plural, podOf, resize, type Verdict, type View, wait } from './view.ts'
@@ -209,5 +210,23 @@ export const leftoverClaims = (v: View): Verdict | null => {
     step: { kind: 'delete-claim', claim: claim.name, uid: claim.uid },
     reason: 'Shrinking',
     message: `${podOf(v, claim.ordinal)} left the cluster, and its volume is deleted, as spec.storage.retention asks`,
+  }
+}
+
+/** Volumes grow where they are; a smaller wish is refused by validate.ts and the schema. Those of no replica stay as they are. */
+export const smallClaims = (v: View): Verdict | null => {
+  const { statefulSet } = v.seen
+  const { size } = v.spec.storage
+  const bytes = bytesOf(size) ?? 0
+  if (statefulSet === null || v.leader === null) return null
+  const claim = [...v.claims.values()].find(
+    (c) =>
+      c.ordinal < statefulSet.size && c.phase === 'Bound' && !c.deleting && c.bytes > 0 && c.bytes < bytes,
+  )
+  if (claim === undefined) return null
+  return {
+    step: { kind: 'grow-claim', claim: claim.name, uid: claim.uid, size },
+    reason: 'GrowingVolumes',
+    message: `${claim.name} asks for ${size}, as spec.storage.size says`,
   }
 }

@@ -42,7 +42,7 @@ export const CHECKS: readonly Check[] = [
   { name: 'shrink', find: membership.shrink },
   { name: 'key rotation', find: rotation },
   { name: 'rollout', find: rollout },
-  { name: 'volumes', find: life.leftoverClaims },
+  { name: 'volumes', find: (v) => life.leftoverClaims(v) ?? life.smallClaims(v) },
   { name: 'on its way', find: (v) => onItsWay(v) },
 ]
 
