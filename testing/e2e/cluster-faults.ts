@@ -34,8 +34,8 @@ type Kind = {
 }
 type Pick = { take(leader: boolean): Replica | undefined; readonly leader: Replica | undefined }
 
-const ENOUGH_MS = 60_000
-const NEW_MS = 90_000
+const ENOUGH_MS = 120_000
+const NEW_MS = 180_000
 /** Cut off, a replica may send what was already in its hands. */
 const GRACE_MS = 500
 

@@ -17,8 +17,9 @@ import { logTail, until } from './processes.ts'
 const TORRENTS = 250
 /** Between one fault and the next, so that there is something new to lose. */
 const CALM_MS = 1000
-const BIRTH_MS = 60_000
-const HEAL_MS = 60_000
+const BIRTH_MS = 180_000
+// Processes that start take their time on a busy machine; what is stuck stays so.
+const HEAL_MS = 180_000
 const SCRAPE_HASHES = 70
 const TRIES = 4
 /** Questions at once while everything is looked for. */
