@@ -4,12 +4,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { request } from 'node:http'
+import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
 const ANSWER_MS = 10_000
+/** A connection for each request: what the proxy leaves unread of one would be taken for the next. */
+const agent = new Agent({ keepAlive: false })
 
 export type Condition = { type: string; status: string; reason?: string; message?: string }
 /** As much of any object as the scenarios look at. */
@@ -87,7 +89,7 @@ export async function openApi(inside: readonly string[], env: NodeJS.ProcessEnv)
   const ask = (method: string, path: string, body?: object, type = 'application/json'): Promise<string> =>
     new Promise((done, failed) => {
       const asked = request(
-        { socketPath: socket, method, path, timeout: ANSWER_MS, headers: { 'content-type': type } },
+        { agent, socketPath: socket, method, path, timeout: ANSWER_MS, headers: { 'content-type': type } },
         (response) => {
           let text = ''
           response.setEncoding('utf8')
