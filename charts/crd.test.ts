@@ -7,9 +7,11 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { runCases } from '@skep/testing/datadriven.ts'
 import { type ApiServer, startApiServer } from '@skep/testing/kube/api-server.ts'
+import { kubeTools } from '@skep/testing/kube/tools.ts'
 import { settle } from '../operator/settle.ts'
 import { definitions, type Schema } from './crd.ts'
-import { differing, plainFiles, ROOT } from './generate.ts'
+import { CHART, differing, plainFiles, ROOT } from './generate.ts'
+import { render } from './manifests.ts'
 import { fieldsOf, readTypes } from './types-text.ts'
 
 const types = readFileSync(join(ROOT, 'operator/types.ts'), 'utf8')
@@ -132,6 +134,36 @@ describe('a real API server', async () => {
         words.map((path) => `${path} ${JSON.stringify(at(answer, path))}`).join('\n'),
       )
     })
+  })
+
+  test('takes all that is rendered, field by field, and finds no pod that asks for too much', async (t) => {
+    if ('reason' in server) return t.skip(server.reason)
+    const strict = ['apply', '--dry-run=server', '--validate=strict']
+    const namespace = join(ROOT, 'manifests/base/namespace.yaml')
+    await server.kubectl(['apply', '-f', namespace])
+    // A controller would make it, and none runs here.
+    await server.kubectl(['create', 'serviceaccount', 'default', '-n', 'skep-system'])
+    const base = await server.kubectl([...strict, '-k', join(ROOT, 'manifests/base')])
+    assert.equal(base.code, 0, base.err)
+    assert.doesNotMatch(base.err, /violate PodSecurity/)
+    const tools = await kubeTools()
+    assert.equal(tools.kind, 'tools')
+    const helm = tools.kind === 'tools' ? tools.tools.helm4 : ''
+    const everything = {
+      'ingress.enabled': true,
+      'ingress.hosts[0]': 'a.example',
+      'cluster.services.http.trustedProxies[0]': '10.0.0.0/8',
+      'dashboard.enabled': true,
+      'operator.priorityClassName': 'system-cluster-critical',
+      'operator.tolerations[0].operator': 'Exists',
+    }
+    const set = Object.entries(everything).flatMap(([name, value]) => ['--set', `${name}=${value}`])
+    for (const more of [[], ['--set', 'operator.scope=namespace']]) {
+      const text = await render(helm, CHART, ['--namespace', 'skep-system', ...set, ...more])
+      const done = await server.kubectl([...strict, '-f', '-'], text)
+      assert.equal(done.code, 0, done.err)
+      assert.doesNotMatch(done.err, /violate PodSecurity/)
+    }
   })
 
   test('takes the samples, and explains every field', async (t) => {

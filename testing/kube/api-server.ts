@@ -15,7 +15,7 @@ import { sourceKey } from './build.ts'
 import { kubeCache, kubeTools } from './tools.ts'
 
 const run = promisify(execFile)
-const START_MS = 60_000
+const START_MS = 180_000
 
 export type ApiServer = {
   readonly kubeconfig: string
