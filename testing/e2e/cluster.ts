@@ -29,6 +29,8 @@ With root every replica has a network and a disk of its own. Without: addresses 
 faults, no full disks.
 Exit codes: 0 all well, 1 something lost, wrong or stuck, 64 usage.`
 
+/** Ended by a signal. */
+const STOPPED = 130
 /** Replicas besides the first ones: newcomers. */
 const SPARE = 2
 const SOURCES = 4
@@ -59,7 +61,7 @@ function read(): Settings | number {
         ...{ seed: { type: 'string', default: String(Date.now() % 1_000_000) }, rounds: { type: 'string' } },
         ...{ rate: { type: 'string', default: '150' }, only: { type: 'string', default: all.join(',') } },
         ...{ keepalive: { type: 'string', default: '1000' }, folder: { type: 'string', default: tmpdir() } },
-        ...{ loopback: { type: 'boolean' }, json: { type: 'string' }, inside: { type: 'boolean' } },
+        ...{ loopback: { type: 'boolean' }, json: { type: 'string' }, inside: { type: 'string' } },
         help: { type: 'boolean' },
         keep: { type: 'boolean' },
       },
@@ -85,7 +87,12 @@ function read(): Settings | number {
       rounds: rounds === undefined ? undefined : Math.floor(number('rounds', rounds, 1, 1000)),
       rate: number('rate', values.rate, 20, 1000),
       keepaliveMs: number('keepalive', values.keepalive, 100, 5000),
-      ...{ only, folder: values.folder, json: values.json, hosts: values.inside === true },
+      ...{
+        only,
+        folder: values.inside ?? mkdtempSync(join(values.folder, 'skep-cluster-')),
+        json: values.json,
+        hosts: values.inside !== undefined,
+      },
       keep: values.keep === true,
     }
   } catch (error) {
@@ -107,7 +114,7 @@ async function run(settings: Settings): Promise<number> {
     : Array.from({ length: SOURCES }, (_, i) => `127.0.87.${200 + i}`)
   if (!settings.hosts)
     say('not run: cuts by the network, full disks (they need root, for hosts of their own)')
-  const folder = mkdtempSync(join(settings.folder, 'skep-cluster-'))
+  const { folder } = settings
   const end = performance.now() + settings.minutes * 60_000
   const lives: Life[] = []
   for (let i = 0; i === 0 || (settings.rounds === undefined && performance.now() < end - 20_000); i++) {
@@ -183,9 +190,15 @@ const onLoopback = (name: string, i: number): Host => ({
 async function main(): Promise<number> {
   const settings = read()
   if (typeof settings === 'number') return settings
-  if (!settings.hosts && !process.argv.includes('--loopback') && canNamespace())
-    return enterWorld(fileURLToPath(import.meta.url), [...process.argv.slice(2), '--inside'])
-  return run(settings)
+  if (settings.hosts || process.argv.includes('--loopback') || !canNamespace()) return run(settings)
+  const { folder } = settings
+  const code = await enterWorld(fileURLToPath(import.meta.url), [
+    ...process.argv.slice(2),
+    '--inside',
+    folder,
+  ])
+  if (code === STOPPED) rmSync(folder, { recursive: true, force: true })
+  return code
 }
 
 process.exit(await main())

@@ -57,13 +57,20 @@ export async function enterWorld(program: string, args: readonly string[]): Prom
     '--kill-child',
     '--mount-proc',
   ]
-  const child = spawn('unshare', [...own, process.execPath, program, ...args], { stdio: 'inherit' })
+  // Killed itself, this process can end nothing any more: then the kernel ends what it started.
+  const dying = ['setpriv', '--pdeathsig', 'KILL']
+  const bound = spawnSync(dying[0]!, [...dying.slice(1), 'true'], { stdio: 'ignore' }).status === 0
+  const whole = [...(bound ? dying : []), 'unshare', ...own, process.execPath, program, ...args]
+  const child = spawn(whole[0]!, whole.slice(1), { stdio: 'inherit' })
   let told = false
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    // Others would end this process at once, before what it started has ended.
+    process.removeAllListeners(signal)
     process.on(signal, () => {
       told = true
       child.kill('SIGKILL')
     })
+  }
   const [code] = (await once(child, 'exit')) as [number | null]
   return told ? 130 : (code ?? 1)
 }
