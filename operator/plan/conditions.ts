@@ -102,7 +102,8 @@ const quorumLost = (v: View): boolean => {
 const degraded = (v: View, verdict: Verdict): Said => {
   if (WRONG.test(verdict.reason)) return said('True', verdict.reason, verdict.message)
   const silent = [...v.silentSince].filter(([i]) => v.pods.has(i) || memberAt(v, i) !== null)
-  const away = silent.filter(([, since]) => v.nowMs - since >= 15_000)
+  // Who was never a member may still be getting its image.
+  const away = silent.filter(([i, since]) => v.nowMs - since >= (memberAt(v, i) === null ? 120_000 : 15_000))
   for (const [ordinal, since] of away) {
     const why = startText(v, ordinal)
     return said(

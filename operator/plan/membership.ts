@@ -67,16 +67,21 @@ export const changeUnderWay = (v: View): Verdict | null =>
     ? wait('MembersChanging', 'a change of members is on its way through Raft', 500)
     : null
 
-/** Its member was removed, or never will be one: with that volume it can only be refused. */
+/** Its member was removed, and it knows, or the leader knows nothing of it for long: with that volume it can only be refused. */
 export const expelled = (v: View): Verdict | null => {
   for (const [ordinal, r] of v.reports) {
-    if (r.removed === '' || ordinal >= aimedAt(v) || v.pods.get(ordinal)?.deleting === true) continue
+    const pod = v.pods.get(ordinal)
+    if (pod === undefined || pod.deleting || ordinal >= aimedAt(v)) continue
     if (memberAt(v, ordinal)?.alive === true) continue
+    const unknown = r.birthAwaits === '' && !v.members.some((m) => m.id === r.memberID)
+    const forLong = !pod.ready && v.nowMs - pod.createdMs >= v.spec.replaceAfterSeconds * 1000
+    if (r.removed === '' && !(unknown && forLong)) continue
+    const why = r.removed === '' ? `no member ${r.memberID} is known` : r.removed
     return replaced(
       v,
       ordinal,
       'RemovedMemberCameBack',
-      `${podOf(v, ordinal)} was removed from the cluster (${r.removed})`,
+      `${podOf(v, ordinal)} was removed from the cluster (${why})`,
     )
   }
   return null

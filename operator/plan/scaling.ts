@@ -25,15 +25,16 @@ export const wish = (
   spec: Settled,
   status: TrackerClusterStatus,
   reports: readonly MemberReport[],
+  /** Replicas of the StatefulSet, where status says nothing; null: there is none. */
+  size: number | null,
   nowMs: number,
 ): Wish => {
   const a = spec.autoscaling
   const fixed = { window: null, change: '', memory: '', dueMs: Number.POSITIVE_INFINITY }
   if (a === null) return { ...fixed, replicas: spec.replicas }
   const within = (n: number): number => Math.min(a.max, Math.max(a.min, n))
-  const before = within(
-    status.autoscaling === undefined ? spec.replicas : (status.wishedReplicas ?? spec.replicas),
-  )
+  // Where status was lost, or autoscaling is new: what there is now.
+  const before = within((status.autoscaling === undefined ? size : status.wishedReplicas) ?? spec.replicas)
   const share = Math.max(0, ...reports.map((r) => r.tableShare))
   const memory =
     share * 100 > a.memoryPercent

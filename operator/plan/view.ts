@@ -79,7 +79,7 @@ export const viewOf = (seen: Observed, nowMs: number): View => {
   const clusterID = recordedId(seen)
   const leader = leaderOf(seen, reports, clusterID)
   const members = leader === null ? [] : membersOf(metadata.name, spec, leader)
-  const wished = wish(spec, status, [...reports.values()], nowMs)
+  const wished = wish(spec, status, [...reports.values()], seen.statefulSet?.size ?? null, nowMs)
   return {
     seen,
     nowMs,

@@ -218,7 +218,9 @@ const reportOf = (
   const of = (key: string): string | undefined => flags.find((w) => w.key === key)?.value
   for (const { key } of flags)
     if (
-      !/^(joining|removed|cluster|term|leads|changing|age|keys|commit|last|notready|drains|voters)$/.test(key)
+      !/^(joining|removed|cluster|term|leads|changing|age|keys|commit|last|notready|drains|voters|id)$/.test(
+        key,
+      )
     )
       throw new Error(`a replica has no word "${key}"`)
   const me = raft.find((m) => m.ordinal === ordinal)
@@ -243,7 +245,7 @@ const reportOf = (
     draining: of('drains') !== undefined,
     networkKeys: (of('keys') ?? 'a').split('/'),
     clusterID: joining ? '' : (of('cluster') ?? 'c1'),
-    memberID: me?.id ?? '0',
+    memberID: of('id') ?? me?.id ?? '0',
     leads: (me?.leads ?? false) || of('leads') !== undefined,
     leaderID: leader?.id ?? '0',
     term: Number(of('term') ?? 3),

@@ -24,7 +24,7 @@ export type Process = {
 }
 
 export type Member = { readonly id: string; readonly name: string; voter: boolean }
-type Pending = { readonly doneMs: number; readonly apply: () => void }
+type Pending = { readonly doneMs: number; readonly apply: (nowMs: number) => void }
 
 const CAUGHT_UP = 256
 /** Silent for longer is dead: keepalive times missed. */
@@ -101,7 +101,7 @@ export class Group {
     if (this.pending !== null && nowMs >= this.pending.doneMs && this.hasQuorum(nowMs)) {
       const { apply } = this.pending
       this.pending = null
-      apply()
+      apply(nowMs)
     }
     if (this.pending === null) this.tend(nowMs)
   }
@@ -227,7 +227,12 @@ export class Group {
     if (this.pending !== null) this.violation = 'two changes of members at once'
     this.pending = {
       doneMs: nowMs + this.random.between(50, 800),
-      apply: () => {
+      apply: (now) => {
+        // A joint change is through when a majority of the new voters has it, and with it all before.
+        for (const m of members.filter((o) => o.voter)) {
+          const p = this.alive(m.id, now)
+          if (p !== null) this.diskOf(p)!.match = this.last
+        }
         const gone = this.members.filter((m) => !members.some((o) => o.id === m.id))
         for (const m of gone) this.removed.add(m.id)
         this.members = members.map((m) => ({ ...m }))
@@ -321,6 +326,9 @@ export class Group {
   recover(claimUid: string): string {
     const disk = this.disks.get(claimUid)
     if (disk == null || !this.members.some((m) => m.id === disk.memberID)) return 'it is no member'
+    const better = this.voters().find((m) => this.matchOnDisk(m.id) > disk.match)
+    if (better !== undefined && disk.match < this.acked)
+      this.violation = `recovered from ${disk.match} of ${this.acked}, and ${better.name} had more`
     for (const m of this.members) if (m.id !== disk.memberID) this.removed.add(m.id)
     this.members = [{ ...this.members.find((m) => m.id === disk.memberID)!, voter: true }]
     this.pending = null
@@ -330,6 +338,11 @@ export class Group {
     // By the words accepted.
     this.acked = disk.match
     return ''
+  }
+
+  private matchOnDisk(id: string): number {
+    for (const disk of this.disks.values()) if (disk?.memberID === id) return disk.match
+    return 0
   }
 
   /** What a replica says of itself. */

@@ -108,9 +108,19 @@ export class Rules {
 
   beforeDelete(kind: string, name: string, options: { uid?: string; force?: boolean }): void {
     this.count(`delete ${kind}`)
+    if (kind === 'PersistentVolumeClaim') this.survivorStays(name, options.uid)
     if (this.licensed) return
     if (kind === 'Pod') this.podGoes(name, options.uid)
     if (kind === 'PersistentVolumeClaim') this.claimGoes(name, options.uid)
+  }
+
+  /** During a recovery all volumes but one go, and that one only by the will of people. */
+  private survivorStays(name: string, uid: string | undefined): void {
+    if (this.server.get('TrackerCluster', 'n', 't')?.metadata.deletionTimestamp !== undefined) return
+    const disk = uid === undefined ? null : (this.group.disks.get(uid) ?? null)
+    const voters = this.group.voters()
+    if (voters.length === 1 && disk?.memberID === voters[0]!.id && this.now() - this.faultMs > NEWS_MS)
+      this.break(`claim ${name} of the only voter is deleted`)
   }
 
   private podGoes(name: string, uid: string | undefined): void {

@@ -65,6 +65,8 @@ export class Life {
   private readonly faults: Faults
   private readonly surroundings: Surroundings
   private operator: Operator
+  /** One that has lost its Lease and does not know it yet. */
+  private ghost: { operator: Operator; untilMs: number } | null = null
   private passes = 0
   private crashes = 0
   private downUntilMs = 0
@@ -176,6 +178,7 @@ export class Life {
     this.kubernetes.tick(this.nowMs)
     this.group.tick(this.nowMs)
     this.rules.tick()
+    await this.haunt()
     if (this.nowMs < this.downUntilMs) return
     try {
       await this.operator.tick(lag)
@@ -185,12 +188,26 @@ export class Life {
     }
   }
 
+  private async haunt(): Promise<void> {
+    if (this.ghost === null) return
+    try {
+      await this.ghost.operator.tick(0.8)
+    } catch (error) {
+      if (!(error instanceof Crash)) throw error
+      this.ghost = null
+      return
+    }
+    if (this.nowMs >= this.ghost.untilMs) this.ghost = null
+  }
+
   private crash(where: string): void {
     this.say(`CRASH ${where}`)
     this.crashes++
     this.passes += this.operator.passes
     this.downUntilMs = this.nowMs + this.random.between(0, 8000)
     this.faults.crashAfter = this.nextCrash()
+    if (this.o.calm !== true && this.random.chance(0.3))
+      this.ghost = { operator: this.operator, untilMs: this.nowMs + this.random.between(2000, 15_000) }
     this.operator = new Operator(this.surroundings)
   }
 
@@ -248,6 +265,7 @@ export class Life {
       ['node lost', () => this.loseNode(nodeOf(pod), random.between(3000, 20_000))],
       ['volume lost', () => this.loseVolume(pod.metadata.name)],
       ['scaled by hand', () => this.scaleByHand()],
+      ...(random.chance(0.1) ? [['majority lost', () => this.loseMajority()] as [string, () => void]] : []),
     ]
     const [what, strike] = random.pick(faults)
     this.say(`FAULT ${what}: ${pod.metadata.name}`)
@@ -282,6 +300,22 @@ export class Life {
     this.server.delete('Pod', 'n', pod, {})
   }
 
+  /** Volumes of most voters at once. Those that are left are whole, so that it can be told from whom to go on. */
+  private loseMajority(): void {
+    const { group, server } = this
+    const voters = group.voters()
+    const whole = voters.every(
+      (m) => group.alive(m.id, this.nowMs) !== null && group.match(m.id, this.nowMs) >= group.acked,
+    )
+    if (!whole || voters.length < 3 || group.pending !== null) return
+    for (const { name } of voters.slice(0, Math.floor(voters.length / 2) + 1)) {
+      server.delete('PersistentVolumeClaim', 'n', `data-${name}`, {})
+      server.delete('Pod', 'n', name, { force: true })
+      const p = [...group.processes.values()].find((x) => x.pod === name)
+      if (p !== undefined) group.processes.delete(p.podUid)
+    }
+  }
+
   private scaleByHand(): void {
     const set = this.server.get('StatefulSet', 'n', 't')
     if (set === null) return
@@ -309,6 +343,7 @@ export class Life {
 
   private peace(): void {
     this.say('PEACE')
+    this.ghost = null
     for (const h of this.healMs) h.heal()
     this.healMs = []
     Object.assign(this.faults, { failures: 0, crashAfter: Number.POSITIVE_INFINITY })
