@@ -56,13 +56,13 @@ export const act = async (world: World, seen: Observed, step: Step): Promise<Tra
       await deletePod(hands, seen, step)
       return seen.resource
     case 'delete-claim':
-      await hands.remove('PersistentVolumeClaim', step.claim, step.uid)
+      await deleteClaim(hands, seen, step.claim, step.uid)
       return seen.resource
     case 'grow-claim':
       await growClaim(hands, step)
       return seen.resource
     case 'replace-member':
-      await replaceMember(hands, step)
+      await replaceMember(hands, seen, step)
       return seen.resource
     case 'promote':
     case 'demote':
@@ -201,9 +201,17 @@ const growClaim = async (hands: Hands, step: StepOf<'grow-claim'>): Promise<void
   })
 }
 
-const replaceMember = async (hands: Hands, step: StepOf<'replace-member'>): Promise<void> => {
+/** Pods of Jobs that have ended hold their volume as well: a claim waits for all pods that name it, for ever. */
+const deleteClaim = async (hands: Hands, seen: Observed, claim: string, uid: string): Promise<void> => {
+  const ordinal = seen.claims.find((c) => c.name === claim)?.ordinal
+  for (const ended of seen.jobs.filter((j) => j.ordinal === ordinal && j.state !== 'running'))
+    await hands.remove('Job', ended.name)
+  await hands.remove('PersistentVolumeClaim', claim, uid)
+}
+
+const replaceMember = async (hands: Hands, seen: Observed, step: StepOf<'replace-member'>): Promise<void> => {
   // The claim first: it waits for its pod, and the pod that follows waits for a new one.
-  if (step.claimUid !== null) await hands.remove('PersistentVolumeClaim', step.claim, step.claimUid)
+  if (step.claimUid !== null) await deleteClaim(hands, seen, step.claim, step.claimUid)
   if (step.podUid !== null) await hands.remove('Pod', step.pod, step.podUid, true)
 }
 

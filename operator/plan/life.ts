@@ -34,7 +34,9 @@ export const beingDeleted = (v: View): Verdict | null => {
 /** A Job for each volume that empties it. */
 const emptied = (v: View): Verdict | null => {
   if (!v.spec.purgeOnDelete) return null
-  for (const ordinal of [...v.claims.keys()].sort((a, b) => a - b)) {
+  // A claim on its way out was emptied before, and its Job went with it.
+  const left = [...v.claims.values()].filter((c) => !c.deleting).map((c) => c.ordinal)
+  for (const ordinal of left.sort((a, b) => a - b)) {
     const job = v.seen.jobs.find((j) => j.purpose === 'purge' && j.ordinal === ordinal)
     if (job === undefined)
       return {
