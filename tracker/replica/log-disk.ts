@@ -37,7 +37,7 @@ export interface LogDisk {
   writeMark(slot: number, bytes: Uint8Array): void
   syncMark(): Promise<void>
   createBlob(name: string): Promise<BlobWriter>
-  /** The blob's bytes in pieces; null when there is no such blob. */
+  /** The blob's bytes in pieces, each valid only until the next one is read; null when there is no such blob. */
   readBlob(name: string): Promise<AsyncIterable<Uint8Array> | null>
   listBlobs(): Promise<string[]>
   removeBlob(name: string): Promise<void>

@@ -20,7 +20,7 @@ import { FORMAT } from './log-record.ts'
 export type OpenKeyValue = (dir: string, locked: (cause: unknown) => LogLocked) => Promise<KeyValue>
 
 /** Snapshot bytes after which what was written so far is synced: many small flushes instead of one that stalls the log. */
-const SYNC_EVERY_BYTES = 4 * 1024 * 1024
+const SYNC_EVERY_BYTES = 8 * 1024 * 1024
 const READ_PIECE_BYTES = 1024 * 1024
 
 /** `storeName`: names the store in the format file, so that one store is never opened as another. */
@@ -140,7 +140,7 @@ class FileDisk implements LogDisk {
 
   async readBlob(name: string): Promise<AsyncIterable<Uint8Array> | null> {
     const file = await open(join(this.place, 'snapshots', name), 'r').catch(absent)
-    return file === null ? null : file.createReadStream({ highWaterMark: READ_PIECE_BYTES })
+    return file === null ? null : piecesOf(file)
   }
 
   async listBlobs(): Promise<string[]> {
@@ -168,6 +168,20 @@ class FileDisk implements LogDisk {
   async destroy(): Promise<void> {
     for (const name of ['store', 'snapshots', 'mark', 'owner', 'FORMAT'])
       await rm(join(this.place, name), { recursive: true, force: true })
+  }
+}
+
+/** One buffer for all: memory that is new costs more than the bytes that are read into it. */
+async function* piecesOf(file: FileHandle): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.allocUnsafeSlow(READ_PIECE_BYTES)
+  try {
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length)
+      if (bytesRead === 0) return
+      yield buffer.subarray(0, bytesRead)
+    }
+  } finally {
+    await file.close()
   }
 }
 

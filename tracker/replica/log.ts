@@ -27,7 +27,8 @@ export type SnapshotRecord = {
 }
 
 export interface SnapshotWriter {
-  write(chunk: Uint8Array): Promise<void>
+  /** Chunks in order, in one write; they must stay as they are until it resolves. */
+  write(...chunks: readonly Uint8Array[]): Promise<void>
   /** Everything is on disk and named: from here on a restart begins with this snapshot. */
   commit(): Promise<SnapshotRecord>
   /** The previous snapshot stays the valid one. */
@@ -67,6 +68,7 @@ export interface LogStore {
     at: { index: number; term: number; confState: ConfState },
     adopt: boolean,
   ): Promise<SnapshotWriter>
+  /** Chunks in order, each valid only until the next one is read. */
   readSnapshot(record: SnapshotRecord): AsyncIterable<Uint8Array>
   /** Makes everything written without `sync` durable. */
   flush(): Promise<void>

@@ -4,7 +4,15 @@
 
 import type { Refusal } from './frame-body.ts'
 import type { LogStore, SnapshotRecord, SnapshotWriter } from './log.ts'
-import { ALL_THERE, decodeHead, openPart, pace, sameSnapshot, type TransferStatus } from './transfer.ts'
+import {
+  ALL_THERE,
+  decodeHead,
+  openPart,
+  PART_BYTES,
+  pace,
+  sameSnapshot,
+  type TransferStatus,
+} from './transfer.ts'
 import type { StreamBegin, StreamSink } from './transport.ts'
 
 /** Parts taken whose bytes are not in the file yet: the way and the disk work at the same time. */
@@ -23,6 +31,25 @@ export type TransferReceiverOptions = {
    * stepped, so that the leader hears how far this replica is.
    */
   readonly install: (message: Uint8Array, record: SnapshotRecord | null) => void
+}
+
+/** Memory for parts that are on their way to the disk, used again and again: new memory costs more than the copy. */
+class Shelf {
+  private readonly free: Uint8Array<ArrayBuffer>[] = []
+
+  copyOf(part: Uint8Array): Uint8Array<ArrayBuffer> {
+    const taken = this.free.pop()
+    const memory =
+      taken !== undefined && taken.length >= part.length
+        ? taken
+        : new Uint8Array(Math.max(part.length, PART_BYTES))
+    memory.set(part)
+    return memory.subarray(0, part.length)
+  }
+
+  giveBack(copy: Uint8Array<ArrayBuffer>): void {
+    if (this.free.length <= WRITE_BEHIND_PARTS) this.free.push(new Uint8Array(copy.buffer))
+  }
 }
 
 type Partial = {
@@ -47,6 +74,7 @@ type Partial = {
 export class TransferReceiver {
   private readonly o: TransferReceiverOptions
   private partial: Partial | null = null
+  private shelf = new Shelf()
   /** Everything that touches the disk, in order: an old stream's last write must not meet the new one's first. */
   private tail: Promise<void> = Promise.resolve()
   received = 0
@@ -177,9 +205,13 @@ export class TransferReceiver {
 
   private async write(p: Partial, part: Uint8Array): Promise<void> {
     // A copy: the bytes are the network's again as soon as this resolves.
-    const chunks = openPart(new Uint8Array(part), p.next)
-    if (chunks === 'again') return
-    if ('fault' in chunks) throw new Error(chunks.fault)
+    const copy = this.shelf.copyOf(part)
+    const chunks = openPart(copy, p.next)
+    if (chunks === 'again' || 'fault' in chunks) {
+      this.shelf.giveBack(copy)
+      if (chunks === 'again') return
+      throw new Error(chunks.fault)
+    }
     p.next++
     for (const chunk of chunks) {
       p.bytes += chunk.byteLength
@@ -187,7 +219,7 @@ export class TransferReceiver {
       p.chunks++
     }
     this.receivedBytes += part.byteLength
-    p.disk = p.disk.then(() => this.put(p, chunks))
+    p.disk = p.disk.then(() => this.put(p, chunks)).then(() => this.shelf.giveBack(copy))
     p.behind.push(p.disk)
     if (p.behind.length > WRITE_BEHIND_PARTS) await p.behind.shift()
     this.sound(p)
@@ -197,7 +229,7 @@ export class TransferReceiver {
     if (p.failed !== null) return
     try {
       p.writer ??= await this.o.log.createSnapshot(p.record, false)
-      for (const chunk of chunks) await p.writer.write(chunk)
+      await p.writer.write(...chunks)
     } catch (error) {
       p.failed = error instanceof Error ? error : new Error(String(error))
     }
@@ -226,6 +258,7 @@ export class TransferReceiver {
     }
     const { writer } = p
     this.partial = null
+    this.shelf = new Shelf()
     const written = await writer.commit().catch(async (error: unknown) => {
       await writer.abort().catch(() => {})
       throw error

@@ -197,7 +197,8 @@ test('an older leader is refused; a newer one takes over where the other was', a
   const old = w.receiver.stream({ ...begin, head: headOf(record, 3) })
   assert.ok(!('sentence' in old))
   const parts: Uint8Array[] = []
-  for await (const part of partsOf(w.log.readSnapshot(record), SMALL_PART_BYTES)) parts.push(part)
+  for await (const part of partsOf(w.log.readSnapshot(record), SMALL_PART_BYTES))
+    parts.push(Uint8Array.from(part))
   await old.write(parts[0]!)
   const late = w.receiver.stream({ ...begin, head: headOf({ ...record, index: 10 }, 2) })
   assert.ok('sentence' in late)
@@ -239,7 +240,8 @@ test('an altered part is refused by itself, and an early end keeps what is there
   const w = await offered(chunksOf(20, 200))
   const record = w.log.snapshot!
   const parts: Uint8Array[] = []
-  for await (const part of partsOf(w.log.readSnapshot(record), SMALL_PART_BYTES)) parts.push(part)
+  for await (const part of partsOf(w.log.readSnapshot(record), SMALL_PART_BYTES))
+    parts.push(Uint8Array.from(part))
   const begin = { group: 0, from: 1, totalBytes: 0, head: headOf(record, 1) }
   const one = w.receiver.stream(begin)
   assert.ok(!('sentence' in one))

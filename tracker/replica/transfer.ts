@@ -70,12 +70,15 @@ export const snapshotOf = (message: Uint8Array): { record: SnapshotRecord; term:
 export const sameSnapshot = (a: SnapshotRecord, b: SnapshotRecord): boolean =>
   a.index === b.index && a.term === b.term && a.crc === b.crc && a.bytes === b.bytes && a.chunks === b.chunks
 
-/** A snapshot's chunks as parts. */
+/**
+ * A snapshot's chunks as parts, each valid only until the next one is asked for: all lie in the same memory, for new memory
+ * costs more than copying into what is there.
+ */
 export async function* partsOf(
   chunks: AsyncIterable<Uint8Array>,
   partBytes = PART_BYTES,
 ): AsyncGenerator<Uint8Array> {
-  let part = Buffer.allocUnsafe(0)
+  let part = Buffer.alloc(0)
   let at = PART_HEADER_BYTES
   let number = 0
   for await (const chunk of chunks) {
@@ -84,8 +87,8 @@ export async function* partsOf(
       yield sealPart(number++, part.subarray(0, at))
       at = PART_HEADER_BYTES
     }
-    // A new one each time: the network may still be at the last.
-    if (at === PART_HEADER_BYTES) part = Buffer.allocUnsafe(Math.max(partBytes, PART_HEADER_BYTES + bytes))
+    if (at === PART_HEADER_BYTES && part.length < Math.max(partBytes, PART_HEADER_BYTES + bytes))
+      part = Buffer.allocUnsafeSlow(Math.max(partBytes, PART_HEADER_BYTES + bytes))
     part.writeUInt32LE(chunk.byteLength, at)
     part.set(chunk, at + 4)
     at += bytes

@@ -5,8 +5,8 @@
 import { HEADER_BYTES, type Head, type Stamp, writeHeader } from './frame.ts'
 
 const FIRST_BYTES = 16 * 1024
-/** Buffers above this are not used twice. */
-const KEEP_BYTES = 512 * 1024
+/** Buffers above this are not used twice: a bulk connection fills some of this size all the time. */
+const KEEP_BYTES = 2 * 1024 * 1024
 const SPARE_BUFFERS = 4
 /** No further write while the socket holds this much: what comes meanwhile is joined. */
 const IN_FLIGHT_BYTES = 256 * 1024

@@ -91,7 +91,7 @@ export interface StreamSink {
 export interface StreamOut {
   /** With which chunk to begin; earlier ones are there already. Rejects with StreamFailed. */
   readonly first: Promise<number>
-  /** Sends the next chunk (copied); resolves when there is room for another. Rejects with StreamFailed. */
+  /** Sends the next chunk (copied before `first` or this resolves); resolves when there is room for another. Rejects with StreamFailed. */
   write(chunk: Uint8Array): Promise<void>
   /** Resolves when the receiver says that it has all of it, safely. Rejects with StreamFailed. */
   end(): Promise<void>
