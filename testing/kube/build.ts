@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'n
 import { join } from 'node:path'
 import { type Entry, fileEntry, type ImageConfig, writeImage } from './archive.ts'
 import { cached, keyOf } from './cache.ts'
-import { kubeTools } from './tools.ts'
+import { kubeCache, kubeTools } from './tools.ts'
 
 const SERVERS = join(import.meta.dirname, 'servers')
 const KUBERNETES = '1.35.4'
@@ -46,28 +46,22 @@ export async function buildServers(say: (line: string) => void): Promise<Built |
     return missing(`the nodes are Linux namespaces; this is ${process.platform}`)
   if (process.getuid?.() !== 0) return missing('the nodes are namespaces, which only root may make')
   if (!canNamespace()) return missing('namespaces cannot be made here (unshare is refused)')
+  const name = `servers-${sourceKey()}`
+  if (!existsSync(join(kubeCache(), name)) && !runs('go', ['version']))
+    return missing('go is not installed, which the servers are built with')
   const tools = await kubeTools()
   if (tools.kind === 'missing') return missing(tools.reason)
   const packages = installPackages(say)
   if (packages !== undefined) return missing(packages)
-  const name = `servers-${sourceKey()}`
-  try {
-    const folder = await cached(name, async (into) => {
-      if (!runs('go', ['version'])) throw new Missed('go is not installed, which the servers are built with')
-      say('building Kubernetes, etcd and CoreDNS: 5 to 10 minutes, once')
-      await compile(into)
-      images(into)
-      for (const [program, path] of Object.entries({ kubectl: tools.tools.kubectl, helm: tools.tools.helm4 }))
-        symlinkSync(path, join(into, program))
-    })
-    return { kind: 'built', folder, kubectl: tools.tools.kubectl, helm: tools.tools.helm4 }
-  } catch (error) {
-    if (error instanceof Missed) return missing(error.message)
-    throw error
-  }
+  const folder = await cached(name, async (into) => {
+    say('building Kubernetes, etcd and CoreDNS: 5 to 10 minutes, once')
+    await compile(into)
+    images(into)
+    for (const [program, path] of Object.entries({ kubectl: tools.tools.kubectl, helm: tools.tools.helm4 }))
+      symlinkSync(path, join(into, program))
+  })
+  return { kind: 'built', folder, kubectl: tools.tools.kubectl, helm: tools.tools.helm4 }
 }
-
-class Missed extends Error {}
 
 const runs = (program: string, args: readonly string[]): boolean =>
   spawnSync(program, args, { stdio: 'ignore' }).status === 0

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Command, Report } from './outside.ts'
 
-const ANSWER_MS = 5000
+const ANSWER_MS = 20_000
 const CHECK_MS = 120_000
 
 export type Outside = {

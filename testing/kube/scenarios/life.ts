@@ -58,6 +58,7 @@ export const create: Scenario = {
     const begin = performance.now()
     if ((await target.api.get('trackerclusters', NAMESPACE, CLUSTER)) !== undefined) {
       // Left by an earlier run: what follows goes on with it.
+      await setSpec(world, { replicas: 3, image: { tag: target.images.tag }, autoscaling: null })
       world.outside = await target.users(NAMESPACE, `${CLUSTER}-udp`, world.random.below(1 << 30))
       await whole(world, 3, 150)
       return
