@@ -21,6 +21,8 @@ type Outcome = {
   readonly said: Said
   readonly more: Partial<NonNullable<TorrentPolicy['status']>>
   readonly againMs: number
+  /** The policy, where it was written on the way. */
+  readonly written: KubeObject | null
 }
 
 /** When to come again, milliseconds; null: it is gone. */
@@ -36,7 +38,7 @@ export const reconcilePolicy = async (
   const cluster = world.api.cached('TrackerCluster', namespace, policy.spec.clusterName)
   const resource = cluster === null ? null : (cluster as unknown as TrackerCluster)
   if (policy.metadata.deletionTimestamp !== undefined) return await retire(world, lists, policy, resource)
-  const { said, more, againMs } = await enforce(world, lists, policy, resource)
+  const { said, more, againMs, written } = await enforce(world, lists, policy, resource)
   const condition: Condition = {
     type: 'Ready',
     status: said.ok ? 'True' : 'False',
@@ -54,7 +56,7 @@ export const reconcilePolicy = async (
       reason: said.reason,
       message: said.message,
     })
-  await writeIfNew(world, found, status)
+  await writeIfNew(world, written ?? found, status)
   return againMs
 }
 
@@ -74,6 +76,7 @@ const enforce = async (
     said: { ok: false, reason, message },
     more: {},
     againMs,
+    written: null,
   })
   if (cluster === null) return not('NoCluster', `there is no TrackerCluster ${policy.spec.clusterName}`)
   const all = world.api.list('TorrentPolicy', namespace) as unknown as readonly TorrentPolicy[]
@@ -90,8 +93,9 @@ const enforce = async (
   if (leader === undefined) return not('NoLeader', 'no replica leads that could change the list')
   if (cluster.spec.paused === true) return not('Paused', 'the cluster is paused')
   // Before anything is changed, so that nothing stays behind when the policy goes.
-  if (!finalizers.includes(POLICY_FINALIZER))
-    await setFinalizers(world, policy, [...finalizers, POLICY_FINALIZER])
+  const written = finalizers.includes(POLICY_FINALIZER)
+    ? null
+    : await setFinalizers(world, policy, [...finalizers, POLICY_FINALIZER])
   const { list } = policy.spec
   const there = await lists.read(leader, list)
   const revision = isSame(there, wished.hashes)
@@ -109,6 +113,7 @@ const enforce = async (
     },
     more: { entries: wished.hashes.length, revision, inForce: inForceText },
     againMs: whole ? LOOK_MS : AGAIN_MS,
+    written,
   }
 }
 
