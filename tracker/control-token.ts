@@ -5,11 +5,8 @@
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { KEY_LEAST, KEY_MOST, controlToken as tokenOf } from '@skep/wire/network-key.ts'
 import { MAX_KEYS, pskOf } from './replica/psk.ts'
-
-/** Fewest characters of a network key: 32 hex digits are 128 bits. */
-const KEY_LEAST = 32
-const KEY_MOST = 4096
 
 /** The network key cannot be used; the message says what to do. */
 export class NetworkKeyError extends Error {}
@@ -148,7 +145,5 @@ function stampOf(path: string): string {
 /** What a key is called where it must be told apart from others: 12 bytes of a hash, hexadecimal. */
 export const networkKeyName = (networkKey: string): string => pskOf(networkKey).identity.replace(/^skep-/, '')
 
-/** The bearer token of the control API: HKDF-SHA-256 of the network key, 32 bytes, base64url. */
-export function controlToken(networkKey: string): string {
-  return Buffer.from(hkdfSync('sha256', networkKey, '', 'skep control api v1', 32)).toString('base64url')
-}
+/** The bearer token of the control API. */
+export const controlToken = (networkKey: string): string => tokenOf(networkKey, hkdfSync)
