@@ -141,7 +141,8 @@ function networkKey(config: TrackerConfig): Finding {
   try {
     const { mode } = statSync(path)
     const keys = readNetworkKeys(path).length
-    if ((mode & 0o077) !== 0) return fair(`network key ${path} can be read by others`, `chmod 600 ${path}`)
+    // A group may read it: that is how Kubernetes gives a Secret to a pod that is not root.
+    if ((mode & 0o027) !== 0) return fair(`network key ${path} can be read by others`, `chmod 640 ${path}`)
     return good(`network key ${path}${keys === 1 ? '' : `, and ${keys - 1} more that are accepted`}`)
   } catch (error) {
     return fair((error as Error).message, '--data-dir or --network-key-file names it')
