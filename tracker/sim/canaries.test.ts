@@ -16,6 +16,7 @@ const FOUND: Record<Canary, readonly [check: RegExp, faults?: readonly Fault[]]>
   'follower-needs-no-lease': [/as follower: stale/],
   'sends-old-changes': [/a stale proposal undoes a later one/],
   'keeps-incarnation': [/share incarnation/],
+  'repeats-ids': [/are both member|member \d+ .*(is called|was removed)/, ['members']],
   'skip-fsync': [/LogDamaged/],
   'apply-out-of-order': [/applied entry \d+ where entry .+ comes next/, ['kill', 'isolate']],
   'snapshot-moves': [/tables differ|should not be|is missing|counted/],

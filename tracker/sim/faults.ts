@@ -55,6 +55,9 @@ const LOOKS = 5000
 
 /** More than an election timeout. */
 const USURPED_MS = 2400
+/** Two elections, and the silence of the voters that started anew between them. */
+const TWICE_MS = 6500
+
 /** Between half an election timeout and a whole one. */
 const AMBUSH_MS = 1000
 
@@ -117,8 +120,9 @@ export class Faults {
     if (end === null) return
     this.active++
     // Long enough for another to be elected, while the old one still takes itself for the leader.
-    const usurped = kind === 'twice' || (kind === 'isolateLeader' && this.random.chance(0.5))
-    const ms = usurped ? USURPED_MS + this.random.below(USURPED_MS) : this.lasts()
+    const usurped = kind === 'isolateLeader' && this.random.chance(0.5)
+    const lasts = usurped ? USURPED_MS + this.random.below(USURPED_MS) : this.lasts()
+    const ms = kind === 'twice' ? TWICE_MS : lasts
     this.cluster.clock.after(ms, () => {
       this.active--
       if (!this.stopped) end()

@@ -222,7 +222,7 @@ class SimulatedMember implements Member {
       join: place.join,
       learner: false,
       ask: (address, question) => this.air.ask(address, question),
-      randomWord: () => place.random.word() | 0,
+      randomWord: () => (place.canary === 'repeats-ids' && place.join !== null ? 7 : place.random.word() | 0),
       birth: (clusterId) => place.birth(clusterId),
       refuses: () => null,
       pause: (ms) => this.pause(ms),
@@ -264,8 +264,7 @@ class SimulatedMember implements Member {
         },
         ...{ keepaliveMs: KEEPALIVE_MS, missed: MISSED, lingerMs: LINGER_MS, parkForMs: PARK_FOR_MS },
         ...{ loose: false, snapshotLogBytes: place.snapshotLogBytes, preferHighest: place.preferHighest },
-        fresh:
-          incarnation === 1 || place.canary === 'votes-after-restart' || place.canary === 'forgets-votes',
+        fresh: incarnation === 1 || place.canary === 'votes-after-restart',
         preference: (id) => this.order.get(this.nameOf(id)) ?? -1,
         onLeading: (leads) => {
           place.note(leads ? 'leads' : 'leadsNoMore', this.term)
