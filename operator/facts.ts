@@ -8,6 +8,8 @@ export type Observed = {
   readonly resource: TrackerCluster
   /** Which cache is older than what the operator itself has last written; null: none. The plan waits then. */
   readonly stale: string | null
+  /** Why the last step that was tried could not be done, as the API server or a replica said it; '' : it was done. */
+  readonly failure: string
   /** Owned objects that are absent or differ from what desired/ makes of the resource and `decided` (plan/decided.ts). */
   readonly drift: readonly Drift[]
   /** The ConfigMap as it is; null: there is none. */

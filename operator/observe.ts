@@ -42,6 +42,7 @@ export const observe = async (world: World, resource: TrackerCluster): Promise<O
     resource,
     // Looked at before anybody is asked: the caches may catch up meanwhile, but what was read above does not.
     stale: staleness(world, memory),
+    failure: memory.failure,
     config: config === null ? null : readConfig(config),
     key,
     statefulSet: set === null ? null : statefulSetSeen(set),

@@ -26,13 +26,16 @@ export const reconcile = async (world: World, namespace: string, name: string): 
   let failure: unknown = null
   try {
     resource = await act(world, seen, planned.step)
+    if (planned.step.kind !== 'none') memoryOf(world, resource).failure = ''
     for (const event of planned.events) await world.api.event({ about: found, ...event })
   } catch (error) {
     failure = error
     const message = reasonOf(error)
     // Somebody was quicker: no news to anybody.
-    if (!(error instanceof ApiError && error.code === CONFLICT))
+    if (!(error instanceof ApiError && error.code === CONFLICT)) {
+      memoryOf(world, resource).failure = message
       await world.api.event({ about: found, type: 'Warning', reason: 'StepFailed', message })
+    }
   }
   // An old view is only fit to wait; what it says of the cluster may be wrong by now.
   const wroteStatus = seen.stale === null && (await writeStatus(world, resource, planned.status))

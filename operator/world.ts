@@ -35,6 +35,8 @@ export type Memory = {
   readonly heard: Map<string, Heard>
   /** The cluster's network keys, the one in use first: members.ts needs them for its token. */
   keys: readonly string[]
+  /** Why the last step could not be done; '' : it was. */
+  failure: string
   /** For which specification and leader the settings were looked at last, and when. */
   settingsKept: { readonly of: string; readonly atMs: number }
 }
@@ -56,6 +58,7 @@ export const memoryOf = (
     written: newWritten(),
     heard: new Map(),
     keys: [],
+    failure: '',
     settingsKept: { of: '', atMs: 0 },
   }
   world.memories.set(key, memory)

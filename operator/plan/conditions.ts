@@ -23,6 +23,8 @@ import {
 /** The same wait, or the same step so often, is Stalled. */
 export const STALLED_AFTER_MS = 600_000
 export const STALLED_AFTER_STEPS = 5
+/** The same step failed so often. */
+export const STALLED_AFTER_FAILURES = 3
 /** Fewer announces say nothing about where clients come from. */
 const ANNOUNCES_FOR_A_WORD = 200
 /** Reasons of Ready that say that the cluster was whole once. */
@@ -176,6 +178,9 @@ const quorumAtRisk = (v: View): Said => {
 }
 
 const stalled = (v: View, verdict: Verdict, settled: boolean, repeated: number): Said => {
+  const { failure } = v.seen
+  if (repeated >= STALLED_AFTER_FAILURES && failure !== '')
+    return said('True', 'StepFails', `${verdict.message}: that does not succeed: ${failure}`)
   if (repeated >= STALLED_AFTER_STEPS)
     return said('True', 'SameStepAgain', `taken again and again without effect: ${verdict.message}`)
   const since = waitingSince(v, verdict, settled)

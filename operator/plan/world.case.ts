@@ -16,6 +16,7 @@
 //   load     0:5000 1:5000                            announces a second
 //   private  0.9                                      share of announces from private addresses
 //   services udp=Cluster
+//   failure  no room                                  why the last step failed
 //   version  1.2.0                                    of all replicas, or 0:1.1.0 1:1.2.0
 
 import type { ClaimSeen, JobSeen, MemberReport, MemberSeen, Observed, PodSeen, RaftMember } from '../facts.ts'
@@ -63,7 +64,7 @@ export type Lines = ReadonlyMap<string, string>
 
 export const linesOf = (input: string): Map<string, string> => {
   const known =
-    /^(spec|meta|pods|raft|says|claims|sts|status|config|drift|jobs|key|load|private|services|version|stale|table)$/
+    /^(spec|meta|pods|raft|says|claims|sts|status|config|drift|jobs|key|load|private|services|version|stale|table|failure)$/
   return new Map(
     input.split('\n').map((line) => {
       const [, head, rest] = /^(\S+)\s*(.*)$/.exec(line)!
@@ -103,6 +104,7 @@ export const observedOf = (lines: Lines, nowMs: number, before: TrackerClusterSt
       status,
     },
     stale: lines.get('stale') ?? null,
+    failure: lines.get('failure') ?? '',
     drift: words(lines.get('drift') ?? '').map((w) => {
       const [kind, rest] = w.key.split('/')
       const [name, absent] = rest!.split(':')
