@@ -177,6 +177,7 @@ test('no server: tried again, slower and slower, and it says since when nothing 
     w.ends.advance(5000)
   }
   assert.ok(w.cache.silentMs() > SILENT_MS)
+  assert.ok(w.cache.idleMs() < 30_000, 'it goes on trying')
   // Doubling from 200 ms to 15 s: some 25 tries in five minutes, not thousands.
   assert.ok(w.cache.counts.watches < 40, `${w.cache.counts.watches} tries`)
   assert.deepEqual(w.names(), ['a@5', 'b@6'])

@@ -44,6 +44,8 @@ export type Cache = {
   readonly filled: () => boolean
   /** Milliseconds since the server was last heard of. */
   silentMs(): number
+  /** Milliseconds since it was last heard of or tried: where this grows, the loop itself is stuck. */
+  idleMs(): number
   /** Watches that were begun, and lists; for metrics. */
   readonly counts: { watches: number; lists: number; errors: number }
   /** Ends when the signal is raised. Never rejects. */
@@ -66,6 +68,7 @@ export const newCache = (
   const counts = { watches: 0, lists: 0, errors: 0 }
   let filled = false
   let heardMs = ends.nowMs()
+  let triedMs = heardMs
   let version: string | null = null
   const keyOf = ({ metadata }: KubeObject): string => `${metadata.namespace ?? ''}/${metadata.name}`
   const put = (object: KubeObject): void => {
@@ -161,11 +164,13 @@ export const newCache = (
     all: () => objects.values(),
     filled: () => filled,
     silentMs: () => ends.nowMs() - heardMs,
+    idleMs: () => ends.nowMs() - Math.max(heardMs, triedMs),
     counts,
     async run(signal) {
       let failures = 0
       while (!signal.aborted)
         try {
+          triedMs = ends.nowMs()
           if (version === null) await list()
           await watch(signal)
           failures = 0

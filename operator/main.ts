@@ -31,8 +31,8 @@ const USAGE = 64
 const UNAVAILABLE = 69
 /** After a signal, passes that are under way may end, milliseconds. */
 const STOP_MS = 10_000
-/** Watches that are silent for so long are not coming back by themselves, milliseconds. */
-const DEAD_MS = 2 * SILENT_MS
+/** A watch that neither heard nor tried anything for so long does not come back by itself, milliseconds. */
+const STUCK_MS = 2 * SILENT_MS
 
 export async function operatorCommand(args: string[]): Promise<number> {
   const job = args[0] === undefined ? undefined : JOBS[args[0]]
@@ -252,10 +252,11 @@ const listen = async (
   try {
     return await serve(config.metricsHost, config.metricsPort, {
       live: () => {
-        const dead = api.caches.find((c) => c.silentMs() > DEAD_MS)
-        return dead === undefined
+        // Not where the API server is away: starting again would not bring it back.
+        const stuck = api.caches.find((c) => c.idleMs() > STUCK_MS)
+        return stuck === undefined
           ? ''
-          : `nothing heard of ${dead.of.kind} for ${Math.round(dead.silentMs() / 1000)} s`
+          : `the watch of ${stuck.of.kind} is stuck for ${Math.round(stuck.idleMs() / 1000)} s`
       },
       ready: () => (api.filled() ? '' : `still to be listed: ${api.awaits().join(', ')}`),
       metrics: metrics.text,

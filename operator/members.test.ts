@@ -12,7 +12,7 @@ import { test } from 'node:test'
 import { controlToken, networkKeyName } from '@skep/wire/network-key.ts'
 import * as tracker from '../tracker/control-token.ts'
 import { liveLists } from './lists.ts'
-import { controlClients, liveMembers } from './members.ts'
+import { controlClients, liveMembers, rateOf } from './members.ts'
 import type { MemberAddress } from './ports.ts'
 
 const SKEP = resolve(import.meta.dirname, '../skep.ts')
@@ -26,6 +26,16 @@ test('tokens and names of keys are those of the tracker', () => {
     assert.equal(controlToken(key, hkdfSync), tracker.controlToken(key))
     assert.equal(networkKeyName(key, hkdfSync), tracker.networkKeyName(key))
   }
+})
+
+test('a rate is taken over seconds, and begins anew where the counter does', () => {
+  const first = rateOf(undefined, 1000, 0)
+  assert.equal(first.perSecond, 0)
+  assert.equal(rateOf(first, 9000, 4999), first)
+  const second = rateOf(first, 51_000, 10_000)
+  assert.equal(second.perSecond, 5000)
+  assert.equal(rateOf(second, 51_000, 20_000).perSecond, 0)
+  assert.deepEqual(rateOf(second, 7, 20_000), { count: 7, atMs: 20_000, perSecond: 0 })
 })
 
 test('a replica is asked and told over its control API', async (t) => {

@@ -89,7 +89,7 @@ export type TrackerClusterSpec = {
   readonly purgeOnDelete?: boolean
   /** The operator chooses the number of replicas by load. Default: it does not, and replicas is the number. */
   readonly autoscaling?: Autoscaling
-  /** Requests and limits of the tracker's container, as in any pod. Default: none but memory. */
+  /** Requests and limits of the tracker's container, as in any pod. Default: requests of 100m CPU and the memory it may take. */
   readonly resources?: Resources
   /** Whether replicas have to, or had better, be on different nodes and zones. */
   readonly topologySpread?: TopologySpread

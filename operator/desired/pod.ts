@@ -32,6 +32,8 @@ export const POD_SECURITY = {
   seccompProfile: { type: 'RuntimeDefault' },
 } as const
 
+const CPU = '100m'
+
 export const imageOf = ({ image }: Settled): string => `${image.repository}:${image.tag}`
 
 /** Template of the StatefulSet. */
@@ -127,11 +129,14 @@ const container = (s: Settled): object => {
 
 const probe = (path: string, times: object): object => ({ httpGet: { path, port: 'http' }, ...times })
 
-/** The table's room is taken page by page; what is asked for is all that it may ever take. */
+/**
+ * The table's room is taken page by page; what is asked for is all that it may ever take. Some CPU is asked for, too: a container
+ * that asks for none gets next to nothing on a busy node, and keepalives are late.
+ */
 const resources = (s: Settled): object => {
   const memory = mebibytes((bytesOf(s.memory) ?? 0) + PROCESS_BYTES)
   return {
-    requests: { memory, ...s.resources?.requests },
+    requests: { cpu: CPU, memory, ...s.resources?.requests },
     ...(s.resources?.limits === undefined ? {} : { limits: s.resources.limits }),
   }
 }
