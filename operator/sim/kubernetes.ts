@@ -313,7 +313,9 @@ export class Kubernetes {
 
   /** A mounted Secret changes within a minute or so. */
   private readKeys(process: Process, c: Container): void {
-    process.keys.names = this.keys()
+    const names = this.keys()
+    // What is mounted stays when its Secret goes.
+    if (names.length > 0) process.keys.names = names
     c.keysMs = this.nowMs + this.random.between(1000, 60_000)
   }
 
@@ -369,12 +371,14 @@ export class Kubernetes {
     return purpose === 'recover' ? this.group.recover(claimUid) : ''
   }
 
-  /** What belongs to a resource that is gone. */
+  /** What belongs to an object that is gone. */
   private collect(): void {
-    if (this.server.list('TrackerCluster').length > 0) return
-    for (const object of this.server.objects.values())
-      if (object.metadata.ownerReferences !== undefined && object.metadata.deletionTimestamp === undefined)
-        this.server.delete(object.kind, 'n', object.metadata.name, {})
+    const uids = new Set([...this.server.objects.values()].map((o) => o.metadata.uid))
+    for (const object of [...this.server.objects.values()]) {
+      const { ownerReferences: owners, deletionTimestamp, name } = object.metadata
+      if (owners === undefined || deletionTimestamp !== undefined) continue
+      if (!owners.some((o) => uids.has(o.uid as string))) this.server.delete(object.kind, 'n', name, {})
+    }
   }
 }
 

@@ -19,6 +19,8 @@ export class Rules {
   faultMs = Number.NEGATIVE_INFINITY
   /** Since when there has been no majority of voters alive; null: there is one. */
   private lostSinceMs: number | null = null
+  /** A resource was deleted and made anew at once: pods of the old one, on their way out, may read the Secret of the new one. */
+  twoOwners = false
   writes = 0
   readonly counts = new Map<string, number>()
   violation: string | null = null
@@ -40,9 +42,10 @@ export class Rules {
     if (enough) this.lostSinceMs = null
     else this.lostSinceMs ??= this.now()
     if (group.violation !== null) this.break(group.violation)
-    // Whoever has left the cluster, or cannot be reached, needs no key.
+    if (this.twoOwners) return
+    // Whoever has left the cluster, is on its way out, or cannot be reached, needs no key.
     const talking = [...group.processes.values()].filter(
-      (p) => p.reachable && !group.removed.has(group.diskOf(p)?.memberID ?? ''),
+      (p) => p.reachable && !p.draining && !group.removed.has(group.diskOf(p)?.memberID ?? ''),
     )
     for (const { pod, keys } of talking)
       for (const other of talking)

@@ -144,6 +144,8 @@ export class Life {
     if (this.rules.violation === null && settledMs === null)
       this.rules.break(`not as wished ${PEACE_MS / 1000} seconds after peace: ${this.why()}`)
     if (this.rules.violation === null) await this.silence()
+    if (this.rules.violation === null && this.o.calm !== true && this.random.chance(0.3))
+      await this.secondLife()
     const seconds = (this.nowMs - BEGIN_MS) / 1000
     if (this.rules.violation === null && this.rules.writes > seconds * WRITES_PER_SECOND)
       this.rules.break(`${this.rules.writes} writes in ${seconds} seconds: a hot loop`)
@@ -171,6 +173,42 @@ export class Life {
     if (passed > SILENT_PASSES)
       this.rules.break(`${passed} passes in ${SILENCE_MS / 1000} seconds although nothing has changed`)
     if (!this.asWished()) this.rules.break(`was as wished, and is not any more: ${this.why()}`)
+  }
+
+  /** The resource is deleted. Volumes go, if that was asked for; or else the same cluster comes back with a new resource. */
+  private async secondLife(): Promise<void> {
+    const { server, group } = this
+    const before = server.get('TrackerCluster', 'n', 't')!
+    const { storage } = before.spec as TrackerClusterSpec
+    const claims = server.list('PersistentVolumeClaim').length
+    this.rules.twoOwners = true
+    this.say(`DELETED, retention ${storage?.retention}`)
+    server.delete('TrackerCluster', 'n', 't', {})
+    const overlap = this.random.chance(0.5)
+    const gone = (): boolean =>
+      server.get('TrackerCluster', 'n', 't') === null && (overlap || this.kubernetes.pods().length === 0)
+    if (!(await this.until(gone))) return this.rules.break('the resource was deleted, and is not gone')
+    const left = server.list('PersistentVolumeClaim').length
+    if (storage?.retention === 'Delete') {
+      if (left > 0) this.rules.break(`${left} volumes are left`)
+      return
+    }
+    if (left !== claims) return this.rules.break(`${left} of ${claims} volumes are left`)
+    const { id, births } = { id: group.clusterID, births: group.births }
+    server.create({ ...before, metadata: { name: 't', namespace: 'n', annotations: {} } })
+    this.say('MADE ANEW')
+    if (!(await this.until(() => this.operator.last !== null && this.asWished())))
+      this.rules.break(`made anew, and not as wished: ${this.why()}`)
+    if (group.clusterID !== id || group.births !== births) this.rules.break('made anew, and another cluster')
+  }
+
+  private async until(is: () => boolean): Promise<boolean> {
+    const end = this.nowMs + PEACE_MS
+    while (this.nowMs < end && this.rules.violation === null) {
+      await this.tick(0.1)
+      if (is()) return true
+    }
+    return false
   }
 
   private async tick(lag: number): Promise<void> {
