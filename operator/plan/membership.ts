@@ -28,8 +28,8 @@ import {
 const GROW_AT_ONCE = 2
 /** Reasons for which a pod never ran: an empty volume would mend nothing. */
 const NOT_THE_DISK = /Image|Config|CrashLoop|RunContainer|CreateContainer|Invalid/
-/** Exit code of a replica whose disk or log is damaged; only then is a crash loop a reason for a new volume. */
-const EXIT_IO = 74
+/** Exit codes of a replica whose disk or log is damaged, or that was removed: only then is a crash loop a reason for a new volume. */
+const USELESS_VOLUME: readonly (number | null)[] = [74, 78]
 
 /** Nobody leads: nothing about members can be agreed on, and nothing is done that could make it worse. */
 export const noLeader = (v: View): Verdict | null => {
@@ -99,7 +99,7 @@ export const lost = (v: View): Verdict | null => {
     if (v.nowMs - Math.max(since, pod.createdMs) < graceMs) continue
     // Never bound, so there is nothing on it: the pod waits for room, not for a volume.
     if (claim?.phase === 'Pending') continue
-    if (NOT_THE_DISK.test(pod.waiting) && pod.exitCode !== EXIT_IO) continue
+    if (NOT_THE_DISK.test(pod.waiting) && !USELESS_VOLUME.includes(pod.exitCode)) continue
     const others = voters(v).filter((m) => m.ordinal !== ordinal)
     if (others.filter((m) => m.alive).length < majority(voters(v).length)) continue
     return replaced(
