@@ -47,8 +47,15 @@ export async function announceCommand(args: string[]): Promise<number> {
   return outcome.kind === 'answered' ? OK : FAILED
 }
 
-/** Announces a peer at each URL, and a second one; both leave in the end. Milliseconds of patience for each URL. */
-export async function announceTo(urls: readonly string[], patienceMs: number): Promise<Outcome> {
+/**
+ * Announces a peer at each URL, and a second one; both leave in the end. Milliseconds of patience for each URL, which ends sooner
+ * after `looks` answers without the other peer.
+ */
+export async function announceTo(
+  urls: readonly string[],
+  patienceMs: number,
+  looks = Number.POSITIVE_INFINITY,
+): Promise<Outcome> {
   const infoHash = randomBytes(20)
   const first = peer(infoHash)
   const told: Told[] = []
@@ -61,7 +68,7 @@ export async function announceTo(urls: readonly string[], patienceMs: number): P
     if (begun.kind !== 'told') return { kind: 'failed', url: asks.at(-1)!.url, reason: begun.reason, told }
     for (const { url, ask } of asks) {
       const second = peer(infoHash)
-      const seen = await untilSeen(ask, second, first.port, patienceMs)
+      const seen = await untilSeen(ask, second, first.port, { patienceMs, looks })
       if (seen.kind === 'failed') return { ...seen, url, told }
       told.push({ url, ...seen.told })
       await ask({ ...second, event: 'stopped' }, patienceMs)
@@ -77,18 +84,25 @@ export async function announceTo(urls: readonly string[], patienceMs: number): P
 
 type Seen = { kind: 'seen'; told: Omit<Told, 'url'> } | { kind: 'failed'; reason: string }
 
-async function untilSeen(ask: Ask['ask'], who: Announce, port: number, patienceMs: number): Promise<Seen> {
+type Bounds = { readonly patienceMs: number; readonly looks: number }
+
+async function untilSeen(
+  ask: Ask['ask'],
+  who: Announce,
+  port: number,
+  { patienceMs, looks }: Bounds,
+): Promise<Seen> {
   const end = performance.now() + patienceMs
-  for (let answered = false; ; answered = true) {
+  for (let looked = 0; ; looked++) {
     const from = performance.now()
     const answer = await ask({ ...who, event: 'started' }, Math.max(1, end - from))
-    if (answer.kind === 'silent' && answered) return { kind: 'failed', reason: UNSEEN }
+    if (answer.kind === 'silent' && looked > 0) return { kind: 'failed', reason: UNSEEN }
     if (answer.kind !== 'told') return { kind: 'failed', reason: answer.reason }
     if (answer.ports.includes(port)) {
       const { intervalSeconds, seeders, leechers } = answer
       return { kind: 'seen', told: { ms: performance.now() - from, intervalSeconds, seeders, leechers } }
     }
-    if (performance.now() >= end) return { kind: 'failed', reason: UNSEEN }
+    if (performance.now() >= end || looked + 1 >= looks) return { kind: 'failed', reason: UNSEEN }
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
   }
 }
