@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { type Agent, request as httpsRequest, type RequestOptions } from 'node:https'
-import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { KubeConfig } from '@kubernetes/client-node'
 import { ApiError } from './ports.ts'
 
@@ -51,15 +51,36 @@ export const openKube = (): Kube => {
       const response = await send(config, cluster.server, ask, signal)
       if (response.statusCode !== 200) parsed(ask, await answerOf(response))
       onOpen()
-      const reader = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })
-      try {
-        for await (const line of reader) if (line !== '') onLine(line)
-      } finally {
-        response.destroy()
-      }
+      await linesOf(response, onLine)
     },
   }
 }
+
+/**
+ * Resolves when the stream ends, rejects with ApiError (code 0) when it breaks off or is destroyed. Not by node:readline: its
+ * iterator waits for ever where a stream is closed without an end, and a watch would be stuck.
+ */
+export const linesOf = (stream: Readable, onLine: (line: string) => void): Promise<void> =>
+  new Promise((resolve, reject) => {
+    let rest = ''
+    let ended = false
+    stream.setEncoding('utf8')
+    stream.on('data', (piece: string) => {
+      const lines = (rest + piece).split('\n')
+      rest = lines.pop()!
+      if (rest.length > ANSWER_BYTES)
+        stream.destroy(new Error(`a line of more than ${ANSWER_BYTES} characters`))
+      for (const line of lines) if (line !== '') onLine(line)
+    })
+    stream.on('end', () => {
+      ended = true
+    })
+    const broken = (why: string, cause?: Error): void =>
+      reject(new ApiError(0, `the stream broke off: ${why}`, cause === undefined ? {} : { cause }))
+    stream.on('error', (error) => broken(error.message, error))
+    // Always the last event, whatever came before.
+    stream.on('close', () => (ended ? resolve() : broken('closed')))
+  })
 
 const ownNamespace = (config: KubeConfig): string => {
   try {

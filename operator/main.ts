@@ -127,7 +127,8 @@ async function operate(config: OperatorConfig): Promise<number> {
   const code = config.leaderElect ? await whileLeading(kube, config, stop, log, begin) : await alone(begin)
   stop.abort()
   metrics.leading(false)
-  await Promise.race([watching, sleep(STOP_MS)])
+  // Without the Lease nothing may go on, not for a moment.
+  if (code === OK) await Promise.race([watching, sleep(STOP_MS)])
   server?.close()
   log('info', 'stopped', { why: why() })
   return code
