@@ -32,6 +32,16 @@ test('versions are one: package, chart, app and the image named for Artifact Hub
   )
 })
 
+test('docs/metrics.md names each metric of the operator', () => {
+  const docs = read(ROOT, 'docs/metrics.md')
+  const names = [...read(ROOT, 'operator/metrics.ts').matchAll(/name: '(skep_[a-z_]+)'/g)].map((m) => m[1]!)
+  assert.ok(names.length > 5)
+  assert.deepEqual(
+    names.filter((name) => !docs.includes(`\n| \`${name}\``)),
+    [],
+  )
+})
+
 test('alerts and dashboard ask only for metrics that are exported', () => {
   const exported = new Set(
     [read(ROOT, 'docs/metrics.md'), read(ROOT, 'operator/metrics.ts')].flatMap((text) =>
