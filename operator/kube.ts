@@ -57,8 +57,8 @@ export const openKube = (): Kube => {
 }
 
 /**
- * Resolves when the stream ends, rejects with ApiError (code 0) when it breaks off or is destroyed. Not by node:readline: its
- * iterator waits for ever where a stream is closed without an end, and a watch would be stuck.
+ * Resolves when the stream ends, rejects with ApiError (code 0) when it breaks off, however: a watch that waits for a stream
+ * which is gone is stuck for ever. Lines have a limit.
  */
 export const linesOf = (stream: Readable, onLine: (line: string) => void): Promise<void> =>
   new Promise((resolve, reject) => {
