@@ -71,6 +71,8 @@ const died = (violation: string): Outcome => ({
 
 // The other side of `fork`.
 if (import.meta.main) {
+  // A terminal tells the whole group; the run under way is still of use to whoever asked.
+  process.on('SIGINT', () => {})
   // Whoever asked is gone.
   process.on('disconnect', () => process.exit())
   process.on('message', (run: RunOptions) => void runSeed(run).then((outcome) => process.send!(outcome)))
