@@ -4,7 +4,8 @@
 // leaks later opens no old recording.
 //
 // Rotation without a stop: add the new key as the second line everywhere, then make it the first everywhere, then take
-// the old one away. A replica dials with its first key, and with the next one where that is refused.
+// the old one away: connections that were made with it are closed, and dialled again with the other. A replica dials with its
+// first key, and with the next one where that is refused.
 
 import { hkdfSync } from 'node:crypto'
 import type { TLSSocket, ConnectionOptions as TlsConnectOptions, TlsOptions } from 'node:tls'
@@ -37,12 +38,24 @@ export const pskRing = (text: string): readonly Psk[] => {
 
 const COMMON = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', ciphers: CIPHERS } as const
 
+/** By which key those who dialled us came in. */
+const cameBy = new WeakMap<object, string>()
+
 /** For `tls.createServer`. `keys` is asked at each handshake: a changed file counts from the next one on. */
 export const serverTls = (keys: () => readonly Psk[]): TlsOptions => ({
   ...COMMON,
-  pskCallback: (_socket: TLSSocket, identity: string) =>
-    keys().find((k) => k.identity === identity)?.key ?? null,
+  pskCallback: (socket: TLSSocket, identity: string) => {
+    const key = keys().find((k) => k.identity === identity)?.key ?? null
+    if (key !== null) cameBy.set(socket, identity)
+    return key
+  },
 })
+
+/** Was the key with which somebody dialled us taken away since? */
+export const outlivesKey = (socket: object, keys: readonly Psk[]): boolean => {
+  const identity = cameBy.get(socket)
+  return identity !== undefined && !keys.some((k) => k.identity === identity)
+}
 
 /** For `tls.connect`. No authority is trusted: only the key opens a connection. */
 export const clientTls = (psk: Psk): TlsConnectOptions => ({

@@ -20,6 +20,7 @@ import {
   WELCOME,
 } from './frame.ts'
 import { decodeHello, encodeRefusal, type Hello, type Refusal } from './frame-body.ts'
+import { outlivesKey } from './psk.ts'
 import { CHANNELS, type RefusedDial, type StreamBegin, type StreamSink } from './transport.ts'
 import { accept, GREETING_MS, type Security } from './transport-dial.ts'
 import type { Pen } from './transport-pen.ts'
@@ -74,8 +75,10 @@ export class Acceptor {
   }
 
   sweep(nowMs: number): void {
+    const keys = this.o.security === 'plain' ? null : this.o.security()
     for (const a of [...this.all])
-      if (!a.wire.holdsReading && nowMs - a.wire.heardMs > SILENT_MS) a.wire.close('silent for too long')
+      if (keys !== null && outlivesKey(a.wire.socket, keys)) a.wire.close('its network key was taken away')
+      else if (!a.wire.holdsReading && nowMs - a.wire.heardMs > SILENT_MS) a.wire.close('silent for too long')
   }
 
   close(): Promise<void> {

@@ -73,6 +73,21 @@ test('a key that is put into the file counts from the next dial on', async () =>
   )
 })
 
+test('a key that is taken away ends what was opened with it, and the one that stays opens it again', async () => {
+  let mine = pskRing(`${OTHER_KEY}\n${KEY}`)
+  let its = pskRing(`${KEY}\n${OTHER_KEY}`)
+  await withMembers([{ security: () => mine }, { security: () => its }], async (a, b) => {
+    // Dialled with the old key; then it is replaced everywhere, and taken away.
+    mine = pskRing(`${KEY}\n${OTHER_KEY}`)
+    const before = a!.stateOf(2)!.connects
+    its = pskRing(KEY)
+    mine = pskRing(KEY)
+    await a!.until(() => a!.stateOf(2)!.connects >= before + 3)
+    a!.transport.send(0, 2, message(MSG_APP, 1))
+    await b!.until(() => b!.heard.length === 1)
+  })
+})
+
 test('neither plain TCP nor TLS without the key gets in', () =>
   withMembers([{}], async (a) => {
     const { port } = a!.address
