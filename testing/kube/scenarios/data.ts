@@ -50,7 +50,11 @@ const gone = (world: World, name: string): Promise<void> =>
       return 'the TrackerCluster is still there'
     const left: string[] = []
     for (const plural of ['pods', 'statefulsets', 'services', 'configmaps', 'poddisruptionbudgets', 'jobs'])
-      for (const { metadata } of await world.target.api.list(plural, NAMESPACE, `skep.dev/cluster=${name}`))
+      for (const { metadata } of await world.target.api.list(
+        plural,
+        NAMESPACE,
+        `skep.dev/cluster=${name},skep.dev/part!=backup`,
+      ))
         left.push(`${plural}/${metadata.name}`)
     return left.length === 0 ? undefined : `still there: ${left.join(', ')}`
   })
