@@ -7,7 +7,18 @@ import type { Kube } from './kube.ts'
 import { newEvents } from './kube-events.ts'
 import { pathOf } from './kube-kinds.ts'
 import { type Cache, type Change, type Ends, newCache, SILENT_MS } from './kube-watch.ts'
-import { type Api, ApiError, type EventNote, type KubeObject, NOT_FOUND, type WatchedKind } from './ports.ts'
+import {
+  type Api,
+  ApiError,
+  CONFLICT,
+  type EventNote,
+  type KubeObject,
+  NOT_FOUND,
+  type WatchedKind,
+} from './ports.ts'
+
+/** HTTP status of what validation refuses. */
+const INVALID = 422
 
 export const FIELD_OWNER = 'skep-operator'
 
@@ -96,11 +107,18 @@ export const liveApi = (kube: Kube, ends: Ends, options: LiveOptions): LiveApi =
     cached: (kind, namespace, name) => cacheOf(kind, namespace)?.get(namespace, name) ?? null,
     silent: () => (caches.find((c) => c.silentMs() > SILENT_MS)?.of.kind as WatchedKind | undefined) ?? null,
     get: (kind, namespace, name) => getOrNull(kube, pathOf(kind, namespace, name)),
-    apply: (object) => {
+    apply: async (object) => {
       const { name, namespace } = object.metadata
       const path = pathOf(object.kind as WatchedKind, namespace!, name)
       const query = `?fieldManager=${FIELD_OWNER}&force=true`
-      return write('PATCH', path + query, object, 'application/apply-patch+yaml')
+      try {
+        return await write('PATCH', path + query, object, 'application/apply-patch+yaml')
+      } catch (error) {
+        // Of an apply the server takes another uid for a wish to change it.
+        const other =
+          error instanceof ApiError && error.code === INVALID && error.message.includes('metadata.uid')
+        throw other ? new ApiError(CONFLICT, error.message, { cause: error }) : error
+      }
     },
     patchMetadata: (kind, namespace, name, metadata) =>
       write('PATCH', pathOf(kind, namespace, name), { metadata }, 'application/merge-patch+json'),

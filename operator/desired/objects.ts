@@ -43,10 +43,15 @@ export const desiredObjects = (
   ].map(hashed)
 }
 
-/** The hash leaves a Secret's lines out: it is for everybody to read. */
+/**
+ * The hash leaves a Secret's lines out, for it is there for everybody to read, and what can never be changed: of volume templates the
+ * server's own spelling is wished from the second pass on.
+ */
 export const hashed = (object: KubeObject): KubeObject => {
-  const { data, ...rest } = object
-  const text = JSON.stringify(object.kind === 'Secret' ? rest : { ...rest, data })
+  const { data, spec, ...rest } = object
+  const { volumeClaimTemplates: _, ...changing } = spec ?? {}
+  const shown = { ...rest, spec: changing }
+  const text = JSON.stringify(object.kind === 'Secret' ? shown : { ...shown, data })
   return {
     ...object,
     metadata: {

@@ -1,0 +1,243 @@
+// The operator against a real API server (without nodes): what it writes is taken, and is afterwards as wished. A field that the
+// server writes in another way would be applied again and again.
+
+import assert from 'node:assert/strict'
+import { resolve } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type ApiServer, startApiServer } from '@skep/testing/kube/api-server.ts'
+import { backupRun, backupVolume } from './desired/backup.ts'
+import { difference } from './desired/drift.ts'
+import { job } from './desired/jobs.ts'
+import { hashed } from './desired/objects.ts'
+import { elect } from './elect.ts'
+import { openKube } from './kube.ts'
+import { type LiveApi, liveApi } from './kube-api.ts'
+import type { Ends } from './kube-watch.ts'
+import { observe } from './observe.ts'
+import type { KubeObject } from './ports.ts'
+import { reconcile } from './reconcile.ts'
+import { settle } from './settle.ts'
+import type { TrackerBackup, TrackerCluster } from './types.ts'
+import { wokenBy } from './work.ts'
+import type { World } from './world.ts'
+
+const ENDS: Ends = {
+  nowMs: () => performance.now(),
+  chance: () => Math.random(),
+  wait: (ms, signal) => sleep(Math.min(ms, 2 ** 30), undefined, { signal }).catch(() => {}),
+}
+
+/** As much as a specification can ask for, in the spellings that people use. */
+const RICH = {
+  replicas: 3,
+  image: { repository: 'localhost/skep', tag: 'dev', pullSecrets: ['registry'] },
+  storage: { size: '1024Mi', className: 'fast' },
+  services: {
+    udp: { type: 'NodePort', annotations: { 'example.com/a': 'b' } },
+    http: { type: 'LoadBalancer', loadBalancerSourceRanges: ['10.0.0.0/8'], port: 80 },
+  },
+  resources: { requests: { cpu: '1000m', memory: '2048Mi' }, limits: { memory: '2Gi', cpu: '2.0' } },
+  topologySpread: { nodes: 'Required', zones: 'Preferred' },
+  pod: {
+    labels: { team: 'x' },
+    annotations: { note: 'y' },
+    nodeSelector: { disk: 'ssd' },
+    tolerations: [{ key: 'dedicated', operator: 'Exists', effect: 'NoSchedule' }, { operator: 'Exists' }],
+    priorityClassName: 'system-cluster-critical',
+    drainSeconds: 3,
+  },
+}
+
+describe('a real API server', () => {
+  let server: ApiServer | { readonly reason: string }
+  let api: LiveApi
+  let world: World
+  const stop = new AbortController()
+  const errors: string[] = []
+
+  before(async () => {
+    server = await startApiServer()
+    if ('reason' in server) return
+    const crds = resolve(import.meta.dirname, '../manifests/crd')
+    const done = await server.kubectl(['apply', '--server-side', '-k', crds])
+    assert.equal(done.code, 0, done.err)
+    await server.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all'])
+    process.env.KUBECONFIG = server.kubeconfig
+    api = liveApi(openKube(), ENDS, {
+      namespaces: [],
+      instance: 'test',
+      onChange: () => {},
+      onError: (message) => errors.push(message),
+    })
+    api.run(stop.signal)
+    world = {
+      api,
+      members: {} as World['members'],
+      nowMs: () => Date.now(),
+      makeKey: () => 'k'.repeat(64),
+      version: '0.1.0',
+      memories: new Map(),
+    }
+    await until(() => api.filled())
+  })
+  after(() => {
+    stop.abort()
+    if (!('reason' in server)) server.stop()
+  })
+
+  const create = async (name: string, spec: object): Promise<TrackerCluster> => {
+    const text = JSON.stringify({
+      apiVersion: 'skep.dev/v1alpha1',
+      kind: 'TrackerCluster',
+      metadata: { name, namespace: 'default' },
+      spec,
+    })
+    const done = await (server as ApiServer).kubectl(['create', '-f', '-'], text)
+    assert.equal(done.code, 0, done.err)
+    return (await until(() => api.cached('TrackerCluster', 'default', name))) as unknown as TrackerCluster
+  }
+
+  for (const [name, spec] of [
+    ['plain', {}],
+    ['rich', RICH],
+    ['host', { hostNetwork: true, topologySpread: { nodes: 'Required', zones: 'Required' } }],
+  ] as const)
+    test(`${name}: all is made in a pass, is as wished afterwards, and is not written again`, async (t) => {
+      if ('reason' in server) return t.skip(server.reason)
+      const resource = await create(name, spec)
+      const first = await reconcile(world, 'default', name)
+      assert.equal(first?.plan.step.kind, 'apply')
+      assert.equal(first?.wroteStatus, true)
+      const seen = await until(async () => {
+        const now = await observe(
+          world,
+          api.cached('TrackerCluster', 'default', name) as unknown as TrackerCluster,
+        )
+        return now.stale === null ? now : null
+      })
+      const wrong = seen.drift.map((d) => `${d.kind} ${d.name} absent=${d.absent}`)
+      assert.deepEqual(wrong, [])
+      assert.equal(seen.key?.names.length, 1)
+      assert.deepEqual(seen.config, { birth: 'create', clusterID: null })
+      assert.equal(resource.metadata.name, name)
+    })
+
+  test('Jobs and CronJobs are taken as they are', async (t) => {
+    if ('reason' in server) return t.skip(server.reason)
+    const cluster = await create('jobs', RICH)
+    const s = settle(cluster.spec, '0.1.0')
+    const backup = {
+      apiVersion: 'skep.dev/v1alpha1',
+      kind: 'TrackerBackup',
+      metadata: { ...cluster.metadata, name: 'nightly' },
+      spec: { clusterName: 'jobs', schedule: '0 3 * * *', storage: {} },
+    } satisfies TrackerBackup
+    const once = { ...backup, spec: { clusterName: 'jobs', storage: {} } }
+    const all = [
+      job(cluster, s, 'restore', 0, { claimName: 'x', file: 'f.skep' }),
+      job(cluster, s, 'recover', 1, null),
+      job(cluster, s, 'purge', 2, null),
+      backupVolume(backup)!,
+      backupRun(backup, cluster, s, 3),
+      backupRun(once, cluster, s, 3),
+    ].map(hashed)
+    for (const object of all)
+      assert.equal(difference(object, await api.apply(object)), null, object.metadata.name)
+  })
+
+  test('preconditions hold, and what is gone is fine', async (t) => {
+    if ('reason' in server) return t.skip(server.reason)
+    const account = (uid?: string, resourceVersion?: string): KubeObject => ({
+      apiVersion: 'v1',
+      kind: 'ServiceAccount',
+      metadata: {
+        name: 'a',
+        namespace: 'default',
+        ...(uid === undefined ? {} : { uid }),
+        ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      },
+    })
+    const made = await api.apply(account())
+    await assert.rejects(api.apply(account('00000000-0000-0000-0000-000000000000')), { code: 409 })
+    await assert.rejects(api.apply(account(undefined, '1')), { code: 409 })
+    await api.apply(account(made.metadata.uid))
+    assert.equal((await api.get('ServiceAccount', 'default', 'a'))?.metadata.uid, made.metadata.uid)
+    assert.equal(await api.get('ServiceAccount', 'default', 'b'), null)
+    await assert.rejects(api.delete('ServiceAccount', 'default', 'a', { uid: 'other' }), { code: 409 })
+    await api.delete('Pod', 'default', 'nobody', { force: true })
+    await api.evict('default', 'nobody', 'u')
+    const { metadata } = await create('status', {})
+    const old = api.cached('TrackerCluster', 'default', 'status')!
+    await api.putStatus(old, { replicas: 1 })
+    await assert.rejects(api.putStatus(old, { replicas: 2 }), { code: 409 })
+    const patched = await api.patchMetadata('TrackerCluster', 'default', 'status', {
+      finalizers: ['skep.dev/cluster'],
+    })
+    assert.deepEqual(patched.metadata.finalizers, ['skep.dev/cluster'])
+    assert.equal(patched.metadata.uid, metadata.uid)
+  })
+
+  test('an event is recorded once, and counted', async (t) => {
+    if ('reason' in server) return t.skip(server.reason)
+    const about = (await create('events', {})) as unknown as KubeObject
+    const note = { about, type: 'Warning', reason: 'Test', message: 'ä'.repeat(900) } as const
+    for (let i = 0; i < 3; i++) await api.event(note)
+    const { out } = await server.kubectl([
+      'get',
+      'events',
+      '--field-selector',
+      'involvedObject.name=events',
+      '-o',
+      'json',
+    ])
+    const { items } = JSON.parse(out) as { items: { reason: string; message: string }[] }
+    assert.deepEqual(
+      items.map((e) => e.reason),
+      ['Test'],
+    )
+    assert.match(items[0]!.message, /^ä+\.\.\.$/)
+  })
+
+  test('one of two holds the Lease; given back, the other has it at once', async (t) => {
+    if ('reason' in server) return t.skip(server.reason)
+    const holders: string[] = []
+    const run = (identity: string) => {
+      const end = new AbortController()
+      const election = { namespace: 'default', lease: 'skep-operator', identity }
+      const done = elect(openKube(), election, ENDS, end.signal, (ours) => ours && holders.push(identity))
+      return { end, done }
+    }
+    const a = run('a')
+    await until(() => holders.length > 0)
+    const b = run('b')
+    a.end.abort()
+    assert.equal(await a.done, 'stopped')
+    await until(() => holders.length > 1)
+    assert.deepEqual(holders, ['a', 'b'])
+    b.end.abort()
+    await b.done
+  })
+
+  test('a change of a specification wakes its pass by the watch', async (t) => {
+    if ('reason' in server) return t.skip(server.reason)
+    await create('woken', {})
+    const marks = new Map<string, string>()
+    const change = () => ({ type: 'put' as const, object: api.cached('TrackerCluster', 'default', 'woken')! })
+    assert.equal(wokenBy('TrackerCluster', change(), marks).length, 1)
+    await server.kubectl(['patch', 'tc', 'woken', '--type=merge', '-p', '{"spec":{"replicas":5}}'])
+    await until(() => api.cached('TrackerCluster', 'default', 'woken')?.metadata.generation === 2)
+    assert.equal(wokenBy('TrackerCluster', change(), marks).length, 1)
+    assert.deepEqual(errors, [])
+  })
+})
+
+/** Bounded: a test that waits for ever tells nothing. */
+async function until<T>(look: () => T | Promise<T>): Promise<NonNullable<T>> {
+  for (let i = 0; i < 600; i++) {
+    const found = await look()
+    if (found !== null && found !== undefined && found !== false) return found as NonNullable<T>
+    await sleep(50)
+  }
+  throw new Error(`not within 30 s: ${look}`)
+}
