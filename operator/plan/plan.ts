@@ -10,7 +10,7 @@ import { conditionsOf, statusOf } from './conditions.ts'
 import { keyMissing, rotating, rotation } from './keys.ts'
 import * as life from './life.ts'
 import * as membership from './membership.ts'
-import { recovery } from './recovery.ts'
+import { recoveryBegins, recoveryGoesOn } from './recovery.ts'
 import { cannotStart, rollout, skew } from './rollout.ts'
 import { aimedAt, memberAt, podOf, type Verdict, type View, viewOf, wait } from './view.ts'
 
@@ -27,9 +27,10 @@ export const CHECKS: readonly Check[] = [
   { name: 'network key', find: keyMissing },
   { name: 'objects', find: life.objectsDiffer },
   { name: 'foreign cluster', find: life.foreignCluster },
-  { name: 'recovery', find: recovery },
+  { name: 'recovery', find: recoveryGoesOn },
   { name: 'sleep', find: life.sleepAndWake },
   { name: 'cannot start', find: cannotStart },
+  { name: 'recovery asked for', find: recoveryBegins },
   { name: 'birth', find: life.birth },
   { name: 'leader', find: membership.noLeader },
   { name: 'change under way', find: membership.changeUnderWay },

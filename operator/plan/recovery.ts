@@ -13,9 +13,13 @@ const SILENT_MS = 30_000
 export const recovering = (r: Recovery | undefined): r is Recovery =>
   r !== undefined && r.phase !== 'Done' && r.phase !== 'Refused'
 
-export const recovery = (v: View): Verdict | null => {
+export const recoveryGoesOn = (v: View): Verdict | null => {
   const r = v.status.recovery
-  if (recovering(r)) return goOn(v, r)
+  return recovering(r) ? goOn(v, r) : null
+}
+
+/** Asked only when all pods are there that can be: one of them may be the one with the data. */
+export const recoveryBegins = (v: View): Verdict | null => {
   const said = v.seen.resource.metadata.annotations?.[ANNOTATIONS.recover]
   if (said === undefined || v.clusterID === null) return null
   return begin(v, said)
