@@ -11,12 +11,13 @@ const COMMANDS: readonly (readonly [string, string])[] = [
   ['start', 'run a tracker in this terminal'],
   ['tracker', 'run one tracker replica'],
   ['ctl', 'ask and change a running replica'],
+  ['operator', 'run tracker clusters on Kubernetes'],
   ['bench', 'load a tracker and measure it'],
   ['completion', 'print completions'],
 ]
 const CTL = [
   ...['status', 'members', 'promote', 'demote', 'remove', 'transfer', 'events', 'fault', 'recover'],
-  ...['settings', 'access', 'snapshot', 'stop', 'doctor'],
+  ...['settings', 'access', 'snapshot', 'drain', 'stop', 'doctor'],
 ]
 
 export async function completionCommand(args: string[]): Promise<number> {
