@@ -11,6 +11,7 @@ const COMMANDS: readonly (readonly [string, string])[] = [
   ['start', 'run a tracker in this terminal'],
   ['tracker', 'run one tracker replica'],
   ['ctl', 'ask and change a running replica'],
+  ['announce', 'announce two peers, and see that they are told of each other'],
   ['operator', 'run tracker clusters on Kubernetes'],
   ['bench', 'load a tracker and measure it'],
   ['completion', 'print completions'],
