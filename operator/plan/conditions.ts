@@ -6,7 +6,7 @@ import type { MemberReport } from '../facts.ts'
 import type { Condition, ConditionType, MemberState, TrackerClusterStatus } from '../types.ts'
 import { epochMs, majority, rfc3339 } from '../units.ts'
 import { startText } from './life.ts'
-import { knownVoters } from './membership.ts'
+import { knownVoters, reachedVoters } from './membership.ts'
 import {
   memberAt,
   names,
@@ -98,7 +98,7 @@ const ready = (v: View): Said => {
 const quorumLost = (v: View): boolean => {
   const known = knownVoters(v)
   const asleep = (v.seen.statefulSet?.replicas ?? 0) === 0
-  return !asleep && v.leader === null && known > 0 && v.reports.size < majority(known) && readyPods(v) === 0
+  return !asleep && v.leader === null && known > 0 && reachedVoters(v) < majority(known) && readyPods(v) === 0
 }
 
 const degraded = (v: View, verdict: Verdict): Said => {

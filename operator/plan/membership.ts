@@ -3,6 +3,7 @@
 // Refuses: to count pods as members, to take a second step before the first is through, to reap anybody for a short silence,
 // and to shrink by anything but the specification.
 
+import type { MemberReport } from '../facts.ts'
 import { majority, oddUpTo, rfc3339 } from '../units.ts'
 import {
   aimedAt,
@@ -34,11 +35,11 @@ const USELESS_VOLUME: readonly (number | null)[] = [74, 78]
 /** Nobody leads: nothing about members can be agreed on, and nothing is done that could make it worse. */
 export const noLeader = (v: View): Verdict | null => {
   if (v.leader !== null) return null
-  const reporting = [...v.reports.values()].filter((r) => r.clusterID === v.clusterID)
+  const reached = reachedVoters(v)
   const known = knownVoters(v)
-  if (known === 0 || reporting.length >= majority(known))
+  if (known === 0 || reached >= majority(known))
     return wait('NoLeader', 'no replica leads at the moment; nothing is touched until one does', 1000)
-  if (readyPods(v) > reporting.length)
+  if (readyPods(v) > v.reports.size)
     return wait(
       'CannotAsk',
       'replicas are ready, but their control API does not answer the operator: look at network policies and the network key. Nothing is touched',
@@ -50,16 +51,26 @@ export const noLeader = (v: View): Verdict | null => {
       : 'Start what is stopped and bring nodes back; if they are lost for good, see the annotation skep.dev/recover'
   return wait(
     'QuorumLost',
-    `${reporting.length} of ${plural(known, 'voter')} can be reached, ${majority(known)} are needed: nothing is touched. ${how}`,
+    `${reached} of ${plural(known, 'voter')} can be reached, ${majority(known)} are needed: nothing is touched. ${how}`,
     2000,
   )
 }
 
+const newest = (v: View): MemberReport | null =>
+  [...v.reports.values()].sort((a, b) => b.commitIndex - a.commitIndex)[0] ?? null
+
 /** Voters as the newest answer has them, or as status last had them. */
 export const knownVoters = (v: View): number => {
-  const newest = [...v.reports.values()].sort((a, b) => b.commitIndex - a.commitIndex)[0]
-  const told = newest?.members.filter((m) => m.voter).length ?? 0
+  const told = newest(v)?.members.filter((m) => m.voter).length ?? 0
   return told > 0 ? told : (v.status.voters ?? 0)
+}
+
+/** Of those, how many answer the operator: learners make no majority, and an empty replica is nobody's voter. */
+export const reachedVoters = (v: View): number => {
+  const told = newest(v)?.members.filter((m) => m.voter) ?? []
+  const ours = [...v.reports.values()].filter((r) => r.clusterID === v.clusterID && r.removed === '')
+  if (told.length === 0) return ours.length
+  return ours.filter((r) => told.some((m) => m.id === r.memberID)).length
 }
 
 export const changeUnderWay = (v: View): Verdict | null =>

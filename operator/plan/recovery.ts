@@ -4,7 +4,7 @@
 
 import { ANNOTATIONS, RECOVER_WORDS, type Recovery } from '../types.ts'
 import { majority } from '../units.ts'
-import { knownVoters } from './membership.ts'
+import { knownVoters, reachedVoters } from './membership.ts'
 import { plural, podOf, readyPods, resize, type Verdict, type View, wait } from './view.ts'
 
 /** How long the lost ones must have been silent, milliseconds. */
@@ -33,8 +33,7 @@ const begin = (v: View, said: string): Verdict | null => {
       message: `${v.leader.pod} leads: nothing has to be recovered, and the annotation ${ANNOTATIONS.recover} is taken away`,
     }
   const known = knownVoters(v)
-  const here = [...v.reports.values()].filter((r) => r.clusterID === v.clusterID)
-  if (known > 0 && here.length >= majority(known)) return null
+  if (known > 0 && reachedVoters(v) >= majority(known)) return null
   if (said !== `${v.clusterID} ${RECOVER_WORDS}`)
     return refused(
       v,

@@ -247,7 +247,7 @@ const reportOf = (
     draining: of('drains') !== undefined,
     networkKeys: (of('keys') ?? 'a').split('/'),
     clusterID: joining ? '' : (of('cluster') ?? 'c1'),
-    memberID: of('id') ?? me?.id ?? '0',
+    memberID: of('id') ?? me?.id ?? (of('voters') === undefined ? '0' : String(100 + ordinal)),
     leads: (me?.leads ?? false) || of('leads') !== undefined,
     leaderID: leader?.id ?? '0',
     term: Number(of('term') ?? 3),
