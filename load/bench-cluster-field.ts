@@ -59,7 +59,8 @@ export async function openCluster(
       ...['--http-port', String(http), '--control-port', String(control), '--network-key-file', keyFile],
       ...['--data-dir', join(place, name), '--udp-workers', '1', '--peer-details', 'off'],
       ...['--memory', '1GiB', '--log-level', 'warn', '--replica-port', String(replica)],
-      ...(count > 1 ? ['--initial-members', initial, '--replica-host', HOST] : []),
+      // Leadership stays where it is: some rows are asked of the leader.
+      ...(count > 1 ? ['--initial-members', initial, '--replica-host', HOST, '--prefer-highest', 'off'] : []),
       ...more,
     ]
     const log = join(place, `${name}.log`)

@@ -168,7 +168,7 @@ export type OutageRow = {
 export async function outageRow(settings: ClusterSettings, keepaliveMs: number): Promise<OutageRow> {
   settings.say(`== kill -9 of the leader, keepalive ${keepaliveMs} ms`)
   const cluster = await openCluster(settings.folder, settings.replicas, [
-    ...['--keepalive', `${keepaliveMs}ms`, '--prefer-highest', 'off'],
+    ...['--keepalive', `${keepaliveMs}ms`],
   ])
   const probe = new Probe()
   const [silentMs, joinsSilentMs]: [number[], number[]] = [[], []]
@@ -243,7 +243,7 @@ export type MoveRow = {
 /** Moves leadership on purpose while all are asked. */
 export async function moveRow(settings: ClusterSettings): Promise<MoveRow> {
   settings.say('== leadership moved on purpose')
-  const cluster: Cluster = await openCluster(settings.folder, settings.replicas, ['--prefer-highest', 'off'])
+  const cluster: Cluster = await openCluster(settings.folder, settings.replicas)
   const probe = new Probe()
   const [addedMs, longestMs, quietMs]: [number[], number[], number[]] = [[], [], []]
   let [asked, unanswered] = [0, 0]
