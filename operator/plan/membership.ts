@@ -167,8 +167,12 @@ export const ghosts = (v: View): Verdict | null => {
 const bearable = (v: View, m: Member): boolean =>
   !m.voter || spare(voters(v).filter((o) => o.id !== m.id)) >= 0
 
+/** Soon looked at again: until its pod is out of the Services, clients ask a replica that may not answer any more. */
+const LEAVING_MS = 100
+
 const removed = (leader: Leader, m: Member, reason: string, why: string): Verdict => ({
   step: { kind: 'remove-member', at: leader.pod, member: m.id, name: m.name },
+  requeueMs: LEAVING_MS,
   reason,
   message: `${why}: it leaves the cluster`,
 })
