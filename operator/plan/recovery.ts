@@ -5,6 +5,7 @@
 import { ANNOTATIONS, RECOVER_WORDS, type Recovery } from '../types.ts'
 import { majority } from '../units.ts'
 import { knownVoters, reachedVoters } from './membership.ts'
+import { cannotStart } from './rollout.ts'
 import { plural, podOf, readyPods, resize, type Verdict, type View, wait } from './view.ts'
 
 /** How long the lost ones must have been silent, milliseconds. */
@@ -181,7 +182,8 @@ const starting = (v: View, r: Recovery): Verdict => {
       reason: 'Recovering',
       message: `${plural(r.size, 'replica')} start again`,
     }
-  if (v.leader === null) return wait('Recovering', 'the survivor is to lead', 1000)
+  // A template that cannot start may have been mended meanwhile.
+  if (v.leader === null) return cannotStart(v) ?? wait('Recovering', 'the survivor is to lead', 1000)
   const said = v.seen.resource.metadata.annotations?.[ANNOTATIONS.recover]
   if (said !== undefined)
     return {
