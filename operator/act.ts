@@ -68,6 +68,7 @@ export const act = async (world: World, seen: Observed, step: Step): Promise<Tra
     case 'demote':
     case 'remove-member':
     case 'transfer':
+    case 'drain':
       await askMember(hands, step)
       return seen.resource
     case 'rotate-key':
@@ -217,7 +218,7 @@ const replaceMember = async (hands: Hands, seen: Observed, step: StepOf<'replace
 
 const askMember = async (
   hands: Hands,
-  step: StepOf<'promote' | 'demote' | 'remove-member' | 'transfer'>,
+  step: StepOf<'promote' | 'demote' | 'remove-member' | 'transfer' | 'drain'>,
 ): Promise<void> => {
   const { members } = hands.world
   const at = memberAddress(hands, step.at)
@@ -227,7 +228,9 @@ const askMember = async (
       ? members.demote(at, step.members)
       : step.kind === 'remove-member'
         ? members.remove(at, step.member)
-        : members.transfer(at, step.to))
+        : step.kind === 'drain'
+          ? members.drain(at, step.undo)
+          : members.transfer(at, step.to))
   assertDone(step.at, answer)
 }
 

@@ -92,6 +92,7 @@ export const liveMembers = (clients: ControlClients): Members => {
     demote: (at, members) => change(at, (c) => c.demoteMembers({ members: [...members] }, { timeoutMs })),
     remove: (at, member) => change(at, (c) => c.removeMember({ member }, { timeoutMs })),
     transfer: (at, member) => change(at, (c) => c.transferLeadership({ member }, { timeoutMs })),
+    drain: (at, undo) => change(at, (c) => c.drain({ forMs: 0, undo }, { timeoutMs })),
   }
 }
 

@@ -129,4 +129,6 @@ export interface Members {
   demote(at: MemberAddress, members: readonly string[]): Promise<MemberAnswer>
   remove(at: MemberAddress, member: string): Promise<MemberAnswer>
   transfer(at: MemberAddress, to: string): Promise<MemberAnswer>
+  /** Not ready any more, but answering; `undo` ends that. */
+  drain(at: MemberAddress, undo: boolean): Promise<MemberAnswer>
 }

@@ -75,6 +75,8 @@ export type Step =
       readonly name: string
     }
   | { readonly kind: 'transfer'; readonly at: string; readonly to: string; readonly name: string }
+  /** Asked of the replica itself: it leaves its Services and goes on answering; or, with `undo`, it comes back. */
+  | { readonly kind: 'drain'; readonly at: string; readonly undo: boolean }
   /** The Secret's lines: a new key is made as second, takes the first place, or stays alone. */
   | {
       readonly kind: 'rotate-key'

@@ -56,6 +56,7 @@ export const testWorld = (): TestWorld => {
       demote: answer,
       remove: answer,
       transfer: answer,
+      drain: answer,
     },
     nowMs: () => world.now,
     makeKey: () => `key-${++keys}-`.padEnd(40, 'k'),

@@ -169,6 +169,7 @@ const bearable = (v: View, m: Member): boolean =>
 
 /** Soon looked at again: until its pod is out of the Services, clients ask a replica that may not answer any more. */
 const LEAVING_MS = 100
+const DRAIN_MS = 250
 
 const removed = (leader: Leader, m: Member, reason: string, why: string): Verdict => ({
   step: { kind: 'remove-member', at: leader.pod, member: m.id, name: m.name },
@@ -250,6 +251,33 @@ const emptied = (v: View, ordinal: number): Verdict => {
   }
 }
 
+/** Before a replica is removed, while it still answers: a removed one is asked in vain until balancers notice. */
+const outOfServices = (v: View, m: Member, ordinal: number): Verdict | null => {
+  const [report, pod] = [v.reports.get(ordinal), v.pods.get(ordinal)]
+  if (m.leads || report === undefined || pod === undefined || pod.deleting || !pod.ready) return null
+  if (report.draining) return wait('Shrinking', `${pod.name} is to go, and is leaving its Services`, DRAIN_MS)
+  return {
+    step: { kind: 'drain', at: pod.name, undo: false },
+    requeueMs: DRAIN_MS,
+    reason: 'Shrinking',
+    message: `${pod.name} is to go: it leaves its Services first, and answers until it is removed`,
+  }
+}
+
+/** Drained for a shrinking that is not wished any more: it serves again. */
+export const backInServices = (v: View): Verdict | null => {
+  for (const [ordinal, report] of v.reports) {
+    const pod = v.pods.get(ordinal)
+    if (!report.draining || ordinal >= aimedAt(v) || pod === undefined || pod.deleting) continue
+    return {
+      step: { kind: 'drain', at: pod.name, undo: true },
+      reason: 'Serving',
+      message: `${pod.name} stays: it serves again`,
+    }
+  }
+  return null
+}
+
 /** The leader, where its pod is to go: leadership moves first. null: it may stay. */
 const leavesFirst = (v: View): Leader | null =>
   v.leader !== null && v.leader.ordinal >= aimedAt(v) && voters(v).length > 1 ? v.leader : null
@@ -285,6 +313,8 @@ export const shrink = (v: View): Verdict | null => {
     )
   if (!member.leads && !bearable(v, member))
     return wait('QuorumAtRisk', `${member.name} is to go, but too few of the other voters are alive`)
+  const drain = outOfServices(v, member, top)
+  if (drain !== null) return drain
   return removed(
     leader,
     member,

@@ -41,6 +41,7 @@ export const CHECKS: readonly Check[] = [
   { name: 'ballot', find: membership.ballot },
   { name: 'grow', find: membership.grow },
   { name: 'shrink', find: membership.shrink },
+  { name: 'drained', find: membership.backInServices },
   { name: 'key rotation', find: rotation },
   { name: 'rollout', find: rollout },
   { name: 'volumes', find: (v) => life.leftoverClaims(v) ?? life.smallClaims(v) },

@@ -251,11 +251,18 @@ export class Group {
   ask(
     p: Process,
     nowMs: number,
-    request: { kind: 'promote' | 'demote' | 'remove' | 'transfer'; ids: readonly string[] },
+    request: {
+      kind: 'promote' | 'demote' | 'remove' | 'transfer' | 'drain' | 'undrain'
+      ids: readonly string[]
+    },
   ): MemberAnswer {
     const later = (sentence: string): MemberAnswer => ({ kind: 'later', sentence })
     const refused = (sentence: string): MemberAnswer => ({ kind: 'refused', sentence })
     const done = (sentence: string): MemberAnswer => ({ kind: 'done', sentence })
+    if (request.kind === 'drain' || request.kind === 'undrain') {
+      p.draining = request.kind === 'drain'
+      return done(p.draining ? 'not ready any more' : 'ready again')
+    }
     const self = this.diskOf(p)?.memberID
     if (self === undefined || self !== this.leader) return later('this replica does not lead')
     if (this.pending !== null) return later('members are being changed already')

@@ -145,7 +145,7 @@ const membersOf = (s: Surroundings): Members => {
     return p
   }
   const change =
-    (kind: 'promote' | 'demote' | 'remove' | 'transfer') =>
+    (kind: 'promote' | 'demote' | 'remove' | 'transfer' | 'drain' | 'undrain') =>
     async (at: MemberAddress, who: string | readonly string[]): Promise<MemberAnswer> => {
       if (--faults.crashAfter === 0) throw new Crash(`before ${kind}`)
       let p: Process
@@ -166,5 +166,6 @@ const membersOf = (s: Surroundings): Members => {
     demote: change('demote'),
     remove: change('remove'),
     transfer: change('transfer'),
+    drain: (at, undo) => change(undo ? 'undrain' : 'drain')(at, []),
   }
 }
