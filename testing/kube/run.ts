@@ -109,7 +109,7 @@ const inTime = async (scenario: Scenario, world: World): Promise<void> => {
 }
 
 /** One scenario; on a failure all that helps is written to a folder, and the cluster gets time to become whole again. */
-async function runOne(scenario: Scenario, world: World, folder: string): Promise<Result> {
+async function runOne(scenario: Scenario, world: World, folder: () => string): Promise<Result> {
   const { name } = scenario
   world.scenario = name
   const begin = performance.now()
@@ -125,7 +125,9 @@ async function runOne(scenario: Scenario, world: World, folder: string): Promise
     const why = (error as Error).message
     say(`FAILED  ${name}: ${why}`)
     const report = await world.outside?.report().catch(() => undefined)
-    say(`        see ${await dump(world.target, join(folder, name), (error as Error).stack ?? why, report)}`)
+    say(
+      `        see ${await dump(world.target, join(folder(), name), (error as Error).stack ?? why, report)}`,
+    )
     const failed = result('failed', why)
     if (world.outside !== undefined) await whole(world, 3, 60).catch(() => {})
     return failed
@@ -133,7 +135,8 @@ async function runOne(scenario: Scenario, world: World, folder: string): Promise
 }
 
 async function runAll(settings: Settings, target: Target): Promise<{ results: Result[]; rows: EventRow[] }> {
-  const folder = mkdtempSync(join(tmpdir(), 'skep-kube-failed-'))
+  let made: string | undefined
+  const folder = (): string => (made ??= mkdtempSync(join(tmpdir(), 'skep-kube-failed-')))
   const rows: EventRow[] = []
   const random = new Random(settings.seed)
   const world: World = { target, random, say, rows, outside: undefined, scenario: '' }
