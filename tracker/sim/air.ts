@@ -96,6 +96,7 @@ export class Air {
     this.streams = new Streams({
       pen: this.pen,
       wire: (to) => this.way(to, BULK),
+      unanswered: (member) => place.breaks(this.numberOf(member), BULK),
       begun: (begin) => this.behind.stream(begin),
     })
   }

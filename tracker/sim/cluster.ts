@@ -337,6 +337,7 @@ export class Cluster {
       snapshotLogBytes: o.snapshotLogBytes,
       preferHighest: o.preferHighest,
       random: this.seedsOfMembers.fork(),
+      breaks: (from, channel) => mine() && this.connections.network.break(from, number, channel),
       isDown: (to, channel) => this.connections.isDown(number, to, channel),
       witness: this.checkers.witness(number, life, store),
       canary: o.canary,

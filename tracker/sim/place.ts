@@ -84,6 +84,8 @@ export type Place = {
   send(to: number, frame: Frame): void
   /** That connection to `to` does not stand, and whoever would send over it knows. */
   isDown(to: number, channel: number): boolean
+  /** The connection that `from` has made to this member ends here. */
+  breaks(from: number, channel: number): void
   wakeFrontEnd(): void
   /** Something asynchronous goes on now: it is let run before time passes. */
   stir(): void

@@ -28,6 +28,8 @@ export type StreamsOptions = {
   readonly pen: Pen
   /** The bulk connection to a member, by its ID; null: there is none. */
   readonly wire: (to: number) => StreamWire | null
+  /** What a member sent over bulk cannot be answered. */
+  readonly unanswered: (member: number) => void
   /** Somebody sends: where it goes, or why it is not wanted. */
   readonly begun: (begin: StreamBegin) => StreamSink | Refusal
 }
@@ -61,10 +63,19 @@ export class Streams {
   }
 
   private from(member: number): Incoming {
-    const { pen, wire, begun } = this.o
+    const { pen, wire, begun, unanswered } = this.o
     let incoming = this.incoming.get(member)
     if (incoming === undefined) {
-      const answers = (): StreamWire => wire(member) ?? NOWHERE
+      // They go back on the connection that brought the stream: where they cannot, it has broken.
+      const answers = (): StreamWire => ({
+        push: (...frame) => {
+          const sent = wire(member)?.push(...frame) ?? false
+          if (!sent) unanswered(member)
+          return sent
+        },
+        flush: () => {},
+        below: () => Promise.resolve(),
+      })
       incoming = {
         streams: new IncomingStreams(pen, answers, member, begun),
         decoder: new FrameDecoder(MAX_FRAME_BYTES),
@@ -97,6 +108,3 @@ export class Streams {
     incoming.streams.broken('the connection broke')
   }
 }
-
-/** For answers whose connection has gone. */
-const NOWHERE: StreamWire = { push: () => false, flush: () => {}, below: () => Promise.resolve() }
