@@ -177,7 +177,7 @@ export const upgrade: Scenario = {
 export const autoscale: Scenario = {
   name: 'autoscale',
   what: 'autoscaling: replicas are added under load and taken when it ends',
-  usual: false,
+  usual: true,
   minutes: 6,
   async run(world) {
     const autoscaling = {
