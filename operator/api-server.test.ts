@@ -228,7 +228,11 @@ describe('a real API server', () => {
     await server.kubectl(['patch', 'tc', 'woken', '--type=merge', '-p', '{"spec":{"replicas":5}}'])
     await until(() => api.cached('TrackerCluster', 'default', 'woken')?.metadata.generation === 2)
     assert.equal(wokenBy('TrackerCluster', change(), marks).length, 1)
-    assert.deepEqual(errors, [])
+    // Definitions made a moment ago: the server says 429 until it has a store for them, and is asked again.
+    assert.deepEqual(
+      errors.filter((error) => !error.includes('storage is (re)initializing')),
+      [],
+    )
   })
 })
 
