@@ -62,8 +62,16 @@ export class ClusterClient {
   private sweeper: NodeJS.Timeout | undefined
   private sweptMs = performance.now()
 
-  constructor(history: History, seed: number) {
+  /**
+   * Addresses whose answers count as never come, as for a client whose socket is connected to whom it asked. Behind a
+   * NodePort that is a pod's own: when the node forgets the way of a request (its pod is to go), the answer is not translated.
+   */
+  private readonly stray: (address: string) => boolean
+  strays = 0
+
+  constructor(history: History, seed: number, stray: (address: string) => boolean = () => false) {
     this.history = history
+    this.stray = stray
     this.infoHash = (torrent) => {
       const bytes = Buffer.alloc(20, 0x5b)
       bytes.writeUInt32BE(seed >>> 0, 0)
@@ -195,6 +203,10 @@ export class ClusterClient {
   }
 
   private take(source: Source, bytes: Buffer, from: string): void {
+    if (this.stray(from)) {
+      this.strays++
+      return
+    }
     const now = performance.now()
     const answer = decodeAnswer(bytes, 4)
     if (answer.kind === 'refused') {
