@@ -58,6 +58,13 @@ export const podTemplate = (resource: TrackerCluster, s: Settled): object => {
       automountServiceAccountToken: false,
       // Variables named after Services would look like options.
       enableServiceLinks: false,
+      // A name server that is gone with its node holds up the way to the other replicas for seconds, not for ten of them.
+      dnsConfig: {
+        options: [
+          { name: 'timeout', value: '1' },
+          { name: 'attempts', value: '2' },
+        ],
+      },
       terminationGracePeriodSeconds: s.pod.terminationGracePeriodSeconds,
       securityContext: POD_SECURITY,
       ...(s.image.pullSecrets.length === 0

@@ -41,7 +41,8 @@ export type AcceptOptions = {
   /** Of a member that is known; null: count it nowhere. */
   readonly countersOf: (member: number) => Counters | null
   readonly admit: (hello: Hello) => Refusal | null
-  readonly started: (member: number, incarnation: number) => void
+  /** `from`: the IP address it dialled from; '' when that is gone already. */
+  readonly started: (member: number, incarnation: number, from: string) => void
   /** RAFT, BATCH, NOTICE, KEEPALIVE. */
   readonly frame: (frame: Frame) => void
   readonly received: () => void
@@ -169,7 +170,7 @@ export class Acceptor {
     a.hello = hello
     a.wire.counters = this.o.countersOf(hello.from) ?? a.wire.counters
     a.wire.allow(MAX_FRAME_BYTES - HEADER_BYTES)
-    if (began) this.o.started(hello.from, hello.incarnation)
+    if (began) this.o.started(hello.from, hello.incarnation, a.wire.socket.remoteAddress ?? '')
     this.o.pen.plain(a.wire, WELCOME, hello.from)
   }
 

@@ -1,6 +1,7 @@
 // The way to one member on one channel: dials, greets, keeps alive, dials again. Each side sends on what it dialled and
 // only answers on what was dialled to it, so no two connections ever compete for one job, a way that is cut in one
-// direction only is seen as such, and the newest dial always wins.
+// direction only is seen as such, and the newest dial always wins. A member that has just dialled us from somewhere is
+// tried there first: its name may go on leading to where it was for as long as name servers remember.
 // Refuses: to keep what could not be sent. Raft repairs its own; batches hear `down`.
 
 import type { LookupFunction, Socket } from 'node:net'
@@ -55,6 +56,8 @@ export class Link {
   private failures = 0
   private key = 0
   private delay = 0
+  /** Where it was met since this was last up; '': nowhere. One dial goes there. */
+  private met = ''
 
   constructor(options: LinkOptions) {
     this.o = options
@@ -64,9 +67,18 @@ export class Link {
     if (this.state === 'stopped') this.dial()
   }
 
+  /** It has just dialled us from there, and is now dialled there instead of where this dial, or the next, would go. */
+  meet(host: string): void {
+    if (this.state === 'stopped' || this.state === 'up' || this.socket?.remoteAddress === host) return
+    this.end(this.lastError)
+    this.met = host
+    this.dial()
+  }
+
   /** No more dials; what waits is lost. */
   stop(reason: string): void {
     this.end(reason)
+    this.met = ''
     this.state = 'stopped'
     this.failures = 0
   }
@@ -99,8 +111,9 @@ export class Link {
     this.timer = setTimeout(() => {
       if (current()) this.fail({ wrongKey: false, sentence: `no welcome within ${CONNECT_MS} ms` })
     }, CONNECT_MS)
+    const address = this.met === '' ? peer.address : { host: this.met, port: peer.address.port }
     this.socket = dial(
-      { address: peer.address, security, key: this.key, lookup },
+      { address, security, key: this.key, lookup },
       (socket) => {
         if (current()) this.greet(socket, number)
         else socket.destroy()
@@ -151,6 +164,7 @@ export class Link {
       this.state = 'up'
       this.failures = 0
       this.key = 0
+      this.met = ''
       this.connects++
       this.o.changed()
       this.o.up()
@@ -162,7 +176,8 @@ export class Link {
   }
 
   private turnedAway(refusal: Refusal): void {
-    this.o.refused(refusal)
+    // Where it was met, somebody else may listen, who does not speak for it.
+    if (this.met === '') this.o.refused(refusal)
     // The owner may have stopped this in the meantime.
     if (this.state !== 'stopped') this.fail({ wrongKey: false, sentence: refusal.sentence }, refusal)
   }
@@ -170,6 +185,11 @@ export class Link {
   /** This dial, or the connection it made, is over. */
   private fail(failure: DialFailure, refusal: Refusal | null = null): void {
     this.end(failure.sentence)
+    if (this.met !== '') {
+      this.met = ''
+      this.dial()
+      return
+    }
     const lasting = failure.wrongKey || (refusal !== null && refusal.code !== 'superseded')
     const passing = refusal?.code === 'cut by a fault on request' || refusal?.code === 'no cluster yet'
     this.failures++

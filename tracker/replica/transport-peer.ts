@@ -78,6 +78,11 @@ export class PeerWay {
     for (const link of this.links) link.start()
   }
 
+  /** It was started anew, and has dialled us from there. */
+  meet(host: string): void {
+    for (const link of this.links) link.meet(host)
+  }
+
   stop(reason: string): void {
     clearTimeout(this.healing)
     this.fault = null

@@ -78,7 +78,10 @@ export class TcpTransport implements ClusterTransport {
           return { code: 'cut by a fault on request', sentence: 'cut by a fault on request' }
         return receiver.admit(hello)
       },
-      started: (member, incarnation) => receiver.started(member, incarnation),
+      started: (member, incarnation, from) => {
+        receiver.started(member, incarnation)
+        if (from !== '') this.ways.get(member)?.meet(from)
+      },
       frame: (frame) => this.frame(frame),
       received: () => receiver.received(),
       turnedAway: (from, sentence) => receiver.turnedAway(from, sentence),

@@ -275,6 +275,44 @@ test('names are looked up at each dial', async () => {
   )
 })
 
+test('a member whose name still leads elsewhere is dialled where it came from', () =>
+  withMembers(
+    [{}, {}],
+    async (a, b) => {
+      // Nobody listens there, as with the address that a pod had before.
+      a!.transport.setPeers([{ ...b!.peer, address: { host: '127.0.0.9', port: b!.address.port } }])
+      await a!.until(() => a!.stateOf(2)!.lastError.startsWith('nobody listens at 127.0.0.9'))
+      b!.transport.setPeers([a!.peer])
+      await a!.connected(2)
+      a!.transport.send(0, 2, message(MSG_APP, 1))
+      await b!.until(() => b!.heard.length === 1)
+    },
+    true,
+  ))
+
+test('where a member was met somebody else may listen: its name counts then', () =>
+  withMembers(
+    [{}, {}, {}],
+    async (a, _, c) => {
+      // The member comes from an address at which, on its port, c listens.
+      const host = '127.0.0.2'
+      const other = new TestMember(2, { listen: { host, port: c!.address.port } })
+      await other.open()
+      try {
+        a!.transport.setPeers([{ ...other.peer, address: { host, port: c!.address.port } }])
+        other.transport.setPeers([a!.peer])
+        await a!.connected(2)
+        assert.deepEqual(
+          a!.events.filter((e) => e.startsWith('refused')),
+          [],
+        )
+      } finally {
+        await other.transport.close()
+      }
+    },
+    true,
+  ))
+
 test('every keepalive measures the way there and back', () =>
   withMembers([{ keepaliveMs: 5 }, {}], async (a) => {
     await a!.until(() => a!.stateOf(2)!.rttMs !== null)

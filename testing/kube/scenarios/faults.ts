@@ -51,20 +51,29 @@ async function crash(world: World, pod: string): Promise<void> {
   await world.target.lab!.crash(await nodeOf(world, pod), id)
 }
 
-/** Another container than before runs, of the same pod or of one in its place, and all is whole. */
+/**
+ * Another container than before runs, of the same pod or of one in its place, and is ready; and all is whole. What the
+ * operator says may be older: it may have been on the node that was lost.
+ */
 async function restarted(world: World, pod: string, before: string, replicas: number): Promise<void> {
-  await waitFor(`${pod} started again`, 60, async () => {
-    const now = await containerOf(world, pod)
-    return now !== '' && now !== before ? undefined : `${pod} has not been started again`
+  await waitFor(`${pod} started again`, 120, async () => {
+    const { containerID = '', ready = false } = await containerStatusOf(world, pod)
+    if (containerID === '' || containerID === before) return `${pod} has not been started again`
+    return ready ? undefined : `${pod} has been started again, and is not ready`
   })
   await whole(world, replicas, 120)
 }
 
-async function containerOf(world: World, pod: string): Promise<string> {
+type ContainerStatus = { readonly containerID?: string; readonly ready?: boolean }
+
+async function containerStatusOf(world: World, pod: string): Promise<ContainerStatus> {
   const found = await world.target.api.get('pods', NAMESPACE, pod)
-  const [container] = (found?.status?.containerStatuses ?? []) as { containerID?: string }[]
-  return container?.containerID ?? ''
+  const [container] = (found?.status?.containerStatuses ?? []) as ContainerStatus[]
+  return container ?? {}
 }
+
+const containerOf = async (world: World, pod: string): Promise<string> =>
+  (await containerStatusOf(world, pod)).containerID ?? ''
 
 export const crashes: Scenario = {
   name: 'crashes',
