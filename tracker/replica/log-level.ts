@@ -9,7 +9,7 @@ import type { OpenKeyValue } from './log-files.ts'
 import { fileDisk } from './log-files.ts'
 
 /** Bytes of log kept in memory before LevelDB sorts them into a table: most entries are compacted away before that. */
-const WRITE_BUFFER_BYTES = 8 * 1024 * 1024
+const WRITE_BUFFER_BYTES = 2 * 1024 * 1024
 
 export const levelDisk = (dir: string): ReturnType<typeof fileDisk> =>
   fileDisk(dir, 'classic-level', openLevel)

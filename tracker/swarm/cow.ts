@@ -39,7 +39,7 @@ export class CopyOnWrite {
     }
   }
 
-  /** The block as it was when the snapshot began; each is asked for once. */
+  /** The block as it was when the snapshot began, until the next write to the table; each is asked for once. */
   read(buffer: number, block: number): Uint8Array {
     const aside = this.aside[buffer]!
     const kept = aside.get(block)
@@ -48,6 +48,6 @@ export class CopyOnWrite {
       return kept
     }
     this.done[buffer]![block] = 1
-    return this.buffers[buffer]!.slice(block * BLOCK, (block + 1) * BLOCK)
+    return this.buffers[buffer]!.subarray(block * BLOCK, (block + 1) * BLOCK)
   }
 }

@@ -40,9 +40,16 @@ export function checksum(bytes: Uint8Array): number {
   return (h ^ (h >>> 15)) | 0
 }
 
-export function sealChunk(buffer: number, block: number, data: Uint8Array): Uint8Array {
-  const out = new Uint8Array(HEADER + Math.ceil(data.length / 4) * 4)
-  const w = new Int32Array(out.buffer, 0, 5)
+/** `into`: where it is made, instead of in memory of its own. */
+export function sealChunk(
+  buffer: number,
+  block: number,
+  data: Uint8Array,
+  into = new Uint8Array(HEADER + Math.ceil(data.length / 4) * 4),
+): Uint8Array {
+  const out = into.subarray(0, HEADER + Math.ceil(data.length / 4) * 4)
+  out.fill(0, HEADER + data.length)
+  const w = new Int32Array(into.buffer, 0, 5)
   w[0] = MAGIC
   w[1] = buffer
   w[2] = block
@@ -77,7 +84,8 @@ export function usedBytes(store: Store): number[] {
 }
 
 /**
- * Begins a snapshot of this moment and yields its chunks; the table may change between two of them.
+ * Begins a snapshot of this moment and yields its chunks; the table may change between two of them, and a chunk is valid
+ * until the next is asked for.
  * `release` when it is given up early.
  */
 export function takeSnapshot(store: Store): {
@@ -89,6 +97,7 @@ export function takeSnapshot(store: Store): {
   const control = new Uint8Array(store.buffers.control).slice()
   store.cow.begin()
   const manifest: Manifest = { version: 1, limits: store.buffers.limits, used }
+  const room = new Uint8Array(HEADER + BLOCK)
   return {
     bytes: used.reduce((a, b) => a + b, 0),
     release: () => store.cow.end(),
@@ -105,7 +114,7 @@ export function takeSnapshot(store: Store): {
             const data = whole.subarray(0, Math.min(BLOCK, used[buffer]! - block * BLOCK))
             if (isZero(data)) continue
             count++
-            yield sealChunk(buffer, block, data)
+            yield sealChunk(buffer, block, data, room)
           }
         yield sealChunk(LAST, count, new Uint8Array(0))
       } finally {

@@ -232,7 +232,7 @@ test('a snapshot taken while changes go on restores to the bytes of its moment',
       const then = digest(w.store)
       const chunks: Uint8Array[] = []
       for (const c of takeSnapshot(w.store).chunks()) {
-        chunks.push(c)
+        chunks.push(c.slice())
         driver.timeMs += 900
         w.apply.apply(driver.entry(Array.from({ length: 100 }, () => draw(r, o))))
       }
@@ -253,7 +253,7 @@ test('a damaged, cut or reordered snapshot is refused', () => {
   w.apply.apply(
     driver.entry(Array.from({ length: 300 }, () => draw(r, { hashes: 9, addresses: 90, tags: 9, v6: 0.1 }))),
   )
-  const chunks = [...takeSnapshot(w.store).chunks()]
+  const chunks = Array.from(takeSnapshot(w.store).chunks(), (c) => c.slice())
   const restore = (list: Uint8Array[]) => {
     const restorer = new Restorer(world().store)
     for (const c of list) restorer.add(c)

@@ -1,8 +1,8 @@
 // One client seen twice: the same tag on IPv4 and IPv6 counts once (a seeder if either is), the same tag in one family
-// and with the same port at another address has moved. Small sets are scanned; torrents with a big set keep a tag index: a family of units
-// (tag, hash of the peer's address). Refuses: tag 0, which is nobody's.
+// and with the same port at another address has moved. Sets are scanned up to some hundred peers; torrents with a larger one
+// keep a tag index: a family of units (tag, hash of the peer's address). Refuses: tag 0, which is nobody's.
 
-import { type Family, formOf } from './family.ts'
+import { type Family, formOf, sizeOf } from './family.ts'
 import {
   E_TAGS,
   E_TWIN_LEECHERS,
@@ -16,6 +16,11 @@ import {
 import { WHOLE } from './pages.ts'
 import type { Store } from './store.ts'
 import type { Table } from './table.ts'
+
+/** A torrent with a set of so many peers gets a tag index: below it a scan costs less than the index takes room. */
+const INDEXED_FROM = 512
+/** And loses it when all of its sets are smaller than this: nobody makes it come and go with one peer. */
+const INDEXED_UNTIL = 256
 
 export const tagOf = (family: Family, unit: number): number => {
   const q = unit * family.stride + family.keyLength + 1
@@ -38,17 +43,30 @@ export function findTagged(store: Store, k: number, v6: boolean, tag: number): F
       form === 0
         ? -1
         : form <= WHOLE
-          ? scanTags(family, set, at, tag)
-          : findInLeaves(store, k, family, set, at, tag)
+          ? scanTags(family, set[at]!, sizeOf(set[at + 1]!), tag)
+          : (store.torrents[k + T_FLAGS]! & TAGGED) === 0
+            ? scanLeaves(family, set, at, tag)
+            : findInLeaves(store, k, family, set, at, tag)
     if (unit >= 0) return { unit, seeder: i === 1 }
   }
   return null
 }
 
-function scanTags(family: Family, set: Int32Array, at: number, tag: number): number {
-  const n = set[at + 1]! & 0x3ffffff
-  for (let i = 0; i < n; i++) if (tagOf(family, set[at]! + i) === tag) return set[at]! + i
+/** The tag is the last word of a unit. */
+function scanTags(family: Family, first: number, count: number, tag: number): number {
+  const { words } = family
+  const stride = family.stride / 2
+  let q = (first + 1) * stride - 1
+  for (let i = 0; i < count; i++, q += stride) if (words[q] === tag) return first + i
   return -1
+}
+
+function scanLeaves(family: Family, set: Int32Array, at: number, tag: number): number {
+  let found = -1
+  family.eachLeaf(set, at, (page) => {
+    if (found < 0) found = scanTags(family, page * PAGE, family.pages.count(page), tag)
+  })
+  return found
 }
 
 /** Asks the tag index for the address hashes of `tag`, and looks into the leaf of each. */
@@ -108,7 +126,7 @@ export function rememberTag(
 ): boolean {
   const s = table.store
   if ((s.torrents[k + T_FLAGS]! & TAGGED) === 0) {
-    if (hasBigSet(s, k)) indexAll(table, k)
+    if (hasSetOf(s, k, INDEXED_FROM)) indexAll(table, k)
   } else if (tag !== 0) addTag(table, k, tag, hash)
   if (tag === 0) return false
   const twin = findTagged(s, k, !v6, tag)
@@ -137,7 +155,7 @@ export function forgetTag(
   setTagKey(s.tags, tag, hash)
   const unit = s.tags.find(s.extensions, e + E_TAGS)
   if (unit >= 0) s.tags.remove(s.extensions, e + E_TAGS, unit)
-  if (!hasBigSet(s, k)) {
+  if (!hasSetOf(s, k, INDEXED_UNTIL)) {
     s.tags.clear(s.extensions, e + E_TAGS)
     s.torrents[k + T_FLAGS]! &= ~TAGGED
   }
@@ -156,16 +174,14 @@ function addTag(table: Table, k: number, tag: number, hash: number): void {
     table.count('tag_index_full')
 }
 
-const isBig = (word: number): boolean => formOf(word) > WHOLE
-
-function hasBigSet(store: Store, k: number): boolean {
+function hasSetOf(store: Store, k: number, size: number): boolean {
   const T = store.torrents
-  if (isBig(T[k + T_LEECHERS + 1]!) || isBig(T[k + T_SEEDERS + 1]!)) return true
+  if (sizeOf(T[k + T_LEECHERS + 1]!) >= size || sizeOf(T[k + T_SEEDERS + 1]!) >= size) return true
   const e = store.extension(k)
-  return e >= 0 && (isBig(store.extensions[e + 1]!) || isBig(store.extensions[e + 3]!))
+  return e >= 0 && (sizeOf(store.extensions[e + 1]!) >= size || sizeOf(store.extensions[e + 3]!) >= size)
 }
 
-/** A set has just outgrown a block: from now on this torrent's tags are indexed. */
+/** A set has just become large: from now on this torrent's tags are indexed. */
 function indexAll(table: Table, k: number): void {
   const s = table.store
   const e = table.extend(k)
