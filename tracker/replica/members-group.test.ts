@@ -221,6 +221,10 @@ test('the last voter hands its vote to a learner in the change that removes it',
   const reply = g.leader!.desk.request({ kind: 'remove', who: 'r0' })
   assert.ok(await g.until(() => heir.replica.leads))
   assert.match((await reply).sentence, /r0 is removed, and r1 votes in its place/)
+  // Who ends the joint configuration is who stays: nobody else need know that it was ended.
+  assert.deepEqual(heir.replica.confState.votersOutgoing, [1])
+  assert.ok(await g.until(() => heir.replica.confState.votersOutgoing.length === 0))
+  assert.ok(heir.replica.leads)
   g.kill(1)
   await write(g, 6)
   assert.equal(heir.counter.sum, 10)

@@ -69,7 +69,7 @@ export class MembershipDesk {
     this.dueMs = nowMs + TEND_MS
     const step = tend(this.o.view())
     this.waits = step?.kind === 'wait' ? step.sentence : ''
-    if (step?.kind === 'change') await this.take(step, false)
+    if (step?.kind === 'change' || step?.kind === 'transfer') await this.take(step, false)
   }
 
   private async take(step: Step, transferAsked: boolean): Promise<Reply> {

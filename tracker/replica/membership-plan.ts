@@ -6,6 +6,7 @@
 import { nameOf } from './members.ts'
 import {
   alive,
+  bestLeader,
   byName,
   caughtUp,
   changeTo,
@@ -33,9 +34,18 @@ export const tend = (v: View): Step | null => {
   return replace(v) ?? (v.promotes ? (grow(v) ?? evenOut(v)) : null)
 }
 
-/** A joint change ends by itself; one that was made to be ended by hand (say, by another version) is ended. */
+/**
+ * A joint change ends by itself, but for one that is ended by hand: by a leader that stays, so one that goes hands over
+ * first.
+ */
 const leaveJoint = (v: View): Step | null => {
   if (v.confState.autoLeave) return null
+  if (!isVoter(v, v.self)) {
+    const to = bestLeader(v, v.confState.voters)
+    const name = nameOf(v.directory, v.self)
+    if (to === null) return wait(`${name} is on its way out, and nobody who stays can lead yet`)
+    return { kind: 'transfer', to, sentence: `leadership moves to ${nameOf(v.directory, to)}: ${name} goes` }
+  }
   const change = { steps: [], transition: 'auto', context: new Uint8Array() } as const
   return { kind: 'change', change, sentence: 'the joint change of members is through' }
 }
