@@ -275,7 +275,7 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     flag: 'linger',
     group: 'storage',
     type: milliseconds(0, 1000),
-    default: 1,
+    default: 2,
     sentence: 'How long changes gather before they are written together: more is cheaper, less is quicker.',
   },
   snapshotLogBytes: {

@@ -77,8 +77,8 @@ export class Forward<T> {
     return this.batches.unresolved(last).map(({ number, content }) => ({ number, section: content.section }))
   }
 
-  /** Sends to another member what is due. */
-  turn(nowMs: number): void {
+  /** Sends to another member what is due; `along`: something leaves for it anyway, so what waits goes with that. */
+  turn(nowMs: number, along = false): void {
     if (this.to === 0 || nowMs < this.blockedMs) return
     const { batches } = this
     if (this.sent !== null && batches.underWay > 0 && nowMs >= this.sentMs + this.o.againMs) this.again()
@@ -88,7 +88,9 @@ export class Forward<T> {
           if (!this.send(b.number, b.section, nowMs)) return
           this.resent++
         }
-    while (batches.underWay < FORWARDED && this.o.feed.due(nowMs) <= nowMs) {
+    while (batches.underWay < FORWARDED) {
+      const due = this.o.feed.due(nowMs)
+      if (due > nowMs && !(along && Number.isFinite(due))) return
       const made = this.make(nowMs)
       if (made === null) return
       this.forwarded++

@@ -3,7 +3,14 @@
 // Refuses: sockets, timers, clocks, chance; to know what it replicates; to decide who is to be a member.
 
 import type { ConfChange, ConfState, Entry, Status } from '@skep/raft'
-import { MSG_HEARTBEAT, MSG_SNAP, MSG_TIMEOUT_NOW, MSG_VOTE, messageInfo } from '@skep/raft/message.ts'
+import {
+  MSG_APP,
+  MSG_HEARTBEAT,
+  MSG_SNAP,
+  MSG_TIMEOUT_NOW,
+  MSG_VOTE,
+  messageInfo,
+} from '@skep/raft/message.ts'
 import { flowOf, numberOf } from './batches.ts'
 import { raftType } from './echo.ts'
 import { Election, rankOf } from './election.ts'
@@ -17,7 +24,7 @@ import { Leases } from './leases.ts'
 import type { SnapshotRecord } from './log.ts'
 import type { MemberOptions } from './member-options.ts'
 import { Moves } from './moves.ts'
-import { Outgoing } from './outgoing.ts'
+import { EMPTY_APPEND_BYTES, Outgoing } from './outgoing.ts'
 import { Peers } from './peers.ts'
 import type { Outcome } from './proposals.ts'
 import { ReadyVotes } from './ready-votes.ts'
@@ -45,6 +52,8 @@ export class Member<T> {
   private lastLeader = 0
   /** The time that the core and everybody else is told now. */
   private nowMs: number
+  /** Entries came since the last turn: an answer is about to leave for the leader. */
+  private appended = false
   private readonly moves: Moves
   private readonly stall: Stall<T>
   readonly leases: Leases
@@ -188,7 +197,8 @@ export class Member<T> {
     this.judgeDisks()
     this.stand()
     this.moves.turn(this.status, nowMs)
-    if (!this.replica.leads && this.status.role === 'follower') this.forward.turn(nowMs)
+    if (!this.replica.leads && this.status.role === 'follower') this.forward.turn(nowMs, this.appended)
+    this.appended = false
     const did = this.replica.turn(nowMs)
     this.outgoing.release(nowMs)
     this.regard()
@@ -258,6 +268,7 @@ export class Member<T> {
       this.o.snapshots?.arrived(frame.from, frame.body)
       return false
     }
+    if (type === MSG_APP && frame.body.length >= EMPTY_APPEND_BYTES) this.appended = true
     const stepped = this.replica.step(frame.body, nowMs)
     if (!stepped.ok && stepped.code !== 'step-peer-not-found') this.badMessages++
     if (this.failing && type === MSG_HEARTBEAT && frame.term === this.status.term)

@@ -6,7 +6,7 @@ import { MSG_APP, MSG_SNAP, MSG_TIMEOUT_NOW, MSG_VOTE_RESP, messageInfo } from '
 import { raftType } from './echo.ts'
 
 /** An append without entries is shorter than this, bytes; one with them need not be taken apart to know. */
-const EMPTY_APPEND_BYTES = 96
+export const EMPTY_APPEND_BYTES = 96
 
 export type OutgoingOptions = {
   readonly send: (to: number, message: Uint8Array) => void

@@ -18,9 +18,9 @@ import type { Store } from './store.ts'
 import type { Table } from './table.ts'
 
 /** A torrent with a set of so many peers gets a tag index: below it a scan costs less than the index takes room. */
-const INDEXED_FROM = 512
+const INDEXED_FROM = 256
 /** And loses it when all of its sets are smaller than this: nobody makes it come and go with one peer. */
-const INDEXED_UNTIL = 256
+const INDEXED_UNTIL = 128
 
 export const tagOf = (family: Family, unit: number): number => {
   const q = unit * family.stride + family.keyLength + 1
