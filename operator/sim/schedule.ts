@@ -410,7 +410,8 @@ export class Life {
     if (hibernated === true) return pods.length === 0 ? '' : 'pods of a cluster that is to sleep'
     if (plan.reason !== 'Settled') return `${plan.reason}: ${plan.message}`
     if (pods.length !== replicas) return `${pods.length} pods`
-    const set = server.get('StatefulSet', 'n', 't')!
+    const set = server.get('StatefulSet', 'n', 't')
+    if (set === null) return 'no StatefulSet yet'
     const { updateRevision: revision, observedGeneration } = set.status as {
       updateRevision: string
       observedGeneration: number
