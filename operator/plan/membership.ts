@@ -228,8 +228,9 @@ export const grow = (v: View): Verdict | null => {
       `${behind.map((i) => podOf(v, i)).join(', ')} to catch up before more replicas come`,
       500,
     )
-  const used = v.claims.get(n)
-  if (used !== undefined) return emptied(v, n)
+  // A member that joined while its pod was already on its way out comes back with what it has.
+  const used = v.claims.has(n) && memberAt(v, n) === null
+  if (used) return emptied(v, n)
   const to = Math.min(aimed, n + GROW_AT_ONCE)
   // A used volume further up waits for its own turn.
   const until = v.claims.has(n + 1) ? n + 1 : to
@@ -244,6 +245,9 @@ export const grow = (v: View): Verdict | null => {
 const emptied = (v: View, ordinal: number): Verdict => {
   const claim = v.claims.get(ordinal)!
   if (claim.deleting) return wait('Growing', `the used volume of ${podOf(v, ordinal)} is being deleted`, 500)
+  // Until it has stopped it may still join.
+  if (v.pods.has(ordinal))
+    return wait('Growing', `${podOf(v, ordinal)} still to stop before its used volume is deleted`, 500)
   return {
     step: { kind: 'delete-claim', claim: claim.name, uid: claim.uid },
     reason: 'Growing',

@@ -24,7 +24,12 @@ export type Process = {
 }
 
 export type Member = { readonly id: string; readonly name: string; voter: boolean }
-type Pending = { readonly doneMs: number; readonly apply: (nowMs: number) => void }
+type Pending = {
+  readonly doneMs: number
+  /** As they will be; null: of the voters none changes. */
+  readonly next: readonly Member[] | null
+  readonly apply: (nowMs: number) => void
+}
 
 const CAUGHT_UP = 256
 /** Silent for longer is dead: keepalive times missed. */
@@ -98,7 +103,7 @@ export class Group {
     const leader = this.alive(this.leader, nowMs)
     if (leader === null) return
     this.replicate(nowMs)
-    if (this.pending !== null && nowMs >= this.pending.doneMs && this.hasQuorum(nowMs)) {
+    if (this.pending !== null && nowMs >= this.pending.doneMs && this.agreed(this.pending, nowMs)) {
       const { apply } = this.pending
       this.pending = null
       apply(nowMs)
@@ -108,6 +113,11 @@ export class Group {
 
   private hasQuorum(nowMs: number): boolean {
     return this.aliveVoters(nowMs).length >= majority(this.voters().length)
+  }
+
+  /** A joint change needs a majority of the voters before it and one of those after it. */
+  private agreed({ next }: Pending, nowMs: number): boolean {
+    return this.hasQuorum(nowMs) && (next === null || this.quorumOf(next, nowMs))
   }
 
   private births_(nowMs: number): void {
@@ -137,6 +147,7 @@ export class Group {
     const id = String(++this.ids)
     this.pending = {
       doneMs: nowMs + this.random.between(50, 800),
+      next: null,
       apply: () => {
         for (const m of named.filter((o) => !o.voter)) this.removed.add(m.id)
         this.members = this.members.filter((m) => m.voter || m.name !== p.pod)
@@ -205,14 +216,14 @@ export class Group {
     this.acked = Math.max(this.acked, have[majority(have.length) - 1] ?? 0)
   }
 
-  /** What the leader does by itself: swap a lost voter for its successor. */
+  /** What the leader does by itself: swap a lost voter for its successor; a lost learner just makes room for it. */
   private tend(nowMs: number): void {
-    for (const m of this.members.filter((o) => !o.voter)) {
-      const lost = this.members.find((o) => o.voter && o.name === m.name && this.alive(o.id, nowMs) === null)
-      if (lost === undefined || !this.caughtUp(m, nowMs)) continue
+    for (const m of this.members.filter((o) => !o.voter && this.alive(o.id, nowMs) !== null)) {
+      const lost = this.members.find((o) => o.name === m.name && this.alive(o.id, nowMs) === null)
+      if (lost === undefined || (lost.voter && !this.caughtUp(m, nowMs))) continue
       const next = this.members
         .filter((o) => o.id !== lost.id)
-        .map((o) => (o.id === m.id ? { ...o, voter: true } : o))
+        .map((o) => (o.id === m.id ? { ...o, voter: lost.voter } : o))
       if (this.quorumOf(next, nowMs)) this.change(next, nowMs)
       return
     }
@@ -227,6 +238,7 @@ export class Group {
     if (this.pending !== null) this.violation = 'two changes of members at once'
     this.pending = {
       doneMs: nowMs + this.random.between(50, 800),
+      next: members,
       apply: (now) => {
         // A joint change is through when a majority of the new voters has it, and with it all before.
         for (const m of members.filter((o) => o.voter)) {

@@ -5,7 +5,7 @@
 import { Random } from '@skep/testing/random.ts'
 import type { TrackerClusterSpec } from '../types.ts'
 import { oddUpTo, rfc3339 } from '../units.ts'
-import { Group } from './group.ts'
+import { Group, type Process } from './group.ts'
 import { Kubernetes, nodeOf } from './kubernetes.ts'
 import { Operator, type Surroundings } from './operator.ts'
 import { Rules } from './rules.ts'
@@ -45,7 +45,10 @@ const TICK_MS = 500
 const BEGIN_MS = Date.parse('2026-01-03T12:00:00Z')
 /** After peace all has to be well within this, milliseconds: a lost node has to come to be known, and volumes to be refilled. */
 const PEACE_MS = 900_000
-/** And then stays so, without a write. */
+/** So long nothing is written before the silence begins, ticks; it begins after so many in any case. */
+const QUIET_TICKS = 20
+const MOST_TICKS = 200
+/** And then all stays so, without a write. */
 const SILENCE_MS = 120_000
 /** Most passes in that time: one every ten seconds, and some. */
 const SILENT_PASSES = SILENCE_MS / 10_000 + 6
@@ -163,7 +166,12 @@ export class Life {
 
   /** All is as wished: for two minutes nothing may be written. */
   private async silence(): Promise<void> {
-    for (let i = 0; i < 20; i++) await this.tick(0)
+    // What the last trouble did may only be noticed now. A loop that never ends is found below.
+    for (let quiet = 0, i = 0; quiet < QUIET_TICKS && i < MOST_TICKS; i++) {
+      const before = this.rules.writes
+      await this.tick(0)
+      quiet = this.rules.writes === before ? quiet + 1 : 0
+    }
     const [writes, passes] = [this.rules.writes, this.operator.passes]
     const until = this.nowMs + SILENCE_MS
     while (this.nowMs < until) await this.tick(0)
@@ -324,16 +332,28 @@ export class Life {
     })
   }
 
+  /**
+   * Three voters or more, each with all that was acknowledged, on a volume that stays. A replica on its way out still answers for
+   * seconds after its volume was lost: with another one lost in that time nothing may be left to go on from.
+   */
+  private whole(): boolean {
+    const { group, server } = this
+    const stays = (p: Process): boolean => {
+      const claim = server.get('PersistentVolumeClaim', 'n', `data-${p.pod}`)
+      return claim?.metadata.uid === p.claimUid && claim.metadata.deletionTimestamp === undefined
+    }
+    if (group.pending !== null || group.voters().length < 3) return false
+    return group.voters().every(({ id }) => {
+      const p = group.alive(id, this.nowMs)
+      return p !== null && stays(p) && group.match(id, this.nowMs) >= group.acked
+    })
+  }
+
   /** Only one whose loss the group bears: what a majority has lost is not the operator's to bring back. */
   private loseVolume(pod: string): void {
-    const { group } = this
     const p = this.kubernetes.processOf(pod)
     const claim = this.server.get('PersistentVolumeClaim', 'n', `data-${pod}`)
-    if (p === null || claim === null || group.pending !== null) return
-    const whole = group
-      .voters()
-      .every((m) => group.alive(m.id, this.nowMs) !== null && group.match(m.id, this.nowMs) >= group.acked)
-    if (!whole || group.voters().length < 3) return
+    if (p === null || claim === null || !this.whole()) return
     this.server.delete('PersistentVolumeClaim', 'n', claim.metadata.name, {})
     this.server.delete('Pod', 'n', pod, {})
   }
@@ -341,11 +361,8 @@ export class Life {
   /** Volumes of most voters at once. Those that are left are whole, so that it can be told from whom to go on. */
   private loseMajority(): void {
     const { group, server } = this
+    if (!this.whole()) return
     const voters = group.voters()
-    const whole = voters.every(
-      (m) => group.alive(m.id, this.nowMs) !== null && group.match(m.id, this.nowMs) >= group.acked,
-    )
-    if (!whole || voters.length < 3 || group.pending !== null) return
     for (const { name } of voters.slice(0, Math.floor(voters.length / 2) + 1)) {
       server.delete('PersistentVolumeClaim', 'n', `data-${name}`, {})
       server.delete('Pod', 'n', name, { force: true })

@@ -55,8 +55,9 @@ class FileDisk implements LogDisk {
         throw new LogDamaged(`${this.place}, file FORMAT`, `the format file is missing beside ${what}`)
       }
       await writeSynced(join(this.place, 'FORMAT'), expected)
-      await syncDir(this.place)
-    }
+    } else await syncFile(join(this.place, 'FORMAT'))
+    // Also when it was there: the process that wrote it may have died before it was on disk.
+    await syncFile(this.place)
     return format === null
   }
 
@@ -93,13 +94,8 @@ class FileDisk implements LogDisk {
     writeSync(this.markFd, bytes, 0, bytes.byteLength, slot * MARK_SLOT_BYTES)
   }
 
-  async syncMark(): Promise<void> {
-    const file = await open(join(this.place, 'mark'), 'r+')
-    try {
-      await file.sync()
-    } finally {
-      await file.close()
-    }
+  syncMark(): Promise<void> {
+    return syncFile(join(this.place, 'mark'))
   }
 
   async createBlob(name: string): Promise<BlobWriter> {
@@ -132,7 +128,7 @@ class FileDisk implements LogDisk {
         await file.sync()
         await file.close()
         await rename(part, join(dir, name))
-        await syncDir(dir)
+        await syncFile(dir)
       },
       abort,
     }
@@ -211,8 +207,9 @@ const writeSynced = async (path: string, text: string): Promise<void> => {
   }
 }
 
-const syncDir = async (dir: string): Promise<void> => {
-  const file = await open(dir, 'r')
+/** A file, or a directory: which names it has. */
+const syncFile = async (path: string): Promise<void> => {
+  const file = await open(path, 'r')
   try {
     await file.sync()
   } finally {

@@ -130,6 +130,8 @@ export class Moves {
   private makeWay(nowMs: number): void {
     const { replica, preference, preferHighest, id, keepaliveMs } = this.o
     if (!replica.leads) return
+    // Whoever could still stand has this configuration in its log, and no vote in it.
+    if (this.yielded && replica.alone) this.yielded = false
     if (this.yielded) {
       // Who was asked may stand yet, at any time: without a lease in this term, all that is left is to hand over.
       const to = this.successor(nowMs)

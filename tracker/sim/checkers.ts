@@ -133,10 +133,13 @@ export class Checkers {
       forgot: (id, index) => mine() && this.forgot(seat, id, index),
       role: (role, term, leader) => this.role(number, role, term, leader),
       dismissed: () => {
-        if (!this.removed.some((r) => r.id === seat.id))
-          this.fail(`m${number} is told that it was removed, and it was not`)
+        if (!this.wasRemoved(seat.id)) this.fail(`m${number} is told that it was removed, and it was not`)
       },
     }
+  }
+
+  wasRemoved(id: number): boolean {
+    return this.removed.some((r) => r.id === id)
   }
 
   private restored(seat: Seat, index: number): void {

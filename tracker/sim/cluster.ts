@@ -7,6 +7,7 @@ import { MemberClock, VirtualClock } from '@skep/testing/clock.ts'
 import { type Crash, type DiskFault, type DiskPace, VirtualDisk } from '@skep/testing/disk.ts'
 import { CALM, Network } from '@skep/testing/network.ts'
 import { Random } from '@skep/testing/random.ts'
+import { BirthRefused } from '../replica/birth-flow.ts'
 import { leaseMs } from '../replica/lease.ts'
 import { KEEPALIVE_TICKS } from '../replica/member.ts'
 import type { Request } from '../replica/membership.ts'
@@ -358,6 +359,13 @@ export class Cluster {
   }
 
   private ended(seat: Seat, error: unknown, bug: boolean): void {
+    const gone = error instanceof BirthRefused ? /^member (\d+) .* was removed by/.exec(error.message) : null
+    if (gone !== null && this.checkers.wasRemoved(Number(gone[1]))) {
+      this.trace.note(seat.number, 'gone')
+      this.down(seat, 'process')
+      seat.lost = true
+      return
+    }
     if (bug) {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
       this.checkers.fail(`m${seat.number} ended: ${text}`)

@@ -75,3 +75,30 @@ test('after a crash at any moment the log opens, with all that was promised', as
   assert.equal(lost.process, 0)
   assert.ok(lost.power > 10, `${lost.power}`)
 })
+
+test('a format file that a dead process wrote is on disk before anything relies on it', async () => {
+  const random = new Random(3)
+  const clock = new VirtualClock()
+  const first = new VirtualDisk(clock, random, PACE)
+  void openLog(simulatedLogDisk(first, 'm1'), OPTIONS).catch(() => {})
+  await settled()
+  // Killed while the format file is on its way to the disk; the next process sees it, as the system has it in memory.
+  const second = first.crash('process')
+  const opening = openLog(simulatedLogDisk(second, 'm1'), OPTIONS)
+  while (clock.step()) await settled()
+  const log = await opening
+  const appending = log.append({
+    hardState: { term: 1, vote: 1, commit: 0 },
+    entries: entries(1, 2, 1, 10),
+    sync: true,
+  })
+  while (clock.step()) await settled()
+  await appending
+  let why: unknown = null
+  const opened = openLog(simulatedLogDisk(second.crash('power'), 'm1'), OPTIONS).catch((error: unknown) => {
+    why = error
+    return null
+  })
+  while (clock.step()) await settled()
+  assert.equal((await opened)?.lastIndex, 2, String(why))
+})

@@ -23,10 +23,10 @@ export const simulatedLogDisk = (disk: VirtualDisk, place: string): LogDisk => {
     place,
     claim: async () => {
       const fresh = !disk.exists(FORMAT) || disk.size(FORMAT) === 0
-      if (!fresh) return false
-      disk.write(FORMAT, 0, Buffer.from('simulated'))
+      if (fresh) disk.write(FORMAT, 0, Buffer.from('simulated'))
+      // As log-files.ts: whoever wrote it may have died before it was on disk.
       await disk.sync(FORMAT)
-      return true
+      return fresh
     },
     openStore: async () => {
       if (open) throw new LogLocked(place, 'this process')

@@ -374,22 +374,18 @@ export class Faults {
   }
 
   /**
-   * Never of more voters than the rest can do without, nor of more members: until its silence is noticed, a learner may be
-   * made a voter. Somebody may start a new replica in its place.
+   * Never of more voters than the rest can do without, in either half of a joint configuration, nor of more members: until
+   * its silence is noticed, a learner may be made a voter. Somebody may start a new replica in its place.
    */
   private loseDisk(one: number): null {
     const { cluster, random } = this
     const leader = cluster.leader()
     if (leader === 0) return null
-    const { voters, others, level } = cluster.seat(leader).member!
+    const { sets, others, level } = cluster.seat(leader).member!
     // Somebody may be on the way out: who is left would be fewer.
     if (!level) return null
-    const leftOf = (numbers: readonly number[]): number =>
-      numbers.filter((n) => n !== one && !cluster.seat(n).lost).length
-    const left = leftOf(voters)
-    if (2 * leftOf(others) <= others.length) return null
-    // Of both sets of a joint configuration a majority must be left: then nearly all of them.
-    if (2 * left <= voters.length || (voters.length % 2 === 0 && left < voters.length - 1)) return null
+    const isLeft = (n: number): boolean => n !== one && !cluster.seat(n).lost
+    if ([...sets, others].some((all) => 2 * all.filter(isLeft).length <= all.length)) return null
     cluster.loseDisk(one)
     const { name } = cluster.seat(one)
     if (random.chance(0.8))

@@ -123,10 +123,13 @@ class SimulatedMember implements Member {
     return this.members!.directory.members.filter((m) => ids.has(m.id)).map((m) => numberOfAddress(m.address))
   }
 
-  get voters(): readonly number[] {
+  /** Voters; both halves of a joint configuration. */
+  get sets(): readonly (readonly number[])[] {
     if (this.member === null) return []
     const { voters, votersOutgoing } = this.member.replica.confState
-    return [...new Set([...voters, ...votersOutgoing])].map((id) => this.air.numberOf(id))
+    return [voters, votersOutgoing]
+      .map((ids) => ids.map((id) => this.air.numberOf(id)))
+      .filter((s) => s.length > 0)
   }
 
   get elected(): boolean {
@@ -176,7 +179,7 @@ class SimulatedMember implements Member {
       view: () => this.view(),
       propose: (change) => member.proposeConfChange(change),
       transfer: (to) => member.transfer(to, place.clock.now()),
-      changed: () => place.note('members', ...this.voters),
+      changed: () => place.note('members', ...new Set(this.sets.flat())),
     })
     this.connect(identity, log, member)
     air.follow(members.directory, identity.memberId)

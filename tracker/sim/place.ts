@@ -114,7 +114,8 @@ export interface Member {
   readonly serving: boolean
   /** Numbers of members and of voters (both sets of a joint configuration), as this one has applied them. */
   readonly others: readonly number[]
-  readonly voters: readonly number[]
+  /** Numbers of the voters; both halves of a joint configuration. */
+  readonly sets: readonly (readonly number[])[]
   /** A change of the configuration is half done. */
   readonly joint: boolean
   /** All that is in its log is applied: no change of members is under way. */

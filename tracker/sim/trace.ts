@@ -11,6 +11,7 @@ const EVENTS = {
   installed: (index: number) => `installed the snapshot of ${index} from another member`,
   crash: (power: number) => (power === 1 ? 'POWER CUT' : 'KILLED'),
   exit: () => 'ends by itself: its disk takes nothing',
+  gone: () => 'ends for good: it was removed',
   lostDisk: () => 'DISK LOST, for good',
   stops: () => 'is told to stop',
   stopped: () => 'has stopped',
