@@ -87,6 +87,8 @@ class Log implements LogStore {
   private kept: number
   private closed = false
   private reclaiming: Promise<void> = Promise.resolve()
+  /** Index of the newest snapshot that is in force or about to be. */
+  private newest: number
   snapshot: SnapshotRecord | null
   identity: Uint8Array | null
   failed: LogWriteFailed | null = null
@@ -109,6 +111,7 @@ class Log implements LogStore {
     this.sizes = found.sizes
     this.kept = sum(found.sizes)
     this.snapshot = found.snapshot
+    this.newest = found.snapshot?.index ?? 0
     this.identity = found.identity
     const mark = found.mark
     this.unclean = mark?.loose === true && !mark.clean && (mark.boot !== this.boot || this.boot === 0)
@@ -144,6 +147,7 @@ class Log implements LogStore {
     let deletes: Uint8Array[] = []
     let tail = this.tail
     if (snapshot) {
+      this.newest = snapshot.index
       deletes = this.keysBetween(this.meta.before.index + 1, tail.index)
       tail = { index: snapshot.index, term: snapshot.term, crc: 0 }
     }
@@ -246,6 +250,12 @@ class Log implements LogStore {
   createSnapshot: LogStore['createSnapshot'] = (at, adopt) =>
     writeSnapshotBlob(this.disk, at, async (record) => {
       if (!adopt) return
+      // A newer one came from the leader while this one was being written: the log may begin behind it.
+      if (record.index <= this.newest) {
+        if (record.index < this.newest) await this.disk.removeBlob(snapshotBlobName(record))
+        return
+      }
+      this.newest = record.index
       const puts = [{ key: this.keys.snapshot, value: sealSnapshot(record) }]
       const old = this.snapshot
       const change = (m: Meta): Meta => ({ ...m, snapshotIndex: record.index })

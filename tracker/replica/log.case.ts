@@ -289,6 +289,26 @@ const snapshotCases = (withPlace: Cases, put: Put): void => {
     await second.abort()
   })
 
+  withPlace('an own snapshot that is finished after a newer one was received is forgotten', async (at) => {
+    const log = await openLog(at.disk(), OPTIONS)
+    await put(log, entries(1, 5, 1), { term: 1, vote: 1, commit: 5 })
+    const own = await log.createSnapshot({ index: 5, term: 1, confState: CONF }, true)
+    await own.write(Buffer.from('old'))
+    const received = await log.createSnapshot({ index: 100, term: 3, confState: CONF }, false)
+    await received.write(Buffer.from('state'))
+    const record = await received.commit()
+    const hardState = { term: 4, vote: 0, commit: 100 }
+    const appended = log.append({ hardState, entries: entries(101, 102, 4), snapshot: record, sync: true })
+    await own.commit()
+    await appended
+    assert.equal(log.snapshot?.index, 100)
+    await log.close()
+    const again = await openLog(at.disk(), OPTIONS)
+    assert.deepEqual([again.snapshot?.index, again.firstIndex, again.lastIndex], [100, 101, 102])
+    assert.deepEqual(await at.disk().listBlobs(), ['snapshot-100-3'])
+    await again.close()
+  })
+
   withPlace('a received snapshot restarts the log behind it', async (at) => {
     const log = await openLog(at.disk(), OPTIONS)
     await put(log, entries(1, 9, 1), { term: 1, vote: 1, commit: 5 })
