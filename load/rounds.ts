@@ -18,6 +18,11 @@ import { faultsOf } from './verify.ts'
 const SOURCES = 8
 export const WINDOW = 24
 const PRELOAD_WINDOW = 32
+/** At rest: so many looks in a row with at most this share of a core; it is waited for as long as this. */
+const REST_LOOK_MS = 500
+const REST_LOOKS = 3
+const REST_SHARE = 0.05
+const REST_MOST_LOOKS = 60
 const READY_MS = 30_000
 const ANSWER_BYTES = 2048
 /** Checks before a contender counts. */
@@ -131,8 +136,8 @@ async function enter(
     generator.swarms.assumeLoaded()
     return { ...none, failed: undefined }
   }
-  // A tracker that just started still settles; what it holds before the first peer is not the peers'.
-  await sleep(500)
+  // What it holds before the first peer is not the peers'.
+  await atRest(server.pid)
   const peers = generator.model.shape.peers
   const before = residentBytes([server.pid])
   const began = performance.now()
@@ -146,7 +151,7 @@ async function enter(
   })
   const complete = generator.swarms.known[generator.model.largest]! > 0
   say(`${name}: loaded ${peers} peers in ${((performance.now() - began) / 1000).toFixed(1)} s`)
-  await sleep(500)
+  await atRest(server.pid)
   const bytesPerPeer = (residentBytes([server.pid]) - before) / peers
   const loaded = { ...none, bytesPerPeer, insertUs: cpu / peers }
   if (!complete) return { ...loaded, failed: 'did not acknowledge the whole population' }
@@ -154,6 +159,15 @@ async function enter(
   const diversity = numwant > 0 ? await generator.diversity(DIVERSITY_ANSWERS, numwant) : 1
   const failed = judge(checked, diversity, expected)
   return { ...loaded, peersPerAnnounce: checked.peersPerAnnounce, failed }
+}
+
+/** Until a process has nearly nothing to do any more: compilation, snapshots and their copies are not what it holds. */
+async function atRest(pid: number): Promise<void> {
+  for (let looks = 0, idle = 0; looks < REST_MOST_LOOKS && idle < REST_LOOKS; looks++) {
+    const before = cpuMicroseconds([pid])
+    await sleep(REST_LOOK_MS)
+    idle = cpuMicroseconds([pid]) - before < REST_LOOK_MS * 1000 * REST_SHARE ? idle + 1 : 0
+  }
 }
 
 async function spent(pids: readonly number[], what: () => Promise<void>): Promise<number> {
