@@ -137,7 +137,7 @@ export class Node {
       heardMsAgo: new Map([...this.heard].map(([id, ms]) => [id, group.nowMs - ms])),
       deadAfterMs: 1000,
       maxVoters: group.maxVoters,
-      promotes: true,
+      promotes: group.promotes,
     }
   }
 
@@ -177,8 +177,8 @@ export class Group {
   nowMs = 0
   maxVoters = 5
   snapshotLogBytes = 1024 * 1024
-  /** The desks' own looks. */
-  tends = true
+  /** As in View: learners vote, and numbers are evened out, without being asked for. */
+  promotes = true
   /** Streams break after so many parts, once each. */
   breaks: number[] = []
 
@@ -243,7 +243,7 @@ export class Group {
         }
         await new Promise((resolve) => setImmediate(resolve))
       }
-      if (this.tends) for (const n of this.living) void n.desk.turn(this.nowMs)
+      for (const n of this.living) void n.desk.turn(this.nowMs)
     }
     return what()
   }

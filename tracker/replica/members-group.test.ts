@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { ConfState } from '@skep/raft'
 import { decodeSaid, encodeSaid } from './birth-words.ts'
 import { admission, nameOf, peersOf, standingOf } from './members.ts'
 import { Group, identityOf, type Node } from './members-group.case.ts'
@@ -55,7 +56,9 @@ const three = async (): Promise<Group> => {
   await write(g, 1, 10, 100)
   await newcomer(g, 2, 'r1')
   await newcomer(g, 3, 'r2')
-  assert.ok(await g.until(() => g.leader!.replica.confState.voters.length === 3))
+  const whole = ({ voters, votersOutgoing }: ConfState): boolean =>
+    voters.length === 3 && votersOutgoing.length === 0
+  assert.ok(await g.until(() => whole(g.leader!.replica.confState)))
   return g
 }
 
@@ -68,6 +71,7 @@ test('one becomes three: the newcomers are sent the state, and both vote at once
     'r1 joins as a learner',
     'r2 joins as a learner',
     'r1, r2 vote now: 3 voters',
+    'the joint change of members is through',
   ])
   assert.deepEqual(
     peersOf(g.nodes.get(2)!.machine.directory, 2).map((p) => `${p.name} ${p.address.host}`),
@@ -155,7 +159,7 @@ test('the directory survives a restart of everybody, from the log and from a sna
 test('the leader leaves: leadership moves, it is removed, and another steps back to keep the number odd', async () => {
   const g = await three()
   const old = g.leader!
-  g.tends = false
+  g.promotes = false
   const left = leaveGroup({
     identity: old.identity,
     view: () => old.view(),
@@ -185,7 +189,7 @@ test('the leader leaves: leadership moves, it is removed, and another steps back
 
 test('a follower that leaves is told so only when no vote of it can be needed any more', async () => {
   const g = await three()
-  g.tends = false
+  g.promotes = false
   const leader = g.leader!
   const leaver = g.living.find((n) => n !== leader)!
   const said: string[] = []
@@ -236,7 +240,7 @@ test('the last voter hands its vote to a learner in the change that removes it',
 
 test('two requests at once: one is done, the other is told to come again', async () => {
   const g = await three()
-  g.tends = false
+  g.promotes = false
   const [one, two] = [add(g, 11, 'r7'), add(g, 12, 'r8')]
   await g.until(() => false, 5)
   assert.deepEqual([(await one).ok, (await two).ok], [true, false])

@@ -89,6 +89,7 @@ export class MembershipDesk {
           true,
         )
       this.o.changed(step.sentence)
+      if (step.change.transition === 'joint-explicit') this.dueMs = Number.NEGATIVE_INFINITY
       return reply(true, step.sentence)
     } finally {
       this.busy = false

@@ -138,7 +138,11 @@ export const quorumFault = (v: View, voters: readonly number[]): string | null =
   )
 }
 
-/** The change that leads to these voters and learners, in one step or a joint one. */
+/**
+ * The change that leads to these voters and learners, in one step or a joint one. A joint configuration is left by a leader
+ * that stays (membership-plan.ts): one that goes could die as the only one who knows that it was left, with entries that
+ * keep those who stay from being elected.
+ */
 export const changeTo = (
   v: View,
   voters: readonly number[],
@@ -150,7 +154,8 @@ export const changeTo = (
   for (const id of learners) if (!isLearner(v, id)) steps.push({ type: 'add-learner', id })
   for (const id of [...v.confState.voters, ...v.confState.learners])
     if (!voters.includes(id) && !learners.includes(id)) steps.push({ type: 'remove', id })
-  return { steps, transition: 'auto', context: told.length === 0 ? new Uint8Array() : encodeContext(told) }
+  const context = told.length === 0 ? new Uint8Array() : encodeContext(told)
+  return { steps, transition: steps.length > 1 ? 'joint-explicit' : 'auto', context }
 }
 
 /** Who could lead: a voter (of `among`) that is alive and has caught up; the highest ID of them. */

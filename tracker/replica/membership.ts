@@ -245,11 +245,7 @@ const remove = (v: View, id: number): Step => {
   )
 }
 
-/**
- * The only voter goes: a learner takes its place in the same change, for nobody could lead meanwhile. The joint configuration
- * is left by the heir (membership-plan.ts): a leader that left it by itself could die as the only one who knows that it was
- * left, with entries that keep its heir from being elected.
- */
+/** The only voter goes: a learner takes its place in the same change, for nobody could lead meanwhile. */
 const succeedLast = (v: View, id: number): Step => {
   const heir = promotable(v)[0]
   const name = nameOf(v.directory, id)
@@ -258,14 +254,13 @@ const succeedLast = (v: View, id: number): Step => {
       `${name} is the only voter and no learner has caught up: without it the cluster would be lost. ` +
         'Wait until one has (skep ctl members), or promote one first',
     )
-  const step = change(
+  return change(
     v,
     [heir],
     unflagged(v, [heir]),
     [id],
     `${name} is removed, and ${nameOf(v.directory, heir)} votes in its place`,
   )
-  return step.kind === 'change' ? { ...step, change: { ...step.change, transition: 'joint-explicit' } } : step
 }
 
 const transfer = (v: View, to: string): Step => {
