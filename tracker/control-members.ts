@@ -5,7 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect'
 import { type Cluster, Cut } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import type { ReplicaHandle } from './replica-handle.ts'
-import { monotonicMs } from './shared/control.ts'
+import { monotonicMs } from './threads/control.ts'
 
 export type MemberCalls = Pick<ReplicaHandle, 'members' | 'events' | 'fault' | 'status'>
 

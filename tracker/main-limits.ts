@@ -8,11 +8,11 @@ import type { Source } from './config-layers.ts'
 import { showBytes } from './config-types.ts'
 import { addressOf } from './replica/members.ts'
 import type { ClusterOptions } from './replica-handle.ts'
-import { Control, controlBuffer } from './shared/control.ts'
-import { type ProducerBuffers, producerBuffers } from './shared/producer.ts'
 import { WINDOW_MS } from './swarm/connection-id.ts'
 import type { Settings } from './swarm/settings.ts'
 import type { Store } from './swarm/store.ts'
+import { Control, controlBuffer } from './threads/control.ts'
+import { type ProducerBuffers, producerBuffers } from './threads/producer.ts'
 import { createEventFd, nativeUdp } from './udp/start.ts'
 
 /** Changes of one front end that may wait for their commit; a power of two. */

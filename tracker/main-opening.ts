@@ -8,7 +8,7 @@ import type { OpenDoor } from './main-door.ts'
 import { birthSettingsOf, clusterOptionsOf, controlAddressOf, whileOpening } from './main-limits.ts'
 import { waitingRoom } from './main-waiting.ts'
 import { openReplica, type ReplicaHandle } from './replica-handle.ts'
-import type { ProducerBuffers } from './shared/producer.ts'
+import type { ProducerBuffers } from './threads/producer.ts'
 
 export type OpeningOptions = {
   readonly config: TrackerConfig

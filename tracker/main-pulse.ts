@@ -5,12 +5,12 @@ import { randomBytes } from 'node:crypto'
 import { type IntervalLimits, nextInterval, startInterval } from './interval.ts'
 import type { Logger } from './log.ts'
 import type { ReplicaHandle } from './replica-handle.ts'
-import { type Control, monotonicMs } from './shared/control.ts'
 import type { Census } from './stats-census.ts'
 import { WINDOW_MS } from './swarm/connection-id.ts'
 import { idKeyEntry } from './swarm/entry.ts'
 import { C_ID_KEYS } from './swarm/layout.ts'
 import type { Store } from './swarm/store.ts'
+import { type Control, monotonicMs } from './threads/control.ts'
 
 const SECOND_MS = 1000
 /** An election must not take a replica out of a load balancer: ready this long after the last lease, milliseconds. */

@@ -7,10 +7,10 @@ import type { Logger } from './log.ts'
 import { type Probe, startPulse } from './main-pulse.ts'
 import { createMetrics } from './metrics.ts'
 import type { ReplicaHandle } from './replica-handle.ts'
-import type { Control } from './shared/control.ts'
 import { answersOf, metricSourcesOf, type StatsSources, statsOf, statusMessageOf } from './stats.ts'
 import { censusOf } from './stats-census.ts'
 import type { Store } from './swarm/store.ts'
+import type { Control } from './threads/control.ts'
 
 type Counts = () => Readonly<Record<string, number>>
 

@@ -8,11 +8,11 @@ import { test } from 'node:test'
 import { checkExport } from './replica/export.ts'
 import { FrontEnd, MEMORY, seeders, withDir } from './replica.case.ts'
 import { openReplica, type ReplicaHandle, type ReplicaOptions } from './replica-handle.ts'
-import { controlBuffer, monotonicMs } from './shared/control.ts'
-import { APPLIED } from './shared/outcome.ts'
 import { settingsEntry } from './swarm/entry.ts'
 import { DEFAULT_SETTINGS, readSettings } from './swarm/settings.ts'
 import { Store } from './swarm/store.ts'
+import { controlBuffer, monotonicMs } from './threads/control.ts'
+import { APPLIED } from './threads/outcome.ts'
 
 type One = { readonly name: string; readonly handle: ReplicaHandle; readonly front: FrontEnd }
 

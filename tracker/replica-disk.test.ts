@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { seeders, started } from './replica.case.ts'
-import { APPLIED, REFUSED } from './shared/outcome.ts'
+import { APPLIED, REFUSED } from './threads/outcome.ts'
 
 /** Null where we may not mount. */
 const smallDisk = (): { dir: string; remove(): void } | null => {

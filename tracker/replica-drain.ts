@@ -4,7 +4,7 @@
 import { nameOf } from './replica/members.ts'
 import { caughtUp, isVoter } from './replica/membership-view.ts'
 import type { Running } from './replica-running.ts'
-import { monotonicMs } from './shared/control.ts'
+import { monotonicMs } from './threads/control.ts'
 
 /** How long somebody is looked for who takes over, milliseconds; and between two looks. */
 const HAND_OVER_MS = 10_000

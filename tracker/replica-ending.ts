@@ -5,7 +5,7 @@
 import { leaveGroup } from './replica/membership-leave.ts'
 import type { Order } from './replica-handle.ts'
 import type { Running } from './replica-running.ts'
-import { monotonicMs, STOPPING } from './shared/control.ts'
+import { monotonicMs, STOPPING } from './threads/control.ts'
 
 /** How long a clean stop waits for what is under way, milliseconds; and for leaving the group. */
 const STOP_WAIT_MS = 3000

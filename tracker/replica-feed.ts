@@ -8,10 +8,10 @@
 import { writeSync } from 'node:fs'
 import type { Fed, Feed } from './replica/feed.ts'
 import { sectionFault } from './replica-section.ts'
-import { APPLIED, type Outcome, OutcomeRing, REFUSED, UNKNOWN } from './shared/outcome.ts'
-import type { ProducerBuffers } from './shared/producer.ts'
-import { ChangeRing, WordRing } from './shared/ring.ts'
 import { BatchWriter, batchEntry } from './swarm/entry.ts'
+import { APPLIED, type Outcome, OutcomeRing, REFUSED, UNKNOWN } from './threads/outcome.ts'
+import type { ProducerBuffers } from './threads/producer.ts'
+import { ChangeRing, WordRing } from './threads/ring.ts'
 
 /** Most bytes of a batch. */
 const BATCH_BYTES = 1024 * 1024

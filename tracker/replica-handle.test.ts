@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { FrontEnd, MEMORY, seeders, started, withDir } from './replica.case.ts'
 import { ReplicaFailed, type ReplicaOptions } from './replica-handle.ts'
-import { controlBuffer, SERVING } from './shared/control.ts'
-import { APPLIED } from './shared/outcome.ts'
 import { settingsEntry } from './swarm/entry.ts'
 import { DEFAULT_SETTINGS, readSettings } from './swarm/settings.ts'
 import { Store } from './swarm/store.ts'
+import { controlBuffer, SERVING } from './threads/control.ts'
+import { APPLIED } from './threads/outcome.ts'
 
 for (const logStore of ['classic-level', 'lmdb'] as const)
   test(`${logStore}: what was answered is there after a stop, a restart and a snapshot`, () =>

@@ -11,9 +11,9 @@ import type { Outcome } from './replica/proposals.ts'
 import type { TransferStatus } from './replica/transfer.ts'
 import type { Fault, RefusedDial } from './replica/transport.ts'
 import type { SaveBegun } from './replica-saving.ts'
-import type { ProducerBuffers } from './shared/producer.ts'
 import type { StoreBuffers } from './swarm/layout.ts'
 import type { Settings } from './swarm/settings.ts'
+import type { ProducerBuffers } from './threads/producer.ts'
 
 /** Of the replica thread's heap, MiB: what it allocates dies young, and V8 would let it lie around up to 48. */
 const YOUNG_MIB = 6

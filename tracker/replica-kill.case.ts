@@ -3,7 +3,7 @@
 
 import { writeSync } from 'node:fs'
 import { seeders, started } from './replica.case.ts'
-import { APPLIED } from './shared/outcome.ts'
+import { APPLIED } from './threads/outcome.ts'
 
 const HASH = 77
 const { handle, front } = await started(process.argv[2]!, { snapshotLogBytes: 32 * 1024 })

@@ -21,7 +21,7 @@ import {
 import { MAX_PEERS, TcpTransport } from './replica/transport-tcp.ts'
 import { Visitors } from './replica/visitors.ts'
 import type { ClusterOptions } from './replica-handle.ts'
-import { monotonicMs } from './shared/control.ts'
+import { monotonicMs } from './threads/control.ts'
 
 /** What stands behind the network: first the birth of a member, then the member. */
 export type Behind = {

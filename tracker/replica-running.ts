@@ -21,11 +21,11 @@ import type { News, Order, ReplicaOptions } from './replica-handle.ts'
 import type { Network } from './replica-network.ts'
 import { Saving } from './replica-saving.ts'
 import { statusOf } from './replica-status.ts'
-import { Control, monotonicMs, SERVING, STOPPING, WAITING } from './shared/control.ts'
 import { clusterIdOf } from './swarm/apply.ts'
 import { type Birth, birthEntry } from './swarm/entry.ts'
 import { SwarmMachine } from './swarm/machine.ts'
 import { Store } from './swarm/store.ts'
+import { Control, monotonicMs, SERVING, STOPPING, WAITING } from './threads/control.ts'
 
 /** Between syncs of the mark (and, with `--fsync interval`, of the log), and looks for changes that wait too long. */
 const FLUSH_MS = 1000

@@ -4,9 +4,9 @@
 import { randomUUID } from 'node:crypto'
 import { exportOf } from './replica/export.ts'
 import type { Running } from './replica-running.ts'
-import { monotonicMs } from './shared/control.ts'
 import type { Birth } from './swarm/entry.ts'
 import { withoutKeys } from './swarm/snapshot-keys.ts'
+import { monotonicMs } from './threads/control.ts'
 
 /** At once: each holds the log's tail back. */
 const MOST = 2

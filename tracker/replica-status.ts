@@ -3,7 +3,7 @@
 
 import type { MemberStatus, ReplicaStatus } from './replica-handle.ts'
 import type { Running } from './replica-running.ts'
-import { monotonicMs, SERVING } from './shared/control.ts'
+import { monotonicMs, SERVING } from './threads/control.ts'
 
 export const statusOf = (r: Running): ReplicaStatus => {
   const { options, log, identity, core } = r.p

@@ -4,14 +4,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openReplica, type ReplicaHandle, type ReplicaOptions } from './replica-handle.ts'
-import { Control, controlBuffer } from './shared/control.ts'
-import { OutcomeRing } from './shared/outcome.ts'
-import { type ProducerBuffers, producerBuffers } from './shared/producer.ts'
-import { ChangeRing } from './shared/ring.ts'
 import { Announcer } from './swarm/announce.ts'
 import { PUT, SEEDER, WORD_HASH, WORD_TAG } from './swarm/change.ts'
 import { DEFAULT_SETTINGS } from './swarm/settings.ts'
 import { Store } from './swarm/store.ts'
+import { Control, controlBuffer } from './threads/control.ts'
+import { OutcomeRing } from './threads/outcome.ts'
+import { type ProducerBuffers, producerBuffers } from './threads/producer.ts'
+import { ChangeRing } from './threads/ring.ts'
 
 export const MEMORY = 32 * 1024 * 1024
 

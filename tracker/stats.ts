@@ -13,10 +13,10 @@ import type { StatusMessage } from './control.ts'
 import type { MetricSources, ReplicaFigures, TableFigures } from './metrics.ts'
 import type { TransferStatus } from './replica/transfer.ts'
 import type { MemberStatus, ReplicaStatus } from './replica-handle.ts'
-import { type Control, monotonicMs, SERVING, STARTING, STOPPING } from './shared/control.ts'
 import type { Census } from './stats-census.ts'
 import { PAGE } from './swarm/layout.ts'
 import { BUFFER_NAMES, type Store } from './swarm/store.ts'
+import { type Control, monotonicMs, SERVING, STARTING, STOPPING } from './threads/control.ts'
 
 export type StatsSources = {
   readonly name: string

@@ -15,7 +15,7 @@ import {
   type ScrapeReply,
   scrapeQuery,
 } from '@skep/wire/http-tracker.ts'
-import { APPLIED } from '../shared/outcome.ts'
+import { APPLIED } from '../threads/outcome.ts'
 import { LocalReplica, type LocalReplicaOptions } from './local.case.ts'
 import { type HttpFrontEnd, type HttpOptions, startHttp } from './server.ts'
 

@@ -2,15 +2,15 @@
 // and applies them to a real table in the same thread, or deals out the other outcomes.
 // Refuses: to be durable.
 
-import { Control, controlBuffer, SERVING } from '../shared/control.ts'
-import { APPLIED, type Outcome, OutcomeRing } from '../shared/outcome.ts'
-import { type ProducerBuffers, producerBuffers } from '../shared/producer.ts'
-import { ChangeRing, WordRing } from '../shared/ring.ts'
 import { Apply } from '../swarm/apply.ts'
 import { BatchWriter, batchEntry, birthEntry } from '../swarm/entry.ts'
 import { allocate, limitsFor, type StoreBuffers } from '../swarm/layout.ts'
 import { DEFAULT_SETTINGS, type Settings } from '../swarm/settings.ts'
 import { Store } from '../swarm/store.ts'
+import { Control, controlBuffer, SERVING } from '../threads/control.ts'
+import { APPLIED, type Outcome, OutcomeRing } from '../threads/outcome.ts'
+import { type ProducerBuffers, producerBuffers } from '../threads/producer.ts'
+import { ChangeRing, WordRing } from '../threads/ring.ts'
 
 const MEMBER = 7
 

@@ -11,10 +11,10 @@ import {
   type FailureReply,
   scrapeQuery,
 } from '@skep/wire/http-tracker.ts'
-import { SERVING, WAITING } from '../shared/control.ts'
-import { APPLIED, REFUSED, UNKNOWN } from '../shared/outcome.ts'
 import { DENY } from '../swarm/access.ts'
 import { accessEntry } from '../swarm/entry.ts'
+import { SERVING, WAITING } from '../threads/control.ts'
+import { APPLIED, REFUSED, UNKNOWN } from '../threads/outcome.ts'
 import { announce, failure, get, hash, ports, query, scrape, setUp, until } from './client.case.ts'
 
 // The package has no types of its own.

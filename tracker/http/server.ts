@@ -3,10 +3,10 @@
 
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { Control, monotonicMs } from '../shared/control.ts'
-import type { ProducerBuffers } from '../shared/producer.ts'
 import type { StoreBuffers } from '../swarm/layout.ts'
 import { Store } from '../swarm/store.ts'
+import { Control, monotonicMs } from '../threads/control.ts'
+import type { ProducerBuffers } from '../threads/producer.ts'
 import { parseAddress, TrustedNetworks } from './address.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
 import { httpCounts } from './counters.ts'

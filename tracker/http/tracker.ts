@@ -2,16 +2,16 @@
 // ring tells what became of it, lets everything wait while no lease holds.
 // Refuses: sockets, HTTP, timers (the server calls `turn` and `sweep`), and more waiting requests than its limits.
 
-import { type Control, STOPPING } from '../shared/control.ts'
-import { APPLIED, REFUSED } from '../shared/outcome.ts'
-import type { ProducerBuffers } from '../shared/producer.ts'
-import { RECORD_WORDS, WordRing } from '../shared/ring.ts'
 import { addressClass4, addressClass6, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
 import { Announcer, BUSY, CHANGE, DENIED, REFRESH } from '../swarm/announce.ts'
 import { DETAILS, IPV6, peerTag, WORD_ADDRESS, WORD_DETAILS, WORD_HASH, WORD_TAG } from '../swarm/change.ts'
 import { C_TORRENT_TOP, RECORD, T_STATE } from '../swarm/layout.ts'
 import type { Settings } from '../swarm/settings.ts'
 import type { Store } from '../swarm/store.ts'
+import { type Control, STOPPING } from '../threads/control.ts'
+import { APPLIED, REFUSED } from '../threads/outcome.ts'
+import type { ProducerBuffers } from '../threads/producer.ts'
+import { RECORD_WORDS, WordRing } from '../threads/ring.ts'
 import { type Asker, parseAddress } from './address.ts'
 import type { HttpCounts } from './counters.ts'
 import { type ParkedChange, PendingChanges, type Waiter } from './pending.ts'

@@ -2,11 +2,11 @@
 // answer that has forgotten one given before, no change twice or out of order.
 // Refuses: to stop at the first doubt of its own: it records the first violation and lets whoever drives decide.
 
-import type { ChangeRing } from '../shared/ring.ts'
 import { Announcer } from '../swarm/announce.ts'
 import { LEAVE, PUT, SEEDER } from '../swarm/change.ts'
 import { digest, usedBytes } from '../swarm/snapshot.ts'
 import { BUFFER_NAMES, type Store } from '../swarm/store.ts'
+import type { ChangeRing } from '../threads/ring.ts'
 import { type Change, decode, peerName, type Recorded, type Section, Twin } from './history.ts'
 import type { Witness } from './place.ts'
 import type { Trace } from './trace.ts'

@@ -2,13 +2,13 @@
 // Refuses: threads. A turn is one event; it sleeps in virtual time.
 
 import type { MemberClock, Timer } from '@skep/testing/clock.ts'
-import type { Control } from '../shared/control.ts'
-import { OutcomeRing } from '../shared/outcome.ts'
-import type { ProducerBuffers } from '../shared/producer.ts'
-import { ChangeRing, WordRing } from '../shared/ring.ts'
 import { Announcer } from '../swarm/announce.ts'
 import { ConnectionIds } from '../swarm/connection-id.ts'
 import type { Store } from '../swarm/store.ts'
+import type { Control } from '../threads/control.ts'
+import { OutcomeRing } from '../threads/outcome.ts'
+import type { ProducerBuffers } from '../threads/producer.ts'
+import { ChangeRing, WordRing } from '../threads/ring.ts'
 import { type Counts, counterBuffer, countsOf } from '../udp/counters.ts'
 import { Gather } from '../udp/gather.ts'
 import { Packets } from '../udp/packet.ts'

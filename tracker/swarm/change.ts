@@ -2,7 +2,7 @@
 // the log keeps. Addresses, ports, hashes and IDs are raw: the network's bytes as they lie in memory.
 // Refuses: to judge a change; that is announce.ts before the log and apply.ts after it.
 //
-// Record in the ring (RECORD_WORDS = 24, shared/ring.ts):
+// Record in the ring (RECORD_WORDS = 24, threads/ring.ts):
 //   word 0      kind (bits 0-2), flags (bits 3-7), port (bits 16-31)
 //   word 1-4    address: IPv4 in word 1, IPv6 in words 1-4
 //   word 5-9    info_hash

@@ -1,13 +1,13 @@
 // The real packet code without a socket: for fuzzing, and for tests that build a datagram byte by byte.
 // Refuses: threads; changes that are asked for are answered REFUSED, APPLIED or not at all, as the caller says.
 
-import { APPLIED, type Outcome } from '../shared/outcome.ts'
-import { type ProducerBuffers, producerBuffers } from '../shared/producer.ts'
-import { ChangeRing, WordRing } from '../shared/ring.ts'
 import { Announcer } from '../swarm/announce.ts'
 import { ConnectionIds } from '../swarm/connection-id.ts'
 import type { StoreBuffers } from '../swarm/layout.ts'
 import { Store } from '../swarm/store.ts'
+import { APPLIED, type Outcome } from '../threads/outcome.ts'
+import { type ProducerBuffers, producerBuffers } from '../threads/producer.ts'
+import { ChangeRing, WordRing } from '../threads/ring.ts'
 import { type Counts, counterBuffer, countsOf } from './counters.ts'
 import { LocalReplica } from './local-replica.case.ts'
 import { Packets } from './packet.ts'

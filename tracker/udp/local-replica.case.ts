@@ -2,15 +2,15 @@
 // them at once, and tells the outcomes. Held, it is a leader that cannot commit. Refuses: to be used outside tests.
 
 import { writeSync } from 'node:fs'
-import { Control, controlBuffer, SERVING } from '../shared/control.ts'
-import { APPLIED, type Outcome, OutcomeRing } from '../shared/outcome.ts'
-import type { ProducerBuffers } from '../shared/producer.ts'
-import { ChangeRing, WordRing } from '../shared/ring.ts'
 import { Apply } from '../swarm/apply.ts'
 import { BatchWriter, batchEntry, birthEntry } from '../swarm/entry.ts'
 import { allocate, limitsFor, type StoreBuffers } from '../swarm/layout.ts'
 import { DEFAULT_SETTINGS, type Settings } from '../swarm/settings.ts'
 import { Store } from '../swarm/store.ts'
+import { Control, controlBuffer, SERVING } from '../threads/control.ts'
+import { APPLIED, type Outcome, OutcomeRing } from '../threads/outcome.ts'
+import type { ProducerBuffers } from '../threads/producer.ts'
+import { ChangeRing, WordRing } from '../threads/ring.ts'
 
 const MEMBER = 2 ** 40 + 5
 const ONE = new Uint8Array(new BigUint64Array([1n]).buffer)

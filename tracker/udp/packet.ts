@@ -6,13 +6,13 @@
 // Words are raw, as they lie in the packet: on a little-endian machine action 1 is 0x01000000.
 
 import { ANNOUNCE_BYTES, CONNECT_BYTES, SCRAPE_MOST } from '@skep/wire/udp-tracker.ts'
-import { APPLIED, REFUSED } from '../shared/outcome.ts'
-import type { ChangeRing, WordRing } from '../shared/ring.ts'
 import { addressClass4, addressClass6, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
 import { type Announcer, DENIED, NONE, REFRESH } from '../swarm/announce.ts'
 import { COMPLETED, DETAILS, IPV6, LEAVE, PUT, peerTag, SEEDER } from '../swarm/change.ts'
 import type { ConnectionIds } from '../swarm/connection-id.ts'
 import type { Store } from '../swarm/store.ts'
+import { APPLIED, REFUSED } from '../threads/outcome.ts'
+import type { ChangeRing, WordRing } from '../threads/ring.ts'
 import {
   ANNOUNCES,
   BAD_ACTION,
