@@ -4,16 +4,15 @@
 import assert from 'node:assert/strict'
 import { resolve } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type ApiServer, startApiServer } from '@skep/testing/kube/api-server.ts'
 import { backupRun, backupVolume } from './desired/backup.ts'
 import { difference } from './desired/drift.ts'
 import { job } from './desired/jobs.ts'
 import { hashed } from './desired/objects.ts'
 import { elect } from './elect.ts'
+import { ENDS } from './ends.ts'
 import { openKube } from './kube.ts'
 import { type LiveApi, liveApi } from './kube-api.ts'
-import type { Ends } from './kube-watch.ts'
 import { observe } from './observe.ts'
 import type { KubeObject } from './ports.ts'
 import { reconcile } from './reconcile.ts'
@@ -22,11 +21,8 @@ import type { TrackerBackup, TrackerCluster } from './types.ts'
 import { wokenBy } from './work.ts'
 import type { World } from './world.ts'
 
-const ENDS: Ends = {
-  nowMs: () => performance.now(),
-  chance: () => Math.random(),
-  wait: (ms, signal) => sleep(Math.min(ms, 2 ** 30), undefined, { signal }).catch(() => {}),
-}
+/** A test that waits for ever tells nothing. */
+const TIMEOUT_MS = 300_000
 
 /** As much as a specification can ask for, in the spellings that people use. */
 const RICH = {
@@ -49,7 +45,7 @@ const RICH = {
   },
 }
 
-describe('a real API server', () => {
+describe('a real API server', { timeout: TIMEOUT_MS }, () => {
   let server: ApiServer | { readonly reason: string }
   let api: LiveApi
   let world: World
@@ -67,7 +63,7 @@ describe('a real API server', () => {
     api = liveApi(openKube(), ENDS, {
       namespaces: [],
       instance: 'test',
-      onChange: () => {},
+      onChange: () => happened(),
       onError: (message) => errors.push(message),
     })
     api.run(stop.signal)
@@ -79,7 +75,7 @@ describe('a real API server', () => {
       version: '0.1.0',
       memories: new Map(),
     }
-    await until(() => api.filled())
+    await api.whenFilled
   })
   after(() => {
     stop.abort()
@@ -205,7 +201,10 @@ describe('a real API server', () => {
     const run = (identity: string) => {
       const end = new AbortController()
       const election = { namespace: 'default', lease: 'skep-operator', identity }
-      const done = elect(openKube(), election, ENDS, end.signal, (ours) => ours && holders.push(identity))
+      const done = elect(openKube(), election, ENDS, end.signal, (ours) => {
+        if (ours) holders.push(identity)
+        happened()
+      })
       return { end, done }
     }
     const a = run('a')
@@ -236,12 +235,20 @@ describe('a real API server', () => {
   })
 })
 
-/** Bounded: a test that waits for ever tells nothing. */
+let next = Promise.withResolvers<void>()
+
+/** An object of the API server has changed, or the Lease its holder. */
+function happened(): void {
+  next.resolve()
+  next = Promise.withResolvers()
+}
+
+/** Looks again whenever something has happened. */
 async function until<T>(look: () => T | Promise<T>): Promise<NonNullable<T>> {
-  for (let i = 0; i < 600; i++) {
+  for (;;) {
+    const { promise } = next
     const found = await look()
     if (found !== null && found !== undefined && found !== false) return found as NonNullable<T>
-    await sleep(50)
+    await promise
   }
-  throw new Error(`not within 30 s: ${look}`)
 }

@@ -10,10 +10,10 @@ import {
   RETRY_MS,
   type Watching,
 } from './election.ts'
+import type { Ends } from './ends.ts'
 import type { Kube } from './kube.ts'
 import { getOrNull } from './kube-api.ts'
 import { pathOf } from './kube-kinds.ts'
-import type { Ends } from './kube-watch.ts'
 import { ApiError, CONFLICT } from './ports.ts'
 
 export type Election = {

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { elect } from './elect.ts'
 import { LEASE_SECONDS } from './election.ts'
-import type { Ends } from './kube-watch.ts'
+import type { Ends } from './ends.ts'
 import { ApiError, CONFLICT, NOT_FOUND } from './ports.ts'
 
 type Ask = { method: string; path: string; body?: { metadata: { resourceVersion?: string }; spec: object } }

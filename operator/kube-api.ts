@@ -3,10 +3,11 @@
 // Refuses: to cache what is not labelled as ours; other people's Secrets and ConfigMaps are only ever read by name.
 
 import { CLUSTER_LABEL } from './desired/labels.ts'
+import type { Ends } from './ends.ts'
 import type { Kube } from './kube.ts'
 import { newEvents } from './kube-events.ts'
 import { pathOf } from './kube-kinds.ts'
-import { type Cache, type Change, type Ends, newCache, SILENT_MS } from './kube-watch.ts'
+import { type Cache, type Change, newCache, SILENT_MS } from './kube-watch.ts'
 import {
   type Api,
   ApiError,
@@ -43,6 +44,8 @@ export type LiveApi = Api & {
   run(signal: AbortSignal): Promise<void>
   /** All caches were listed once. */
   filled(): boolean
+  /** All kinds have been listed once. */
+  readonly whenFilled: Promise<unknown>
   /** Kinds that are still to be listed. */
   awaits(): readonly WatchedKind[]
   readonly caches: readonly Cache[]
@@ -89,6 +92,7 @@ export const liveApi = (kube: Kube, ends: Ends, options: LiveOptions): LiveApi =
   return {
     caches,
     filled: () => caches.every((c) => c.filled()),
+    whenFilled: Promise.all(caches.map((c) => c.whenFilled)),
     awaits: () => [...new Set(caches.filter((c) => !c.filled()).map((c) => c.of.kind as WatchedKind))],
     async run(signal) {
       await Promise.all(caches.map((c) => c.run(signal)))

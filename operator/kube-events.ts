@@ -1,9 +1,9 @@
 // Events for `kubectl describe` and `kubectl get events`: events.k8s.io/v1, the same one counted up instead of written again.
 // Refuses: to fail a pass, to wait for, and more than a few a minute about one object: what repeats goes into a count.
 
+import type { Ends } from './ends.ts'
 import type { Kube } from './kube.ts'
 import { pathOf } from './kube-kinds.ts'
-import type { Ends } from './kube-watch.ts'
 import type { EventNote } from './ports.ts'
 
 /** The same event within this is counted, not made anew, milliseconds; the API server forgets events after an hour. */

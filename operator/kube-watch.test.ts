@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Change, type Ends, newCache, SILENT_MS } from './kube-watch.ts'
+import type { Ends } from './ends.ts'
+import { type Change, newCache, SILENT_MS } from './kube-watch.ts'
 import { ApiError, type KubeObject } from './ports.ts'
 
 const pod = (name: string, version: number): KubeObject => ({

@@ -3,6 +3,7 @@
 // cable that was pulled.
 // Refuses: to be believed silently; it says when it last heard from the server.
 
+import type { Ends } from './ends.ts'
 import type { Kube } from './kube.ts'
 import { apiVersionOf, type Kind, pathOf } from './kube-kinds.ts'
 import { ApiError, type KubeObject } from './ports.ts'
@@ -15,16 +16,6 @@ export const SILENT_MS = 120_000
 const PAGE = 500
 const BACKOFF_FIRST_MS = 200
 const BACKOFF_MOST_MS = 15_000
-
-/** Time and chance. */
-export type Ends = {
-  /** Monotonic, milliseconds. */
-  nowMs(): number
-  /** 0 to 1. */
-  chance(): number
-  /** Resolves after that time, or when the signal is raised. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
 
 export type WatchOf = {
   readonly kind: Kind
@@ -42,6 +33,7 @@ export type Cache = {
   all(): Iterable<KubeObject>
   /** Listed once. */
   readonly filled: () => boolean
+  readonly whenFilled: Promise<void>
   /** Milliseconds since the server was last heard of. */
   silentMs(): number
   /** Milliseconds since it was last heard of or tried: where this grows, the loop itself is stuck. */
@@ -67,6 +59,7 @@ export const newCache = (
   const objects = new Map<string, KubeObject>()
   const counts = { watches: 0, lists: 0, errors: 0 }
   let filled = false
+  const full = Promise.withResolvers<void>()
   let heardMs = ends.nowMs()
   let triedMs = heardMs
   let version: string | null = null
@@ -107,6 +100,7 @@ export const newCache = (
       if (objects.get(key)?.metadata.resourceVersion !== object.metadata.resourceVersion) put(object)
     version = listed
     filled = true
+    full.resolve()
     heardMs = ends.nowMs()
   }
 
@@ -163,6 +157,7 @@ export const newCache = (
     get: (namespace, name) => objects.get(`${namespace}/${name}`) ?? null,
     all: () => objects.values(),
     filled: () => filled,
+    whenFilled: full.promise,
     silentMs: () => ends.nowMs() - heardMs,
     idleMs: () => ends.nowMs() - Math.max(heardMs, triedMs),
     counts,

@@ -2,6 +2,7 @@
 // Refuses: to work without the Lease, and on caches that were never filled.
 
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { hostname } from 'node:os'
@@ -9,9 +10,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { reconcileBackup } from './backup.ts'
 import { CommanderError, ConfigError, type OperatorConfig, readConfig } from './config.ts'
 import { elect } from './elect.ts'
+import { ENDS } from './ends.ts'
 import { type Kube, openKube } from './kube.ts'
 import { type LiveApi, liveApi } from './kube-api.ts'
-import { type Ends, SILENT_MS } from './kube-watch.ts'
+import { SILENT_MS } from './kube-watch.ts'
 import { type Lists, liveLists } from './lists.ts'
 import { type Log, openLog } from './log.ts'
 import { controlClients, liveMembers } from './members.ts'
@@ -61,15 +63,6 @@ const JOBS: Readonly<Record<string, () => Promise<(args: string[]) => Promise<nu
   'delete-cluster': async () => (await import('./hooks.ts')).deleteClusterCommand,
 }
 
-const ENDS: Ends = {
-  nowMs: () => performance.now(),
-  chance: () => Math.random(),
-  wait: (ms, signal) =>
-    ms === Number.POSITIVE_INFINITY
-      ? new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-      : sleep(ms, undefined, { signal }).catch(() => {}),
-}
-
 async function operate(config: OperatorConfig): Promise<number> {
   const log = openLog(config.logLevel)
   const stop = new AbortController()
@@ -103,7 +96,7 @@ async function operate(config: OperatorConfig): Promise<number> {
   })
 
   const watching = api.run(stop.signal)
-  await whenFilled(api, stop.signal)
+  await Promise.race([api.whenFilled, once(stop.signal, 'abort')])
   const { world, lists } = newWorld(api)
   const begin = (): Promise<void> => {
     metrics.leading(true)
@@ -237,10 +230,6 @@ const resync = async (
           queue.add(keyOf(kind, metadata.namespace ?? '', metadata.name), ENDS.nowMs())
     wake()
   }
-}
-
-const whenFilled = async (api: LiveApi, signal: AbortSignal): Promise<void> => {
-  while (!api.filled() && !signal.aborted) await ENDS.wait(50, signal)
 }
 
 const listen = async (

@@ -2,7 +2,8 @@
 // Refuses: to look at what changed; a pass looks at all.
 
 import { BACKUP_LABEL, CLUSTER_LABEL } from './desired/labels.ts'
-import type { Change, Ends } from './kube-watch.ts'
+import type { Ends } from './ends.ts'
+import type { Change } from './kube-watch.ts'
 import type { KubeObject, WatchedKind } from './ports.ts'
 import type { Queue } from './queue.ts'
 

@@ -2,8 +2,7 @@
 // Refuses: retransmission, and to forget a request before an answer to it can no longer come.
 
 import { createSocket, type Socket } from 'node:dgram'
-import { once } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { EventEmitter, once } from 'node:events'
 import { decodeAnswer, encodeRequest, type Request } from '@skep/wire/udp-tracker.ts'
 import type { Ask, History, Told } from './cluster-history.ts'
 
@@ -14,7 +13,6 @@ export const ANSWER_MS = 6000
 /** Answers may come so late and still be recognised. */
 const LATE_MS = 90_000
 const SWEEP_MS = 250
-const SETTLE_MS = 50
 const CONNECT_AGAIN_MS = 200
 const BUFFER_BYTES = 8 << 20
 /** Requests and answers kept for whoever looks into a failure. */
@@ -33,7 +31,8 @@ type Flight = {
   place: Place
   sentMs: number
   given: boolean
-  done?: (told?: Told) => void
+  /** The answer, or undefined when it counts as unanswered. Absent: a request for a connection ID. */
+  fate?: PromiseWithResolvers<Told | undefined>
 }
 type Source = {
   readonly address: string
@@ -57,6 +56,7 @@ export class ClusterClient {
   /** When the last requests were answered, by transaction. */
   private readonly answered = new Map<number, number>()
   private readonly kept: object[] = []
+  private readonly answers = new EventEmitter()
   private transaction = 1
   private countedSinceMs = 0
   private sweeper: NodeJS.Timeout | undefined
@@ -119,11 +119,11 @@ export class ClusterClient {
     }
     const ask = make(now)
     this.history.asked(ask)
-    return new Promise((done) => {
-      const number = this.take31()
-      this.flights.set(number, { ask, place, sentMs: now, given: false, done })
-      source.socket.send(encodeRequest(this.requestOf(ask, source.id, number)), place.port, place.address)
-    })
+    const number = this.take31()
+    const fate = Promise.withResolvers<Told | undefined>()
+    this.flights.set(number, { ask, place, sentMs: now, given: false, fate })
+    source.socket.send(encodeRequest(this.requestOf(ask, source.id, number)), place.port, place.address)
+    return fate.promise
   }
 
   /** Begins a new count of silences and requests without answers. */
@@ -136,10 +136,20 @@ export class ClusterClient {
 
   /** Until all that these replicas were asked before has been answered or counts as unanswered. */
   async settled(names: readonly string[]): Promise<void> {
-    const before = performance.now()
-    const open = (flight: Flight): boolean =>
-      !flight.given && flight.ask !== undefined && flight.sentMs < before && names.includes(flight.place.name)
-    while ([...this.flights.values()].some(open)) await sleep(SETTLE_MS)
+    const asked = [...this.flights.values()].filter(({ place }) => names.includes(place.name))
+    await Promise.all(asked.map(({ fate }) => fate?.promise))
+  }
+
+  /** Until so many more were acknowledged, by whomever. Rejects when that takes longer than `mostMs`. */
+  async acknowledged(more: number, mostMs: number): Promise<void> {
+    const goal = this.history.acknowledged + more
+    const signal = AbortSignal.timeout(mostMs)
+    while (this.history.acknowledged < goal)
+      await once(this.answers, 'answer', { signal }).catch(() => {
+        throw new Error(
+          `${goal - this.history.acknowledged} of ${more} were not acknowledged in ${mostMs / 1000} s`,
+        )
+      })
   }
 
   /** The next request of each source asks for a connection ID first. */
@@ -241,6 +251,7 @@ export class ClusterClient {
     }
     if (answer.kind !== ask.kind && answer.kind !== 'error') {
       this.history.fail(`${place.name} answered a ${ask.kind} with a ${answer.kind}`)
+      flight.fate?.resolve(undefined)
       return
     }
     const told: Told =
@@ -249,7 +260,8 @@ export class ClusterClient {
         : (answer as Exclude<Told, { kind: 'announce' }>)
     this.record(ask, told, now, given)
     this.history.answered(ask, told, now, given)
-    flight.done?.(told)
+    flight.fate?.resolve(told)
+    this.answers.emit('answer')
   }
 
   private record(ask: Ask, told: Told | undefined, now: number, late: boolean): void {
@@ -274,7 +286,7 @@ export class ClusterClient {
           if (flight.sentMs > this.countedSinceMs && !flight.place.disturbed)
             for (const name of [flight.place.name, ANYBODY]) this.heardOf(name).unanswered++
         }
-        flight.done?.(undefined)
+        flight.fate?.resolve(undefined)
       }
       if (now - flight.sentMs > LATE_MS) this.flights.delete(number)
     }

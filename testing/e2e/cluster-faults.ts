@@ -1,7 +1,6 @@
 // What happens to a cluster, drawn from a seed: replicas die, stand still, are cut off, run out of disk, lose it, are
 // replaced and restarted. Refuses: to hurt a majority at once, except when all die together and come back with their disks.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../random.ts'
 import type { ClusterClient } from './cluster-client.ts'
 import type { Replica, Replicas } from './cluster-replicas.ts'
@@ -180,7 +179,8 @@ function rolling(field: Field): Fault {
         await replicas.stopCleanly(each)
         if (each.program.ended() !== 'exit code 0')
           field.client.history.fail(`${each.name}, told to stop, ended: ${each.program.ended()}`)
-        await sleep(random.below(500))
+        // It is away for as long as the others take for that.
+        await field.client.acknowledged(random.below(200), ENOUGH_MS)
         replicas.restart(each)
         await field.healed()
       }

@@ -15,8 +15,8 @@ import type { Host } from './network.ts'
 import { logTail, until } from './processes.ts'
 
 const TORRENTS = 250
-/** Between one fault and the next, so that there is something new to lose. */
-const CALM_MS = 1000
+/** Acknowledged between one fault and the next, so that there is something new to lose: about a second's. */
+const CALM_ACKNOWLEDGED = 400
 const BIRTH_MS = 180_000
 // Processes that start take their time on a busy machine; what is stuck stays so.
 const HEAL_MS = 180_000
@@ -91,19 +91,19 @@ export async function live(options: LifeOptions): Promise<LifeResult> {
       return (await serving(replicas)) || undefined
     })
     load.start()
-    await sleep(CALM_MS)
+    await client.acknowledged(CALM_ACKNOWLEDGED, HEAL_MS)
     while (rounds.length < options.rounds && performance.now() < options.untilMs) {
       const round = await play(field, options.only, rounds.length + 1, say)
       rounds.push(round)
       await check(client, replicas)
       if (history.faultCount > 0) break
-      await sleep(CALM_MS)
+      await client.acknowledged(CALM_ACKNOWLEDGED, HEAL_MS)
     }
   } catch (error) {
     faults.push((error as Error).message)
   } finally {
     load.stop()
-    await sleep(100)
+    await client.settled(replicas.all.map(({ name }) => name))
     client.close()
     faults.unshift(...history.faults)
     if (history.faultCount > history.faults.length)
