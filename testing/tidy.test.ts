@@ -19,7 +19,7 @@ const typescript = code.filter((f) => f.endsWith('.ts'))
 const read = (f: string): string => readFileSync(join(ROOT, f), 'utf8')
 /** Tests, simulations and tools that only developers run: walls and purity are not theirs to keep. */
 const isTest = (f: string): boolean =>
-  /\.(test|case)\.ts$/.test(f) ||
+  /\.(test|case|kube)\.ts$/.test(f) ||
   f.includes('/sim/') ||
   f.startsWith('testing/') ||
   f.startsWith('charts/') ||

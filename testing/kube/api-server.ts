@@ -1,5 +1,5 @@
 // A real Kubernetes API server on loopback, without nodes: for what only it can say, such as whether a schema holds. It comes from
-// the test cluster's cache; who has none gets the reason.
+// the test cluster's cache (`npm run test:kube` fills it).
 // Refuses: to build anything, and controllers: nothing that is created ever happens.
 
 import { execFile, spawn } from 'node:child_process'
@@ -12,13 +12,14 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePorts, until } from '../e2e/processes.ts'
 import { sourceKey } from './build.ts'
-import { kubeCache, kubeTools } from './tools.ts'
+import { type KubeTools, kubeCache, needKubeTools } from './tools.ts'
 
 const run = promisify(execFile)
 const START_MS = 180_000
 
 export type ApiServer = {
   readonly kubeconfig: string
+  readonly tools: KubeTools
   /** A request without kubectl: status code and JSON of the answer. */
   ask(
     method: string,
@@ -31,13 +32,12 @@ export type ApiServer = {
   stop(): void
 }
 
-/** Started and ready, or why there is none. Rejects if it does not get ready. */
-export async function startApiServer(): Promise<ApiServer | { readonly reason: string }> {
-  const tools = await kubeTools()
-  if (tools.kind === 'missing') return tools
+/** Started and ready. Rejects if it is not built or does not get ready. */
+export async function startApiServer(): Promise<ApiServer> {
+  const tools = await needKubeTools()
   const bin = join(kubeCache(), `servers-${sourceKey()}`)
   if (!existsSync(join(bin, 'kube-apiserver')))
-    return { reason: 'the API server is not built: npm run e2e:kube builds it, some ten minutes once' }
+    throw new Error('the API server is not built: npm run test:kube builds it, some ten minutes once')
   const folder = mkdtempSync(join(tmpdir(), 'skep-api-'))
   const [client, peer, secure] = (await freePorts(3)) as [number, number, number]
   await certificates(folder)
@@ -71,7 +71,7 @@ export async function startApiServer(): Promise<ApiServer | { readonly reason: s
   }
   const kubeconfig = writeConfig(folder, secure)
   const kubectl: ApiServer['kubectl'] = async (args, input) => {
-    const child = run(tools.tools.kubectl, ['--kubeconfig', kubeconfig, ...args], { maxBuffer: 1 << 24 })
+    const child = run(tools.kubectl, ['--kubeconfig', kubeconfig, ...args], { maxBuffer: 1 << 24 })
     child.child.stdin!.end(input ?? '')
     try {
       const { stdout, stderr } = await child
@@ -105,7 +105,7 @@ export async function startApiServer(): Promise<ApiServer | { readonly reason: s
     stop()
     throw error
   }
-  return { kubeconfig, ask, kubectl, stop }
+  return { kubeconfig, tools, ask, kubectl, stop }
 }
 
 function start(folder: string, program: string, args: readonly string[]) {

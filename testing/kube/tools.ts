@@ -65,6 +65,13 @@ export async function kubeTools(): Promise<ToolsOrReason> {
   return { kind: 'tools', tools }
 }
 
+/** The same, for what cannot go on without them. Rejects with the reason. */
+export async function needKubeTools(): Promise<KubeTools> {
+  const found = await kubeTools()
+  if (found.kind === 'missing') throw new Error(found.reason)
+  return found.tools
+}
+
 async function takeOut(spec: string, files: Readonly<Record<string, string>>, folder: string): Promise<void> {
   const work = mkdtempSync(join(tmpdir(), 'skep-tools-'))
   try {

@@ -1,5 +1,4 @@
 // The chart as Helm 4 and Helm 3 render it: what a default install asks for and may do, what values change, and what is refused.
-// Where Helm is not to be had, these are skipped with the reason.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -7,16 +6,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
-import { kubeTools, type ToolsOrReason } from '@skep/testing/kube/tools.ts'
+import { needKubeTools } from '@skep/testing/kube/tools.ts'
 import { CHART, differing, RENDERED, ROOT, renderedFiles } from './generate.ts'
 import { render } from './manifests.ts'
 import { type Manifest, parseAll } from './yaml-text.ts'
 
 const run = promisify(execFile)
-const tools: ToolsOrReason = await kubeTools()
-const skip = tools.kind === 'missing' ? tools.reason : false
-const helm4 = tools.kind === 'tools' ? tools.tools.helm4 : ''
-const helm3 = tools.kind === 'tools' ? tools.tools.helm3 : ''
+const { helm3, helm4, kubectl } = await needKubeTools()
 
 const set = (values: Record<string, string | number | boolean>): string[] =>
   Object.entries(values).flatMap(([name, value]) => ['--set', `${name}=${value}`])
@@ -31,7 +27,7 @@ const at = (object: unknown, path: string): unknown =>
   path.split('.').reduce<unknown>((o, name) => (o as Record<string, unknown> | undefined)?.[name], object)
 const isHook = (o: Manifest): boolean => o.metadata.annotations?.['helm.sh/hook'] !== undefined
 
-describe('by Helm', { skip }, () => {
+describe('by Helm', () => {
   let standard: Manifest[]
   before(async () => {
     standard = await objects()
@@ -51,7 +47,6 @@ describe('by Helm', { skip }, () => {
 
   test('manifests/ is what the chart renders, and kustomize takes it: npm run manifests', async () => {
     assert.deepEqual(differing(await renderedFiles(helm4), RENDERED), [])
-    const kubectl = tools.kind === 'tools' ? tools.tools.kubectl : ''
     const built = await run(kubectl, ['kustomize', join(ROOT, 'manifests/base')], { maxBuffer: 1 << 24 })
     const kinds = parseAll(built.stdout).map((o) => o.kind)
     assert.equal(kinds.filter((k) => k === 'CustomResourceDefinition').length, 3)
