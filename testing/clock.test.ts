@@ -98,3 +98,17 @@ test('a process that stands still runs late, in order; one that is gone not at a
   world.advance(100)
   assert.equal(ran.length, 2)
 })
+
+test('a timer that is for a fraction of a step runs when the clock shows that it is over', () => {
+  const world = new VirtualClock()
+  const member = new MemberClock(world, 1000, 1.0003)
+  for (const ms of [0.0001, 0.3, 1 / 3, 2.00001]) {
+    const until = member.now() + ms
+    let shown = 0
+    member.after(ms, () => {
+      shown = member.now()
+    })
+    assert.ok(world.step())
+    assert.ok(shown >= until, `${shown} for ${until}`)
+  }
+})

@@ -134,7 +134,7 @@ export class MemberClock implements Ticker {
     this.anchor = world.now()
   }
 
-  /** In steps of 1/1024 ms, so that sums of what it shows are exact and nobody waits for a last fraction. */
+  /** In steps of 1/1024 ms, so that sums of what it shows are exact. */
   now(): number {
     return Math.floor(this.exact() * STEPS) / STEPS
   }
@@ -143,8 +143,10 @@ export class MemberClock implements Ticker {
     return this.own + (this.world.now() - this.anchor) * this.rate
   }
 
+  /** To the step in which the time is over: nobody waits for a last fraction again and again. */
   after(ms: number, run: () => void): Timer {
-    const timer: OwnTimer = { at: 0, due: this.now() + Math.max(0, ms), event: null, run }
+    const due = Math.ceil((this.now() + Math.max(0, ms)) * STEPS) / STEPS
+    const timer: OwnTimer = { at: 0, due, event: null, run }
     this.timers.add(timer)
     this.queue(timer)
     return timer

@@ -276,7 +276,8 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     group: 'storage',
     type: milliseconds(0, 1000),
     default: 2,
-    sentence: 'How long changes gather before they are written together: more is cheaper, less is quicker.',
+    sentence:
+      'How long changes gather at least before they are written together; up to four times as long where writing takes long.',
   },
   snapshotLogBytes: {
     flag: 'snapshot-log-size',

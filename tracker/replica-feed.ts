@@ -43,7 +43,6 @@ export type RingFeedOptions = {
   readonly member: number
   readonly incarnation: number
   readonly producers: readonly ProducerBuffers[]
-  readonly lingerMs: number
   /** `--consistency relaxed`: a change counts as applied when it is taken from its ring. */
   readonly relaxed: boolean
   /** Cluster time as applied, milliseconds. */
@@ -90,7 +89,7 @@ export class RingFeed implements Feed<Parked> {
     return this.parked.length === 0 && !this.waiting()
   }
 
-  due(nowMs: number): number {
+  due(nowMs: number, lingerMs: number): number {
     let changes = 0
     let touches = 0
     for (const p of this.producers) {
@@ -101,7 +100,7 @@ export class RingFeed implements Feed<Parked> {
     }
     if (changes >= ENOUGH_CHANGES || touches >= ENOUGH_TOUCHES) return nowMs
     if (touches > 0 && this.touchMs === Number.POSITIVE_INFINITY) this.touchMs = nowMs + TOUCH_MS
-    const company = changes > 0 ? this.lastMs + this.o.lingerMs : Number.POSITIVE_INFINITY
+    const company = changes > 0 ? this.lastMs + lingerMs : Number.POSITIVE_INFINITY
     return Math.min(company, touches > 0 ? this.touchMs : Number.POSITIVE_INFINITY)
   }
 

@@ -145,7 +145,6 @@ export class Running {
       member: identity.memberId,
       incarnation,
       producers: options.producers,
-      lingerMs: options.lingerMs,
       relaxed: options.consistency === 'relaxed',
       timeMs: () => swarm.timeMs,
       lastBatch: (member) => swarm.lastBatch(member),

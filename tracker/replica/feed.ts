@@ -10,8 +10,11 @@ export type Fed<T> = {
 }
 
 export interface Feed<T> {
-  /** When the next batch should leave, milliseconds: at most `nowMs` when it is due. Infinity: nothing waits. */
-  due(nowMs: number): number
+  /**
+   * When the next batch should leave if changes wait for company for `lingerMs`, milliseconds: at most `nowMs` when it is due.
+   * Infinity: nothing waits.
+   */
+  due(nowMs: number, lingerMs: number): number
   /** All that waits, as far as it fits, as batch `number` of this member. Null: nothing. */
   next(number: number, nowMs: number): Fed<T> | null
   /**

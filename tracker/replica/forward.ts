@@ -5,6 +5,7 @@
 
 import { Batches, isAfter, numberAfter, wireNumber } from './batches.ts'
 import type { Feed } from './feed.ts'
+import type { Linger } from './linger.ts'
 
 /** Batches on their way to another member at once: one is being stored, one gathers. That is the group commit. */
 const FORWARDED = 2
@@ -19,6 +20,7 @@ export type ForwardOptions<T> = {
   readonly id: number
   readonly incarnation: number
   readonly feed: Feed<T>
+  readonly linger: Pick<Linger, 'ms'>
   /** False: not sent; it is tried again. */
   readonly send: (to: number, wireNumber: number, section: Uint8Array) => boolean
   /** Without an answer from the log for this long, milliseconds, a batch goes again to the same leader. */
@@ -89,7 +91,7 @@ export class Forward<T> {
           this.resent++
         }
     while (batches.underWay < FORWARDED) {
-      const due = this.o.feed.due(nowMs)
+      const due = this.o.feed.due(nowMs, this.o.linger.ms)
       if (due > nowMs && !(along && Number.isFinite(due))) return
       const made = this.make(nowMs)
       if (made === null) return
@@ -120,7 +122,7 @@ export class Forward<T> {
     const { batches } = this
     if (this.lags && batches.underWay > 0) return nowMs
     const again = batches.underWay > 0 ? this.sentMs + this.o.againMs : Number.POSITIVE_INFINITY
-    return batches.underWay < FORWARDED ? Math.min(again, this.o.feed.due(nowMs)) : again
+    return batches.underWay < FORWARDED ? Math.min(again, this.o.feed.due(nowMs, this.o.linger.ms)) : again
   }
 
   /** The leader of `term` says that nothing from `number` on was or will be appended. */

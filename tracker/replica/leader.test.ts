@@ -10,9 +10,10 @@ import { Clients, Ledger } from './ledger.case.ts'
 test('what a member sent before it was removed is not appended after that', () => {
   const ledger = new Ledger()
   const feed = new Clients(1, 1, ledger)
-  const forward = new Forward({ id: 1, incarnation: 1, feed, send: () => true, againMs: 1000 })
+  const linger = { ms: 2 }
+  const forward = new Forward({ id: 1, incarnation: 1, feed, linger, send: () => true, againMs: 1000 })
   const leading = new Leading({
-    ...{ id: 1, incarnation: 1, feed, forward, lingerMs: 2 },
+    ...{ id: 1, incarnation: 1, feed, forward, linger },
     notice: () => {},
     onLeading: () => {},
     term: () => 4,

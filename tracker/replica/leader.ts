@@ -7,6 +7,7 @@ import { Expected, flowOf, numberOf, wireNumber } from './batches.ts'
 import { ClusterClock } from './cluster-clock.ts'
 import type { Feed } from './feed.ts'
 import type { Forward } from './forward.ts'
+import type { Linger } from './linger.ts'
 import type { Source } from './source.ts'
 
 /** Sections of one entry, bytes, unless one alone is longer. */
@@ -33,7 +34,7 @@ export type LeadingOptions<T> = {
   readonly incarnation: number
   readonly feed: Feed<T>
   readonly forward: Forward<T>
-  readonly lingerMs: number
+  readonly linger: Pick<Linger, 'ms'>
   readonly notice: (to: number, incarnation: number, wireNumber: number) => void
   readonly onLeading: (leads: boolean, nowMs: number) => void
   readonly term: () => number
@@ -104,11 +105,11 @@ export class Leading<T> implements Omit<Source, 'configured'> {
   due(nowMs: number): number {
     if (this.holding || this.refusing) return Number.POSITIVE_INFINITY
     if (nowMs < this.notBeforeMs) return this.notBeforeMs
-    const { feed, lingerMs } = this.o
+    const { feed, linger } = this.o
     if (feed.first() !== null) return this.firstUnderWay ? Number.POSITIVE_INFINITY : nowMs
     if (this.waitingBytes >= ENOUGH_BYTES) return nowMs
-    const company = this.waiting.length > 0 ? this.lastMs + lingerMs : Number.POSITIVE_INFINITY
-    return Math.min(this.lastMs + IDLE_MS, company, feed.due(nowMs))
+    const company = this.waiting.length > 0 ? this.lastMs + linger.ms : Number.POSITIVE_INFINITY
+    return Math.min(this.lastMs + IDLE_MS, company, feed.due(nowMs, linger.ms))
   }
 
   next(nowMs: number): Uint8Array {

@@ -60,7 +60,6 @@ export class Clients implements Feed<Batch> {
   readonly ledger: Ledger
   /** `--consistency relaxed`. */
   relaxed = false
-  lingerMs = 2
   /** Values that wait for a batch, and since when. */
   waiting: { value: number; sinceMs: number }[] = []
   /** Told, but not yet let out: answers leave only under a lease. */
@@ -89,8 +88,8 @@ export class Clients implements Feed<Batch> {
     for (const value of values) this.told.push({ value, outcome })
   }
 
-  due(nowMs: number): number {
-    return this.waiting.length === 0 ? Number.POSITIVE_INFINITY : Math.max(nowMs, this.lastMs + this.lingerMs)
+  due(nowMs: number, lingerMs: number): number {
+    return this.waiting.length === 0 ? Number.POSITIVE_INFINITY : Math.max(nowMs, this.lastMs + lingerMs)
   }
   next(number: number, nowMs: number): Fed<Batch> | null {
     const taken = this.waiting.splice(0, 10)

@@ -21,6 +21,7 @@ import { decodeBatch, decodeNotice, NOTICE_REFUSED } from './frame-body.ts'
 import { Leading } from './leader.ts'
 import { leaseMs } from './lease.ts'
 import { Leases } from './leases.ts'
+import { Linger } from './linger.ts'
 import type { SnapshotRecord } from './log.ts'
 import type { MemberOptions } from './member-options.ts'
 import { Moves } from './moves.ts'
@@ -54,6 +55,9 @@ export class Member<T> {
   private nowMs: number
   /** Entries came since the last turn: an answer is about to leave for the leader. */
   private appended = false
+  /** When the last turn began. */
+  private beganMs = 0
+  private readonly linger: Linger
   private readonly moves: Moves
   private readonly stall: Stall<T>
   readonly leases: Leases
@@ -78,7 +82,9 @@ export class Member<T> {
     this.o = options
     this.nowMs = nowMs
     this.preference = options.preference ?? ((id) => id)
-    const { id, incarnation, feed, transport, group, lingerMs, keepaliveMs } = options
+    const { id, incarnation, feed, transport, group, keepaliveMs } = options
+    const linger = new Linger(options.lingerMs)
+    this.linger = linger
     const tickMs = keepaliveMs / KEEPALIVE_TICKS
     const electionTicks = KEEPALIVE_TICKS * options.missed
     this.leases = new Leases(id, leaseMs(electionTicks, tickMs), (to) => transport.keepalive(group, to))
@@ -86,19 +92,19 @@ export class Member<T> {
     const send = (to: number, message: Uint8Array): void => transport.send(group, to, message)
     this.outgoing = new Outgoing({
       send,
-      holdMs: lingerMs,
+      linger,
       snapshot: (to, message) => this.offer(to, message),
       voted: () => this.election.rival(this.nowMs, this.voters.length),
       yields: () => this.yields(),
     })
     const sendBatch = (to: number, number: number, section: Uint8Array): boolean =>
       transport.sendBatch(group, to, incarnation, number, section)
-    this.forward = new Forward({ id, incarnation, feed, send: sendBatch, againMs: keepaliveMs })
+    this.forward = new Forward({ id, incarnation, feed, linger, send: sendBatch, againMs: keepaliveMs })
     this.leading = new Leading({
       id,
       incarnation,
       feed,
-      lingerMs,
+      linger,
       forward: this.forward,
       notice: (to, its, number) => transport.sendNotice(group, to, its, number, NOTICE_REFUSED),
       onLeading: (leads, ms) => this.leads(leads, ms),
@@ -199,6 +205,7 @@ export class Member<T> {
     this.moves.turn(this.status, nowMs)
     if (!this.replica.leads && this.status.role === 'follower') this.forward.turn(nowMs, this.appended)
     this.appended = false
+    this.beganMs = nowMs
     const did = this.replica.turn(nowMs)
     this.outgoing.release(nowMs)
     this.regard()
@@ -210,6 +217,7 @@ export class Member<T> {
   finish(nowMs: number): void {
     this.nowMs = nowMs
     const installed = this.replica.installing
+    this.linger.took(nowMs - this.beganMs)
     this.replica.finish(nowMs)
     if (installed !== null) {
       this.forward.restored()

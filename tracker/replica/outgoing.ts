@@ -1,9 +1,10 @@
 // Raft messages on their way out: what only says how far the commit index is waits a moment for an append to ride on,
 // snapshots go to whoever streams them, and who is asked to take over is remembered.
-// Refuses: to hold back anything that others wait for longer than `holdMs`.
+// Refuses: to hold back anything that others wait for longer than changes linger.
 
 import { MSG_APP, MSG_SNAP, MSG_TIMEOUT_NOW, MSG_VOTE_RESP, messageInfo } from '@skep/raft/message.ts'
 import { raftType } from './echo.ts'
+import type { Linger } from './linger.ts'
 
 /** An append without entries is shorter than this, bytes; one with them need not be taken apart to know. */
 export const EMPTY_APPEND_BYTES = 96
@@ -16,7 +17,7 @@ export type OutgoingOptions = {
   readonly voted: (to: number) => void
   /** `to` is asked to stand at once: the lease of this term ends before the message leaves. */
   readonly yields: (to: number) => void
-  readonly holdMs: number
+  readonly linger: Pick<Linger, 'ms'>
 }
 
 export class Outgoing {
@@ -38,7 +39,7 @@ export class Outgoing {
         if (message.length < EMPTY_APPEND_BYTES && messageInfo(message)?.entries === 0) {
           if (this.held.has(to)) this.joined++
           this.held.set(to, Uint8Array.from(message))
-          this.heldMs = Math.min(this.heldMs, nowMs + this.o.holdMs)
+          this.heldMs = Math.min(this.heldMs, nowMs + this.o.linger.ms)
           return
         }
         // Each append tells the commit index as it is now.

@@ -239,7 +239,6 @@ class SimulatedMember implements Member {
       member: identity.memberId,
       incarnation,
       producers: [place.producer],
-      lingerMs: LINGER_MS,
       relaxed: place.canary === 'answers-before-commit',
       timeMs: () => swarm.timeMs,
       lastBatch: (member) => swarm.lastBatch(member),
