@@ -110,20 +110,16 @@ export class Family {
     return this.scan(page * PAGE, Math.min(this.pages.count(page), PAGE))
   }
 
+  /** A unit begins with a word of its key. */
   private scan(first: number, count: number): number {
-    const u = this.units
-    const k = this.key
-    const stride = this.stride
-    const k0 = k[0]!
-    const k1 = k[1]!
-    const k2 = k[2]!
-    let q = first * stride
-    for (let i = 0; i < count; i++, q += stride) {
-      if (u[q + 1] === k1 && u[q + 2] === k2 && u[q] === k0) {
-        let j = 3
-        while (j < this.keyLength && u[q + j] === k[j]) j++
-        if (j >= this.keyLength) return first + i
-      }
+    const { words, units, key, keyLength } = this
+    const stride = this.stride / 2
+    const head = key[0]! | (key[1]! << 16)
+    for (let i = 0, q = first * stride; i < count; i++, q += stride) {
+      if (words[q] !== head) continue
+      let j = 2
+      while (j < keyLength && units[2 * q + j] === key[j]) j++
+      if (j === keyLength) return first + i
     }
     return -1
   }
