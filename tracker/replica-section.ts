@@ -3,6 +3,7 @@
 
 import { loggedWords } from './swarm/change.ts'
 import { CHANGES, PART_WORDS, SECTION_WORDS, TOUCHES } from './swarm/entry.ts'
+import { areTouches } from './swarm/touches.ts'
 
 /** Why `section` is not batch `number` of that member and incarnation, word for word; null: it is. */
 export const sectionFault = (
@@ -23,18 +24,24 @@ export const sectionFault = (
     if (at + PART_WORDS > words) return 'a part is missing'
     const end = at + PART_WORDS + word(at + 3)
     if (word(at + 3) < 0 || end > words) return 'a part is too long'
-    const fault = partFault(word, at, end)
+    const fault = partFault(section, word, at, end)
     if (fault !== null) return fault
     at = end
   }
   return at === words && word(5) >= 0 ? null : 'more than its parts'
 }
 
-const partFault = (word: (at: number) => number, part: number, end: number): string | null => {
+const partFault = (
+  section: Uint8Array,
+  word: (at: number) => number,
+  part: number,
+  end: number,
+): string | null => {
   const what = word(part) >>> 16
   const count = word(part + 2)
   let at = part + PART_WORDS
-  if (what === TOUCHES) return count === end - at ? null : 'not as many touches as it says'
+  if (what === TOUCHES)
+    return areTouches(section.subarray(at * 4, end * 4), count) ? null : 'not as many touches as it says'
   if (what !== CHANGES) return 'a part of an unknown kind'
   for (let i = 0; i < count; i++) {
     if (at >= end) return 'a change is missing'

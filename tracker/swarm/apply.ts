@@ -36,6 +36,7 @@ import { readSettings, type Settings, settingsFault, writeSettings } from './set
 import type { Store } from './store.ts'
 import { Table } from './table.ts'
 import { FIRST_LEVEL } from './torrent-index.ts'
+import { unpackTouches } from './touches.ts'
 
 /** Cluster time moves at most this much an entry, milliseconds. */
 export const MAX_STEP_MS = 2000
@@ -52,6 +53,8 @@ export class Apply {
   private readonly store: Store
   private readonly events: ApplyEvents
   private words = new Int32Array(1 << 18)
+  /** The same memory. */
+  private bytes = new Uint8Array(this.words.buffer)
 
   constructor(store: Store, events: ApplyEvents) {
     this.store = store
@@ -67,8 +70,11 @@ export class Apply {
   apply(data: Uint8Array): void {
     if (data.length < ENTRY_WORDS * 4) return // a new leader's empty entry
     const n = data.length >>> 2
-    if (n > this.words.length) this.words = new Int32Array(2 ** Math.ceil(Math.log2(n)))
-    new Uint8Array(this.words.buffer).set(data)
+    if (n > this.words.length) {
+      this.words = new Int32Array(2 ** Math.ceil(Math.log2(n)))
+      this.bytes = new Uint8Array(this.words.buffer)
+    }
+    this.bytes.set(data)
     const w = this.words
     this.advance((w[1]! >>> 0) + w[2]! * 2 ** 32)
     switch (w[0]! & 0xff) {
@@ -141,7 +147,7 @@ export class Apply {
           o += loggedWords(word0)
         }
         this.events.part(member, incarnation, w[at]! & 0xffff, w[at + 1]!, count)
-      } else for (let o = at + PART_WORDS; o < end; o++) table.touch(w[o]!)
+      } else unpackTouches(this.bytes, (at + PART_WORDS) * 4, end * 4, count, table)
       at = end
     }
   }

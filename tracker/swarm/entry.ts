@@ -3,7 +3,8 @@
 //
 // Every entry: word 0 kind | version << 8, words 1-2 cluster time in milliseconds (low, high; 0: none).
 // BATCH: word 3 sections; a section: member ID low, high, incarnation, number, words (all of it), parts; a part:
-//   producer | what << 16 (0 changes, 1 touches), first sequence, count, words, then that many words.
+//   producer | what << 16 (0 changes, 1 touches), first sequence, count, words, then that many words: records as change.ts has
+//   them, or touches, packed (touches.ts).
 // ACCESS: word 3 list | operation << 8, word 4 revision, then five words an info_hash.
 // Others: word 3 length in bytes, then JSON (rare, and easy to extend).
 
@@ -11,6 +12,7 @@ import type { AccessList, AccessOperation } from './access.ts'
 import { compact, loggedWords } from './change.ts'
 import type { Limits } from './layout.ts'
 import type { Settings } from './settings.ts'
+import { PADDING, packTouches, TOUCH_BYTES } from './touches.ts'
 
 export const BATCH = 1
 export const SETTINGS = 2
@@ -44,10 +46,13 @@ export type Birth = {
 /** One member's numbered batch: changes and touches of its front ends. */
 export class BatchWriter {
   private readonly words: Int32Array<ArrayBuffer>
+  private readonly packed: Uint8Array
+  private keys = new Uint32Array(1024)
   private at = SECTION_WORDS
 
   constructor(maxBytes: number) {
     this.words = new Int32Array(maxBytes >>> 2)
+    this.packed = new Uint8Array(this.words.buffer)
   }
 
   begin(member: number, incarnation: number, number: number): void {
@@ -86,10 +91,14 @@ export class BatchWriter {
   /** Adds touch words; returns how many fitted. */
   addTouches(producer: number, words: Int32Array, count: number): number {
     const part = this.at
-    const n = Math.min(count, this.words.length - part - PART_WORDS)
+    const from = (part + PART_WORDS) * 4
+    const n = Math.min(count, Math.floor((this.packed.length - from) / TOUCH_BYTES))
     if (n <= 0) return 0
-    this.words.set(words.subarray(0, n), part + PART_WORDS)
-    this.part(part, producer, TOUCHES, 0, n, part + PART_WORDS + n)
+    if (n > this.keys.length) this.keys = new Uint32Array(2 * n)
+    const to = packTouches(words, n, this.keys, this.packed, from)
+    const end = (to + 3) >>> 2
+    this.packed.fill(PADDING, to, end * 4)
+    this.part(part, producer, TOUCHES, 0, n, end)
     return n
   }
 
