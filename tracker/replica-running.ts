@@ -396,7 +396,7 @@ export class Running {
     if (this.p.log.failed !== null || this.member.refusing || this.ending.begun) return 'refused'
     const { promise, resolve } = Promise.withResolvers<string>()
     const late = setTimeout(() => resolve('unknown'), this.p.options.parkForMs ?? PARK_FOR_MS)
-    const fate = await Promise.race([this.member.replica.propose(entry), promise])
+    const fate = await Promise.race([this.member.propose(entry), promise])
     clearTimeout(late)
     return fate
   }

@@ -14,6 +14,7 @@ test('what a member sent before it was removed is not appended after that', () =
   const forward = new Forward({ id: 1, incarnation: 1, feed, linger, send: () => true, againMs: 1000 })
   const leading = new Leading({
     ...{ id: 1, incarnation: 1, feed, forward, linger },
+    held: () => false,
     notice: () => {},
     onLeading: () => {},
     term: () => 4,

@@ -35,6 +35,8 @@ export type LeadingOptions<T> = {
   readonly feed: Feed<T>
   readonly forward: Forward<T>
   readonly linger: Pick<Linger, 'ms'>
+  /** Nothing may be proposed just now. */
+  readonly held: () => boolean
   readonly notice: (to: number, incarnation: number, wireNumber: number) => void
   readonly onLeading: (leads: boolean, nowMs: number) => void
   readonly term: () => number
@@ -103,7 +105,7 @@ export class Leading<T> implements Omit<Source, 'configured'> {
   }
 
   due(nowMs: number): number {
-    if (this.holding || this.refusing) return Number.POSITIVE_INFINITY
+    if (this.holding || this.refusing || this.o.held()) return Number.POSITIVE_INFINITY
     if (nowMs < this.notBeforeMs) return this.notBeforeMs
     const { feed, linger } = this.o
     if (feed.first() !== null) return this.firstUnderWay ? Number.POSITIVE_INFINITY : nowMs

@@ -18,6 +18,7 @@ import { Timeline } from './events.ts'
 import { Forward } from './forward.ts'
 import { BATCH, type Frame, NOTICE, RAFT, type Stamp } from './frame.ts'
 import { decodeBatch, decodeNotice, NOTICE_REFUSED } from './frame-body.ts'
+import { JointEnd } from './joint-end.ts'
 import { Leading } from './leader.ts'
 import { leaseMs } from './lease.ts'
 import { Leases } from './leases.ts'
@@ -58,6 +59,7 @@ export class Member<T> {
   /** When the last turn began. */
   private beganMs = 0
   private readonly linger: Linger
+  private joint: JointEnd
   private readonly moves: Moves
   private readonly stall: Stall<T>
   readonly leases: Leases
@@ -93,6 +95,7 @@ export class Member<T> {
     this.outgoing = new Outgoing({
       send,
       linger,
+      admits: (to) => this.joint.admits(to, this.status.commit),
       snapshot: (to, message) => this.offer(to, message),
       voted: () => this.election.rival(this.nowMs, this.voters.length),
       yields: () => this.yields(),
@@ -106,6 +109,7 @@ export class Member<T> {
       feed,
       linger,
       forward: this.forward,
+      held: () => this.joint.underWay !== null,
       notice: (to, its, number) => transport.sendNotice(group, to, its, number, NOTICE_REFUSED),
       onLeading: (leads, ms) => this.leads(leads, ms),
       term: () => this.replica.status.term,
@@ -119,6 +123,7 @@ export class Member<T> {
     }
     this.replica = new Replica(replicaOptions, nowMs)
     this.status = this.replica.status
+    this.joint = new JointEnd(this.replica.confState, this.replica.applied)
     this.members = new Set(everybody(this.replica.confState))
     this.election = new Election({ tickMs, electionTicks }, nowMs)
     const quiet = options.fresh || this.replica.alone
@@ -340,6 +345,7 @@ export class Member<T> {
   }
 
   private leads(leads: boolean, nowMs: number): void {
+    this.joint.forget()
     this.moves.leads(leads ? nowMs : Number.POSITIVE_INFINITY)
     this.o.onLeading?.(leads)
   }
@@ -440,8 +446,16 @@ export class Member<T> {
     this.replica.reportSnapshot(to, ok)
   }
 
+  /** One entry that is not a batch, as `Replica.propose`. */
+  async propose(data: Uint8Array): Promise<Outcome> {
+    await this.joint.underWay
+    return this.replica.propose(data)
+  }
+
   proposeConfChange(change: ConfChange): Promise<Outcome> {
-    return this.replica.proposeConfChange(change)
+    const outcome = this.replica.proposeConfChange(change)
+    if (change.steps.length === 0) this.joint.proposed(outcome)
+    return outcome
   }
 
   private configured(confState: ConfState, entry: Entry | null): void {
@@ -452,6 +466,8 @@ export class Member<T> {
     if (is) this.removed = false
     if (entry !== null) this.moves.reconsider()
     this.leading.only(this.members)
+    if (entry === null) this.joint = new JointEnd(confState, this.replica.applied)
+    else this.joint.configured(confState, entry.index)
     this.o.onConfState?.(confState, entry)
   }
 

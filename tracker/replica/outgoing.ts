@@ -11,6 +11,8 @@ export const EMPTY_APPEND_BYTES = 96
 
 export type OutgoingOptions = {
   readonly send: (to: number, message: Uint8Array) => void
+  /** May `to` be sent entries now? */
+  readonly admits: (to: number) => boolean
   /** A MsgSnap: its bytes are copied before this returns. */
   readonly snapshot: (to: number, message: Uint8Array) => void
   /** A vote was given to `to`. */
@@ -42,6 +44,8 @@ export class Outgoing {
           this.heldMs = Math.min(this.heldMs, nowMs + this.o.linger.ms)
           return
         }
+        // Raft repairs what does not come.
+        if (!this.o.admits(to)) return
         // Each append tells the commit index as it is now.
         if (this.held.delete(to)) this.joined++
         break

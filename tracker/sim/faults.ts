@@ -53,6 +53,8 @@ const JUMP_MS = 90
 const LOOK_MS = 0.2
 const LOOKS = 5000
 
+/** A lost member may not be missed for so long, by anybody's clock. */
+const UNNOTICED_MS = 4000
 /** More than an election timeout. */
 const USURPED_MS = 2400
 /** Two elections, and the silence of the voters that started anew between them. */
@@ -89,6 +91,8 @@ export class Faults {
   private readonly weights: readonly Fault[]
   private active = 0
   private stopped = false
+  /** When the last disk was lost. */
+  private lostMs = Number.NEGATIVE_INFINITY
   /** How many there were. */
   begun = 0
 
@@ -387,6 +391,7 @@ export class Faults {
     const isLeft = (n: number): boolean => n !== one && !cluster.seat(n).lost
     if ([...sets, others].some((all) => 2 * all.filter(isLeft).length <= all.length)) return null
     cluster.loseDisk(one)
+    this.lostMs = cluster.clock.now()
     const { name } = cluster.seat(one)
     if (random.chance(0.8))
       cluster.clock.after(500 + random.below(4000), () => {
@@ -395,10 +400,13 @@ export class Faults {
     return null
   }
 
+  /** While a loss may not have been noticed nobody is asked to take votes away: the rest could be one too few. */
   private changeMembers(): void {
     const { cluster, random } = this
     const names = random.shuffle(cluster.members().map((n) => cluster.seat(n).name))
-    switch (random.below(4)) {
+    const what = random.below(4)
+    if ((what === 0 || what === 2) && cluster.clock.now() < this.lostMs + UNNOTICED_MS) return
+    switch (what) {
       case 0:
         cluster.change({ kind: 'demote', who: names.slice(0, 2) })
         break
