@@ -310,8 +310,9 @@ export function socketCases(name: string, traits: SocketTraits): void {
     await end(w)
   })
 
-  const alias = process.platform === 'linux' && traits.answersFromAsked
-  test(`${name}: answers leave from the address that was asked`, { skip: !alias }, async () => {
+  if (!traits.answersFromAsked) return
+  const skip = process.platform === 'linux' ? false : 'only Linux answers at all of 127/8'
+  test(`${name}: answers leave from the address that was asked`, { skip }, async () => {
     const w = await world(traits, ['0.0.0.0', '::'])
     const c = await client(w, '127.0.0.77', '127.0.0.1')
     assert.deepEqual(peersOf(await c.announce({ infoHash: hash20(13), port: 1001 })), [])
