@@ -2,7 +2,6 @@
 // Refuses: to trust a counter of the tracker; the swarms themselves are asked.
 
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { logTail } from './processes.ts'
 import { startTracker, type Tracker, trackerReady } from './tracker-process.ts'
 import { openUdpClient, type UdpClient } from './udp-client.ts'
@@ -12,9 +11,9 @@ export const SOURCE = '127.0.0.1'
 /** Joins that wait at once: as a busy tracker has them. */
 const ABREAST = 64
 const JOIN_MS = 2000
-/** The kill comes within this after the first join. */
-const LOAD_LEAST_MS = 10
-const LOAD_MOST_MS = 500
+/** The kill comes after so many joins: at some 10,000 a second, within half a second. */
+const LOAD_LEAST = 100
+const LOAD_MOST = 5000
 
 export type Place = {
   readonly folder: string
@@ -125,6 +124,16 @@ export async function leaveTail(place: Place, witness: Witness, random: Random):
   }
 }
 
+/** A torrent that takes one more, or undefined when all are full. */
+function roomIn(witness: Witness, random: Random): number | undefined {
+  const from = random.below(witness.torrents)
+  for (let i = 0; i < witness.torrents; i++) {
+    const torrent = (from + i) % witness.torrents
+    if (!witness.isFull(torrent)) return torrent
+  }
+  return undefined
+}
+
 /** Joins from many, until the process is gone in the middle of it. */
 async function killUnderLoad(
   tracker: Tracker,
@@ -134,15 +143,15 @@ async function killUnderLoad(
 ): Promise<number> {
   let going = true
   let cutOff = 0
+  let left = LOAD_LEAST + random.below(LOAD_MOST - LOAD_LEAST)
+  const enough = Promise.withResolvers<void>()
   const joining = async (): Promise<void> => {
     while (going) {
-      const torrent = random.below(witness.torrents)
-      if (witness.isFull(torrent)) {
-        await sleep(1)
-        continue
-      }
+      const torrent = roomIn(witness, random)
+      if (torrent === undefined) return
       const answer = await Promise.race([witness.join(client, torrent, JOIN_MS), dead])
       if (answer === undefined) cutOff++
+      if (--left === 0) enough.resolve()
     }
   }
   let died = (): void => {}
@@ -150,11 +159,11 @@ async function killUnderLoad(
     died = () => done(undefined)
   })
   const load = Promise.all(Array.from({ length: ABREAST }, joining))
-  await sleep(LOAD_LEAST_MS + random.below(LOAD_MOST_MS - LOAD_LEAST_MS))
+  await Promise.race([enough.promise, load])
   tracker.program.kill('SIGKILL')
   // Answers that left before the kill still come out of the socket: they count.
   await tracker.program.stop()
-  await sleep(20)
+  await client.drained()
   going = false
   died()
   await load

@@ -20,6 +20,8 @@ export type UdpClient = {
     timeoutMs: number,
   ): Promise<Answer | undefined>
   waiting(): number
+  /** All answers that had come by now have been looked at. */
+  drained(): Promise<void>
   /** The tracker was restarted, or should be asked for a new ID. */
   forgetId(): void
   close(): void
@@ -37,7 +39,14 @@ export async function openUdpClient(source: string, address: string, port: numbe
   let transaction = Math.floor(Math.random() * 2 ** 31)
   let id: { value: bigint; at: number } | undefined
   let renewing: Promise<void> | undefined
-  socket.on('message', (message) => {
+  const own = socket.address().port
+  let marks: (() => void)[] = []
+  socket.on('message', (message, from) => {
+    if (from.port === own && from.address === source) {
+      for (const passed of marks) passed()
+      marks = []
+      return
+    }
     const answer = decodeAnswer(message, family)
     if (answer.kind === 'refused') return
     const entry = waiting.get(answer.transactionId >>> 0)
@@ -73,6 +82,12 @@ export async function openUdpClient(source: string, address: string, port: numbe
       return id === undefined ? undefined : send(make(id.value, next()), timeoutMs)
     },
     waiting: () => waiting.size,
+    // A datagram of ours comes out of the socket behind all that lay in it.
+    drained: () =>
+      new Promise((done) => {
+        marks.push(done)
+        socket.send(new Uint8Array(0), own, source)
+      }),
     forgetId: () => {
       id = undefined
     },
