@@ -8,13 +8,14 @@ ARG NODE=node:24-slim
 FROM ${NODE} AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
+COPY cli/package.json cli/
 COPY wire/package.json wire/
 COPY raft/package.json raft/
 COPY tracker/package.json tracker/
 COPY operator/package.json operator/
 COPY load/package.json load/
 RUN npm ci --omit=dev --omit=peer --ignore-scripts --no-audit --no-fund \
-      -w wire -w raft -w tracker -w operator -w load \
+      -w cli -w wire -w raft -w tracker -w operator -w load \
  && rm -rf node_modules/node-* node_modules/typescript node_modules/@typescript \
       node_modules/*/prebuilds/android-* node_modules/*/prebuilds/darwin-* node_modules/*/prebuilds/win32-*
 
@@ -29,6 +30,7 @@ RUN mkdir /data && chown 10001:10001 /data
 WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
 COPY LICENSE package.json skep.ts ./
+COPY cli cli
 COPY wire wire
 COPY raft raft
 COPY tracker tracker

@@ -3,8 +3,8 @@
 // Refuses: doing anything itself.
 
 import { readFileSync } from 'node:fs'
-import { CommanderError, newCommand, UsageError } from './tracker/config-flags.ts'
-import { EXIT_CODES, INTERNAL, OK, USAGE } from './tracker/exit-codes.ts'
+import { EXIT_CODES, INTERNAL, OK, USAGE } from './cli/exit-codes.ts'
+import { CommanderError, newCommand, UsageError } from './tracker/config/flags.ts'
 
 type Run = (args: string[]) => Promise<number>
 
@@ -39,13 +39,13 @@ const COMMANDS: readonly (readonly [string, string, () => Promise<Run>])[] = [
   [
     'completion',
     'Print completions for bash, zsh or fish.',
-    async () => (await import('./tracker/config-completion.ts')).completionCommand,
+    async () => (await import('./tracker/config/completion.ts')).completionCommand,
   ],
 ]
 
 async function bench(args: string[]): Promise<number> {
   const [what, ...rest] = args
-  if (what === 'udp') return (await import('./load/bench-udp.ts')).benchUdp(rest)
+  if (what === 'udp') return (await import('./load/udp/bench.ts')).benchUdp(rest)
   const command = newCommand('skep bench', 'Load a tracker and measure it.').usage('udp [options]')
   command
     .command('udp')

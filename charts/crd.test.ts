@@ -1,16 +1,16 @@
 // The custom resource definitions: made from the operator's types, defaults as the operator fills them in.
-// What a real API server makes of them: crd.kube.ts.
+// What a real API server makes of them: kube/crd.kube.ts.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { settle } from '../operator/settle.ts'
+import { settle } from '../operator/model/settle.ts'
 import { definitions, type Schema } from './crd.ts'
 import { differing, plainFiles, ROOT } from './generate.ts'
 import { fieldsOf, readTypes } from './types-text.ts'
 
-const types = readFileSync(join(ROOT, 'operator/types.ts'), 'utf8')
+const types = readFileSync(join(ROOT, 'operator/model/types.ts'), 'utf8')
 const crds = definitions(types)
 const schemaOf = (index: number): Schema =>
   (crds[index]!.object.spec as { versions: { schema: { openAPIV3Schema: Schema } }[] }).versions[0]!.schema

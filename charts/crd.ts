@@ -1,7 +1,7 @@
-// The custom resource definitions as plain data: fields and words from operator/types.ts, the rest from crd-rules.ts.
+// The custom resource definitions as plain data: fields and words from operator/model/types.ts, the rest from crd-rules.ts.
 // Refuses: files (generate.ts).
 
-import { GROUP, VERSION } from '../operator/types.ts'
+import { GROUP, VERSION } from '../operator/model/types.ts'
 import { COMMON_WORDS, EXTRAS, type Extra } from './crd-rules.ts'
 import { type Field, fieldsOf, readTypes, type Shape } from './types-text.ts'
 

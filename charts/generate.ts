@@ -1,10 +1,10 @@
-// npm run manifests: writes all that is made from something else: the custom resource definitions (from operator/types.ts), the
+// npm run manifests: writes all that is made from something else: the custom resource definitions (from operator/model/types.ts), the
 // chart's copy of them, its value schema and README, and manifests/ (from the chart's own rendering). `--check` only compares.
 // Refuses: to guess where Helm is not to be had: manifests/ is left as it is then, and said so.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { kubeTools } from '../testing/kube/tools.ts'
+import { kubeTools } from '../testing/tools/tools.ts'
 import { definitions } from './crd.ts'
 import { dashboard } from './dashboard.ts'
 import { manifests } from './manifests.ts'
@@ -20,7 +20,7 @@ export type Files = ReadonlyMap<string, string>
 /** Made from sources alone. */
 export function plainFiles(): Files {
   const files = new Map<string, string>()
-  const crds = definitions(readFileSync(join(ROOT, 'operator/types.ts'), 'utf8'))
+  const crds = definitions(readFileSync(join(ROOT, 'operator/model/types.ts'), 'utf8'))
   for (const { file, object } of crds) {
     const text = yamlText([object])
     files.set(`manifests/crd/${file}`, text)

@@ -1,4 +1,4 @@
-// Reads the tagless object types of operator/types.ts as text: fields, their types and their comments, from which the custom
+// Reads the tagless object types of operator/model/types.ts as text: fields, their types and their comments, from which the custom
 // resource definitions get their fields and descriptions. So a field cannot be in one and not in the other.
 // Refuses: TypeScript in general. What types.ts does not use is an error with its line, never a guess.
 
@@ -150,6 +150,6 @@ class Reader {
   #fail(): never {
     const at = this.#tokens[Math.max(0, this.#next - 1)]?.at ?? this.#text.length
     const line = this.#text.slice(0, at).split('\n').length
-    throw new Error(`operator/types.ts:${line}: not understood near "${this.#peek() ?? 'the end'}"`)
+    throw new Error(`operator/model/types.ts:${line}: not understood near "${this.#peek() ?? 'the end'}"`)
   }
 }

@@ -4,7 +4,7 @@
 
 import { randomBytes, randomInt } from 'node:crypto'
 import { Command, InvalidArgumentError } from 'commander'
-import { type Announce, type Answered, askHttp, openUdp, type UdpAsker } from './announce-ask.ts'
+import { type Announce, type Answered, askHttp, openUdp, type UdpAsker } from './udp/announce-ask.ts'
 
 const OK = 0
 /** Not answered, refused, or answered without the other peer. */

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { longestSilence } from './bench-cluster-outage.ts'
-import { type ClusterResults, clusterGoals, printCluster } from './bench-cluster-report.ts'
-import { Latency } from './latency.ts'
+import { longestSilence } from './cluster/outage.ts'
+import { type ClusterResults, clusterGoals, printCluster } from './cluster/report.ts'
+import { Latency } from './udp/latency.ts'
 
 test('the longest silence is between answers, before the first and after the last', () => {
   assert.equal(longestSilence([10, 20, 90], 0, 100), 70)

@@ -7,12 +7,12 @@ import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, InvalidArgumentError } from 'commander'
-import { etcdRow } from './bench-cluster-etcd.ts'
-import { moveRow, outageRow } from './bench-cluster-outage.ts'
-import { type ClusterResults, clusterGoals, printCluster } from './bench-cluster-report.ts'
-import { bytesRows, type ClusterSettings, joinRows, mixRows } from './bench-cluster-rows.ts'
-import { transferRow } from './bench-cluster-transfer.ts'
-import { printGoals } from './bench-report.ts'
+import { printGoals } from './bench/report.ts'
+import { etcdRow } from './cluster/etcd.ts'
+import { moveRow, outageRow } from './cluster/outage.ts'
+import { type ClusterResults, clusterGoals, printCluster } from './cluster/report.ts'
+import { bytesRows, type ClusterSettings, joinRows, mixRows } from './cluster/rows.ts'
+import { transferRow } from './cluster/transfer.ts'
 
 const USAGE = 64
 const ROWS = ['joins', 'etcd', 'mix', 'bytes', 'kills', 'moves', 'transfer'] as const

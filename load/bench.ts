@@ -7,7 +7,9 @@ import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, InvalidArgumentError } from 'commander'
-import { printGoals, printResults } from './bench-report.ts'
+import { type Contender, ECHO, findContenders, OURS } from './bench/contenders.ts'
+import { goals, type Results } from './bench/goals.ts'
+import { printGoals, printResults } from './bench/report.ts'
 import {
   type BenchSettings,
   joinRows,
@@ -16,10 +18,8 @@ import {
   rateRow,
   scalingRows,
   shapeRow,
-} from './bench-rows.ts'
-import { type Contender, ECHO, findContenders, OURS } from './contenders.ts'
-import { goals, type Results } from './goals.ts'
-import { has } from './servers.ts'
+} from './bench/rows.ts'
+import { has } from './bench/servers.ts'
 
 const USAGE = 64
 /** Set for the copy of ourselves that runs on the generator's core. */
@@ -160,7 +160,7 @@ async function measureAll(
 
 /** The HTTP row has a program of its own. */
 async function http(): Promise<void> {
-  const program = fileURLToPath(new URL('./bench-http.ts', import.meta.url))
+  const program = fileURLToPath(new URL('./bench/http.ts', import.meta.url))
   if (!existsSync(program)) return
   process.stdout.write('\nHTTP\n')
   spawnSync(process.execPath, [program], { stdio: 'inherit', timeout: 180_000 })

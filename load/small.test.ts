@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { benchUdp } from './bench-udp.ts'
-import { InFlight, REFRESHING } from './in-flight.ts'
-import { Latency } from './latency.ts'
-import { median, quantile, short, table } from './table.ts'
-import { isLocal, readTarget } from './target.ts'
+import { median, quantile, short, table } from './bench/table.ts'
+import { benchUdp } from './udp/bench.ts'
+import { InFlight, REFRESHING } from './udp/in-flight.ts'
+import { Latency } from './udp/latency.ts'
+import { isLocal, readTarget } from './udp/target.ts'
 
 test('a waiting request is found by its own transaction on its own socket, once', () => {
   fc.assert(

@@ -5,10 +5,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { act } from './act.ts'
 import { keysOf } from './desired/secret.ts'
+import type { Step } from './model/steps.ts'
+import type { TrackerCluster } from './model/types.ts'
 import { observe } from './observe.ts'
 import { decide } from './plan/decided.ts'
-import type { Step } from './steps.ts'
-import type { TrackerCluster } from './types.ts'
 import { putCluster, putPods, type TestWorld, testWorld } from './world.case.ts'
 
 const step = async (

@@ -10,9 +10,8 @@ import { labels } from './desired/labels.ts'
 import { desiredObjects, hashed } from './desired/objects.ts'
 import { keySecret, keysOf } from './desired/secret.ts'
 import { claimSpec } from './desired/statefulset.ts'
-import type { Observed } from './facts.ts'
-import { claimName, configName, jobName } from './names.ts'
-import { addressOf, thereIs } from './observe.ts'
+import type { Observed } from './model/facts.ts'
+import { claimName, configName, jobName } from './model/names.ts'
 import {
   ApiError,
   CONFLICT,
@@ -20,10 +19,11 @@ import {
   type MemberAddress,
   type MemberAnswer,
   type WatchedKind,
-} from './ports.ts'
-import { settle } from './settle.ts'
-import type { Decided, Step } from './steps.ts'
-import { FINALIZER, type TrackerBackup, type TrackerCluster } from './types.ts'
+} from './model/ports.ts'
+import { settle } from './model/settle.ts'
+import type { Decided, Step } from './model/steps.ts'
+import { FINALIZER, type TrackerBackup, type TrackerCluster } from './model/types.ts'
+import { addressOf, thereIs } from './observe.ts'
 import { memoryOf, type World } from './world.ts'
 
 /** A step that could not be done, in a sentence for people. */

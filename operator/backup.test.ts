@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { reconcileBackup } from './backup.ts'
-import { fileName, newestFirst } from './job-backup.ts'
-import { purgeRun } from './job-purge.ts'
-import type { TrackerBackup } from './types.ts'
+import { fileName, newestFirst } from './jobs/backup.ts'
+import { purgeRun } from './jobs/purge.ts'
+import type { TrackerBackup } from './model/types.ts'
 import { putCluster, type TestWorld, testWorld } from './world.case.ts'
 
 const put = ({ server }: TestWorld, spec: Partial<TrackerBackup['spec']> = {}): void => {

@@ -1,15 +1,15 @@
 // A pass over one TrackerBackup: its claim, its Job or CronJob, and what came of them.
-// Refuses: to take snapshots itself (job-backup.ts, in a pod of its own), and to delete files of a backup that is deleted.
+// Refuses: to take snapshots itself (jobs/backup.ts, in a pod of its own), and to delete files of a backup that is deleted.
 
 import { backupRun, backupVolume } from './desired/backup.ts'
 import { difference } from './desired/drift.ts'
 import { BACKUP_LABEL } from './desired/labels.ts'
 import { hashed } from './desired/objects.ts'
-import type { KubeObject } from './ports.ts'
-import { settle } from './settle.ts'
+import type { KubeObject } from './model/ports.ts'
+import { settle } from './model/settle.ts'
+import type { Condition, TrackerBackup, TrackerCluster } from './model/types.ts'
+import { rfc3339 } from './model/units.ts'
 import { writeIfNew } from './status.ts'
-import type { Condition, TrackerBackup, TrackerCluster } from './types.ts'
-import { rfc3339 } from './units.ts'
 import type { World } from './world.ts'
 
 const AGAIN_MS = 10_000

@@ -3,8 +3,8 @@
 
 import { AccessList, AccessOperation, AllowPrivate } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import type { ControlClients } from './members.ts'
-import type { MemberAddress } from './ports.ts'
-import type { TorrentPolicy, TrackerClusterSpec } from './types.ts'
+import type { MemberAddress } from './model/ports.ts'
+import type { TorrentPolicy, TrackerClusterSpec } from './model/types.ts'
 
 type List = TorrentPolicy['spec']['list']
 export type AccessSeen = {

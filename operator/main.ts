@@ -9,17 +9,17 @@ import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { reconcileBackup } from './backup.ts'
 import { CommanderError, ConfigError, type OperatorConfig, readConfig } from './config.ts'
-import { elect } from './elect.ts'
-import { ENDS } from './ends.ts'
-import { type Kube, openKube } from './kube.ts'
-import { type LiveApi, liveApi } from './kube-api.ts'
-import { SILENT_MS } from './kube-watch.ts'
+import { type LiveApi, liveApi } from './kube/api.ts'
+import { ENDS } from './kube/clock.ts'
+import { elect } from './kube/elect.ts'
+import { type Kube, openKube } from './kube/kube.ts'
+import { SILENT_MS } from './kube/watch.ts'
 import { type Lists, liveLists } from './lists.ts'
 import { type Log, openLog } from './log.ts'
 import { controlClients, liveMembers } from './members.ts'
 import { type Metrics, newMetrics } from './metrics.ts'
+import { ApiError, CONFLICT } from './model/ports.ts'
 import { reconcilePolicy } from './policy.ts'
-import { ApiError, CONFLICT } from './ports.ts'
 import { newQueue, type Queue } from './queue.ts'
 import { type Pass, reasonOf, reconcile } from './reconcile.ts'
 import { serve } from './serve.ts'
@@ -56,11 +56,11 @@ export async function operatorCommand(args: string[]): Promise<number> {
 
 /** What the operator's Jobs run, in pods of their own. */
 const JOBS: Readonly<Record<string, () => Promise<(args: string[]) => Promise<number>>>> = {
-  'backup-run': async () => (await import('./job-backup.ts')).backupRun,
-  'restore-run': async () => (await import('./job-backup.ts')).restoreRun,
-  'purge-run': async () => (await import('./job-purge.ts')).purgeRun,
-  crds: async () => (await import('./hooks.ts')).crdsCommand,
-  'delete-cluster': async () => (await import('./hooks.ts')).deleteClusterCommand,
+  'backup-run': async () => (await import('./jobs/backup.ts')).backupRun,
+  'restore-run': async () => (await import('./jobs/backup.ts')).restoreRun,
+  'purge-run': async () => (await import('./jobs/purge.ts')).purgeRun,
+  crds: async () => (await import('./jobs/hooks.ts')).crdsCommand,
+  'delete-cluster': async () => (await import('./jobs/hooks.ts')).deleteClusterCommand,
 }
 
 async function operate(config: OperatorConfig): Promise<number> {

@@ -10,10 +10,10 @@ import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { controlToken, networkKeyName } from '@skep/wire/network-key.ts'
-import * as tracker from '../tracker/control-token.ts'
+import * as tracker from '../tracker/keys/network-key.ts'
 import { liveLists } from './lists.ts'
 import { controlClients, liveMembers, rateOf } from './members.ts'
-import type { MemberAddress } from './ports.ts'
+import type { MemberAddress } from './model/ports.ts'
 
 const SKEP = resolve(import.meta.dirname, '../skep.ts')
 const OLD = 'o'.repeat(40)

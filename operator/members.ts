@@ -9,9 +9,9 @@ import { type Client, Code, ConnectError, createClient, type Interceptor } from 
 import { createConnectTransport } from '@connectrpc/connect-node'
 import { controlToken } from '@skep/wire/network-key.ts'
 import { Cluster, Role, type StatusResponse } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
-import type { MemberReport, RaftMember } from './facts.ts'
-import { CONTROL_PORT } from './names.ts'
-import type { MemberAddress, MemberAnswer, Members } from './ports.ts'
+import type { MemberReport, RaftMember } from './model/facts.ts'
+import { CONTROL_PORT } from './model/names.ts'
+import type { MemberAddress, MemberAnswer, Members } from './model/ports.ts'
 
 /** A question about a replica's state, milliseconds: a pass waits for the slowest. */
 const STATUS_MS = 1500

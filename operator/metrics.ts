@@ -2,9 +2,9 @@
 // Refuses: a series for each pod or step's sentence: only names of clusters and kinds of steps.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { Cache } from './kube-watch.ts'
-import type { Plan } from './steps.ts'
-import type { ConditionType } from './types.ts'
+import type { Cache } from './kube/watch.ts'
+import type { Plan } from './model/steps.ts'
+import type { ConditionType } from './model/types.ts'
 
 const CONDITIONS: readonly ConditionType[] = [
   'Ready',

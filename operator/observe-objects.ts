@@ -2,10 +2,10 @@
 // Refuses: I/O.
 
 import { ORDINAL_LABEL, PURPOSE_LABEL, SIZE_ANNOTATION } from './desired/labels.ts'
-import type { ClaimSeen, JobPurpose, JobSeen, PodSeen, ServiceSeen, StatefulSetSeen } from './facts.ts'
-import { ordinalOf } from './names.ts'
-import type { KubeObject } from './ports.ts'
-import { bytesOf, epochMs } from './units.ts'
+import type { ClaimSeen, JobPurpose, JobSeen, PodSeen, ServiceSeen, StatefulSetSeen } from './model/facts.ts'
+import { ordinalOf } from './model/names.ts'
+import type { KubeObject } from './model/ports.ts'
+import { bytesOf, epochMs } from './model/units.ts'
 
 type ConditionSeen = {
   readonly type: string

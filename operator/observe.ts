@@ -1,4 +1,4 @@
-// All reading: caches, the network key, and what each replica says of itself, made into plain data (facts.ts).
+// All reading: caches, the network key, and what each replica says of itself, made into plain data (model/facts.ts).
 // Refuses: opinions, and to fail because a replica does not answer; its last answer counts with its age.
 
 import { hkdfSync } from 'node:crypto'
@@ -9,8 +9,12 @@ import { CLUSTER_LABEL, identity } from './desired/labels.ts'
 import { desiredObjects, type There } from './desired/objects.ts'
 import { keysOf } from './desired/secret.ts'
 import { volumeTemplateOf } from './desired/statefulset.ts'
-import type { Drift, KeySeen, MemberSeen, ObjectKind, Observed, PodSeen } from './facts.ts'
-import { configName, keyName, udpName } from './names.ts'
+import type { Drift, KeySeen, MemberSeen, ObjectKind, Observed, PodSeen } from './model/facts.ts'
+import { configName, keyName, udpName } from './model/names.ts'
+import type { Api, KubeObject, MemberAddress } from './model/ports.ts'
+import { settle } from './model/settle.ts'
+import type { Decided } from './model/steps.ts'
+import type { TrackerCluster } from './model/types.ts'
 import {
   claimSeen,
   jobSeen,
@@ -20,10 +24,6 @@ import {
   statefulSetSeen,
 } from './observe-objects.ts'
 import { decide } from './plan/decided.ts'
-import type { Api, KubeObject, MemberAddress } from './ports.ts'
-import { settle } from './settle.ts'
-import type { Decided } from './steps.ts'
-import type { TrackerCluster } from './types.ts'
 import { type Memory, memoryOf, type World } from './world.ts'
 
 const SERVICE_OF_SLICE = 'kubernetes.io/service-name'

@@ -2,7 +2,7 @@
 // Refuses: half a list; one faulty entry and nothing is changed.
 
 import { readInfoHash } from '@skep/wire/info-hash.ts'
-import type { TorrentPolicy } from './types.ts'
+import type { TorrentPolicy } from './model/types.ts'
 
 /** Faults told; more are only counted. */
 const FAULTS_TOLD = 5

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { AccessSeen, Lists } from './lists.ts'
+import type { TorrentPolicy } from './model/types.ts'
 import { reconcilePolicy } from './policy.ts'
 import { wishedList } from './policy-list.ts'
-import type { TorrentPolicy } from './types.ts'
 import { putCluster, putPods, type TestWorld, testWorld } from './world.case.ts'
 
 const A = 'a'.repeat(40)

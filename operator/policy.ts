@@ -3,12 +3,12 @@
 // Refuses: to merge; one policy a list, the oldest.
 
 import type { AccessSeen, Lists } from './lists.ts'
+import type { KubeObject, MemberAddress } from './model/ports.ts'
+import type { Condition, TorrentPolicy, TrackerCluster } from './model/types.ts'
+import { rfc3339 } from './model/units.ts'
 import { addressOf } from './observe.ts'
 import { elderOf, wishedList } from './policy-list.ts'
-import type { KubeObject, MemberAddress } from './ports.ts'
 import { writeIfNew } from './status.ts'
-import type { Condition, TorrentPolicy, TrackerCluster } from './types.ts'
-import { rfc3339 } from './units.ts'
 import { replicasOf, type World } from './world.ts'
 
 export const POLICY_FINALIZER = 'skep.dev/policy'

@@ -2,12 +2,12 @@
 // Refuses: to decide (plan/), to wait (queue.ts), and to lose what was planned because acting failed: status is written anyway.
 
 import { act, StepFailed } from './act.ts'
+import { ApiError, CONFLICT, type KubeObject } from './model/ports.ts'
+import type { Plan } from './model/steps.ts'
+import type { TrackerCluster, TrackerClusterStatus } from './model/types.ts'
 import { observe } from './observe.ts'
 import { plan } from './plan/plan.ts'
-import { ApiError, CONFLICT, type KubeObject } from './ports.ts'
 import { writeIfNew } from './status.ts'
-import type { Plan } from './steps.ts'
-import type { TrackerCluster, TrackerClusterStatus } from './types.ts'
 import { clusterKey, memoryOf, type World } from './world.ts'
 
 /** null: the resource is gone. */

@@ -2,9 +2,9 @@
 // Refuses: restarts for them, and to ask again for what was asked of the same leader.
 
 import type { Lists } from './lists.ts'
+import { settle } from './model/settle.ts'
+import type { TrackerCluster } from './model/types.ts'
 import { addressOf } from './observe.ts'
-import { settle } from './settle.ts'
-import type { TrackerCluster } from './types.ts'
 import { memoryOf, replicasOf, type World } from './world.ts'
 
 /** Somebody may change them by `skep ctl settings`: they are put right so often, milliseconds. */

@@ -1,7 +1,7 @@
 // Writes the status of a resource if it says something else than what is there.
 // Refuses: writes that change nothing: each of them would wake everybody who watches.
 
-import type { KubeObject } from './ports.ts'
+import type { KubeObject } from './model/ports.ts'
 import type { World } from './world.ts'
 
 /** The object as it was given back; null: there was nothing to write. */

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { KubeObject } from './ports.ts'
+import type { KubeObject } from './model/ports.ts'
 import { newQueue } from './queue.ts'
 import { wokenBy, work } from './work.ts'
 

@@ -2,9 +2,9 @@
 // Refuses: to look at what changed; a pass looks at all.
 
 import { BACKUP_LABEL, CLUSTER_LABEL } from './desired/labels.ts'
-import type { Ends } from './ends.ts'
-import type { Change } from './kube-watch.ts'
-import type { KubeObject, WatchedKind } from './ports.ts'
+import type { Ends } from './kube/clock.ts'
+import type { Change } from './kube/watch.ts'
+import type { KubeObject, WatchedKind } from './model/ports.ts'
 import type { Queue } from './queue.ts'
 
 /** `Kind/namespace/name` of a resource of ours. */

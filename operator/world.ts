@@ -3,10 +3,10 @@
 // Refuses: decisions.
 
 import { identity } from './desired/labels.ts'
-import type { MemberReport } from './facts.ts'
-import type { Api, KubeObject, Members } from './ports.ts'
-import type { TrackerCluster } from './types.ts'
-import { newWritten, type Written } from './written.ts'
+import { newWritten, type Written } from './kube/written.ts'
+import type { MemberReport } from './model/facts.ts'
+import type { Api, KubeObject, Members } from './model/ports.ts'
+import type { TrackerCluster } from './model/types.ts'
 
 export type World = {
   readonly api: Api

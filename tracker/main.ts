@@ -1,17 +1,17 @@
 // A replica from start to stop, as a story: which threads there are, who talks to whom, what ends what.
 // Refuses: deciding anything about data; and half a replica: if one part fails, all end.
 
-import { accessFiles } from './access-file-lists.ts'
-import type { ConfigKey, TrackerConfig } from './config.ts'
-import type { Source } from './config-layers.ts'
-import { changesOf } from './control-changes.ts'
-import { openNetworkKey } from './control-token.ts'
+import { accessFiles } from './access/lists.ts'
+import type { Source } from './config/layers.ts'
+import type { ConfigKey, TrackerConfig } from './config/options.ts'
+import { changesOf } from './control/changes.ts'
 import { startHttp } from './http/server.ts'
+import { openNetworkKey } from './keys/network-key.ts'
 import type { Logger } from './log.ts'
-import { openDoor } from './main-door.ts'
-import { birthWarnings, bufferWarnings, httpLimitsOf, sharedMemoryOf, udpOptionsOf } from './main-limits.ts'
-import { openMember } from './main-opening.ts'
-import { startTelling } from './main-telling.ts'
+import { openDoor } from './opening/door.ts'
+import { openMember } from './opening/member.ts'
+import { birthWarnings, bufferWarnings, httpLimitsOf, sharedMemoryOf, udpOptionsOf } from './opening/parts.ts'
+import { startTelling } from './stats/report.ts'
 import { Store } from './swarm/store.ts'
 import { startUdpWorkers } from './udp/start.ts'
 

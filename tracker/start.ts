@@ -1,18 +1,18 @@
 // skep tracker and skep start: reads the configuration, runs one replica, stops it on a signal; what people see of it.
 // Refuses: half a replica, and ending without a sentence and an exit code.
 
-import type { TrackerConfig } from './config.ts'
-import { addConfigFlags, configOf, newCommand } from './config-flags.ts'
-import { NetworkKeyError } from './control-token.ts'
-import { INTERNAL, IO, OK, REMOVED, UNAVAILABLE, USAGE } from './exit-codes.ts'
+import { INTERNAL, IO, OK, REMOVED, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
+import { catchSignals, Forced, type Signals } from '@skep/cli/signals.ts'
+import { addConfigFlags, configOf, newCommand } from './config/flags.ts'
+import type { TrackerConfig } from './config/options.ts'
 import { HttpOpenError } from './http/server.ts'
+import { NetworkKeyError } from './keys/network-key.ts'
 import { type Logger, openLogger } from './log.ts'
 import { type Running, run } from './main.ts'
-import { EngineMissing } from './main-limits.ts'
-import { ReplicaFailed } from './replica-handle.ts'
-import { type Answering, addReplicasFlag, replicasOf, runCluster } from './start-cluster.ts'
-import { catchSignals, Forced, type Signals } from './start-signals.ts'
-import { hostsOf, version, welcome } from './start-welcome.ts'
+import { EngineMissing } from './opening/parts.ts'
+import { ReplicaFailed } from './replica-thread/handle.ts'
+import { type Answering, addReplicasFlag, replicasOf, runCluster } from './start/cluster.ts'
+import { hostsOf, version, welcome } from './start/welcome.ts'
 import { UdpOpenError } from './udp/start.ts'
 
 /** `skep tracker`: for machines; one log line says where it answers. */

@@ -2,10 +2,10 @@
 // many. The Job asks a replica for the table over the control API and deletes older files after a good one.
 // Refuses: to delete the claim with the backup: backups outlive what they were made of, and by whom.
 
-import { accountName, CONTROL_PORT, podName, replicasName } from '../names.ts'
-import type { KubeObject } from '../ports.ts'
-import type { Settled } from '../settle.ts'
-import type { TrackerBackup, TrackerCluster } from '../types.ts'
+import { accountName, CONTROL_PORT, podName, replicasName } from '../model/names.ts'
+import type { KubeObject } from '../model/ports.ts'
+import type { Settled } from '../model/settle.ts'
+import type { TrackerBackup, TrackerCluster } from '../model/types.ts'
 import { KEY_FOLDER } from './config.ts'
 import { BACKUP_FOLDER, jobPod, keySource } from './jobs.ts'
 import { BACKUP_LABEL, labels, ownedBy } from './labels.ts'

@@ -2,13 +2,13 @@
 // file says who the replica is, whom to ask, and (pod 0 of a cluster that was never born) that it may form a new one.
 // Refuses: settings that the log keeps after birth; options only seed those.
 
-import type { ConfigSeen } from '../facts.ts'
-import { CONTROL_PORT, configName, podName, REPLICA_PORT, replicaAddress } from '../names.ts'
-import type { KubeObject } from '../ports.ts'
-import type { Settled } from '../settle.ts'
-import type { Decided } from '../steps.ts'
-import type { TrackerCluster } from '../types.ts'
-import { fingerprint } from '../units.ts'
+import type { ConfigSeen } from '../model/facts.ts'
+import { CONTROL_PORT, configName, podName, REPLICA_PORT, replicaAddress } from '../model/names.ts'
+import type { KubeObject } from '../model/ports.ts'
+import type { Settled } from '../model/settle.ts'
+import type { Decided } from '../model/steps.ts'
+import type { TrackerCluster } from '../model/types.ts'
+import { fingerprint } from '../model/units.ts'
 import { owned } from './labels.ts'
 
 /** Where the files are mounted. */

@@ -2,8 +2,8 @@
 // it follows the size by itself, and a drain of several nodes takes one replica after the other.
 // Refuses: minAvailable, which is wrong for a moment whenever the size changes and blocks every drain if it is too large.
 
-import type { KubeObject } from '../ports.ts'
-import type { TrackerCluster } from '../types.ts'
+import type { KubeObject } from '../model/ports.ts'
+import type { TrackerCluster } from '../model/types.ts'
 import { identity, owned } from './labels.ts'
 
 export const disruptionBudget = (resource: TrackerCluster): KubeObject => ({

@@ -2,7 +2,7 @@
 // add is theirs. A field that is wanted no more shows by the hash.
 // Refuses: to compare what can never be changed.
 
-import type { KubeObject } from '../ports.ts'
+import type { KubeObject } from '../model/ports.ts'
 import { HASH_ANNOTATION } from './labels.ts'
 
 /** Path of the first field that differs; null: all is as wanted. */

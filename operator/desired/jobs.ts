@@ -1,11 +1,11 @@
 // Jobs that work on the volume of a replica that is stopped: fill it from a backup, make it the only survivor, empty it.
 // Refuses: to run beside a replica; the plan stops the pods first, and the log has one owner anyway.
 
-import type { JobPurpose } from '../facts.ts'
-import { accountName, claimName, jobName, keyName, podName, replicaAddress } from '../names.ts'
-import type { KubeObject } from '../ports.ts'
-import type { Settled } from '../settle.ts'
-import type { TrackerCluster } from '../types.ts'
+import type { JobPurpose } from '../model/facts.ts'
+import { accountName, claimName, jobName, keyName, podName, replicaAddress } from '../model/names.ts'
+import type { KubeObject } from '../model/ports.ts'
+import type { Settled } from '../model/settle.ts'
+import type { TrackerCluster } from '../model/types.ts'
 import { DATA_FOLDER, KEY_FOLDER } from './config.ts'
 import { ORDINAL_LABEL, owned, PURPOSE_LABEL } from './labels.ts'
 import { CONTAINER_SECURITY, imageOf, POD_SECURITY, PROGRAM } from './pod.ts'

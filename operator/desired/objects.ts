@@ -2,11 +2,11 @@
 // Each carries a hash of itself, so that a field that is wanted no more is seen, too.
 // Refuses: volumes (their StatefulSet makes them, the plan deletes them) and Jobs (the plan starts them).
 
-import type { KubeObject } from '../ports.ts'
-import type { Settled } from '../settle.ts'
-import type { Decided } from '../steps.ts'
-import type { TrackerCluster } from '../types.ts'
-import { fingerprint } from '../units.ts'
+import type { KubeObject } from '../model/ports.ts'
+import type { Settled } from '../model/settle.ts'
+import type { Decided } from '../model/steps.ts'
+import type { TrackerCluster } from '../model/types.ts'
+import { fingerprint } from '../model/units.ts'
 import { configMap } from './config.ts'
 import { disruptionBudget } from './disruption-budget.ts'
 import { HASH_ANNOTATION } from './labels.ts'

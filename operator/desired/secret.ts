@@ -1,11 +1,11 @@
 // The network key as a Secret: one key a line, the one in use first.
 // Refuses: chance; the key is an argument.
 
-import type { KeySeen } from '../facts.ts'
-import { keyName } from '../names.ts'
-import type { KubeObject } from '../ports.ts'
-import { KEY_ENTRY } from '../settle.ts'
-import type { TrackerCluster } from '../types.ts'
+import type { KeySeen } from '../model/facts.ts'
+import { keyName } from '../model/names.ts'
+import type { KubeObject } from '../model/ports.ts'
+import { KEY_ENTRY } from '../model/settle.ts'
+import type { TrackerCluster } from '../model/types.ts'
 import { owned, PHASE_ANNOTATION, ROTATION_ANNOTATION } from './labels.ts'
 
 /** The lines of a key that the operator made, and where its rotation stands. */

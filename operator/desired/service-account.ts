@@ -1,9 +1,9 @@
 // Whom the replicas are for the API server: nobody. They never ask it, so no token is mounted and no role is bound.
 // Refuses: rights.
 
-import { accountName } from '../names.ts'
-import type { KubeObject } from '../ports.ts'
-import type { TrackerCluster } from '../types.ts'
+import { accountName } from '../model/names.ts'
+import type { KubeObject } from '../model/ports.ts'
+import type { TrackerCluster } from '../model/types.ts'
 import { owned } from './labels.ts'
 
 export const serviceAccount = (

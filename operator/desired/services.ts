@@ -2,10 +2,10 @@
 // and many load balancers take only one protocol.
 // Refuses: leader-only endpoints. Every replica answers; a follower relays the change.
 
-import { CONTROL_PORT, httpName, REPLICA_PORT, replicasName, udpName } from '../names.ts'
-import type { KubeObject } from '../ports.ts'
-import type { Settled, SettledService } from '../settle.ts'
-import type { TrackerCluster } from '../types.ts'
+import { CONTROL_PORT, httpName, REPLICA_PORT, replicasName, udpName } from '../model/names.ts'
+import type { KubeObject } from '../model/ports.ts'
+import type { Settled, SettledService } from '../model/settle.ts'
+import type { TrackerCluster } from '../model/types.ts'
 import { HTTP_PORT, UDP_PORT } from './config.ts'
 import { identity, owned } from './labels.ts'
 

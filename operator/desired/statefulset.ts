@@ -3,11 +3,11 @@
 // the order, leader last. podManagementPolicy, serviceName, selector and volume template can never be changed.
 // Refuses: sizes of its own; they are decided before.
 
-import { replicasName } from '../names.ts'
-import type { KubeObject } from '../ports.ts'
-import type { Settled } from '../settle.ts'
-import type { Decided } from '../steps.ts'
-import type { TrackerCluster } from '../types.ts'
+import { replicasName } from '../model/names.ts'
+import type { KubeObject } from '../model/ports.ts'
+import type { Settled } from '../model/settle.ts'
+import type { Decided } from '../model/steps.ts'
+import type { TrackerCluster } from '../model/types.ts'
 import { identity, labels, owned, SIZE_ANNOTATION } from './labels.ts'
 import { podTemplate } from './pod.ts'
 

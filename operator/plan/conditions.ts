@@ -2,9 +2,9 @@
 // Refuses: numbers that change with every pass. Status is written only when something happened; times stand for durations.
 
 import { replicaSelector } from '../desired/labels.ts'
-import type { MemberReport } from '../facts.ts'
-import type { Condition, ConditionType, MemberState, TrackerClusterStatus } from '../types.ts'
-import { epochMs, majority, rfc3339 } from '../units.ts'
+import type { MemberReport } from '../model/facts.ts'
+import type { Condition, ConditionType, MemberState, TrackerClusterStatus } from '../model/types.ts'
+import { epochMs, majority, rfc3339 } from '../model/units.ts'
 import { startText } from './life.ts'
 import { knownVoters, reachedVoters } from './membership.ts'
 import {

@@ -2,8 +2,8 @@
 // StatefulSet begins with, whether pods may start at all. observe.ts compares the objects with what comes of this.
 // Refuses: to let a second cluster come into being. docs/decisions/0006-operator-birth.md tells the whole story.
 
-import type { BirthMode, Observed } from '../facts.ts'
-import type { Decided } from '../steps.ts'
+import type { BirthMode, Observed } from '../model/facts.ts'
+import type { Decided } from '../model/steps.ts'
 
 /** All that was ever written or said about which cluster this is; `drift` is not looked at. */
 type Seen = Omit<Observed, 'drift'>

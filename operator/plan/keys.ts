@@ -2,8 +2,8 @@
 // another one does not know: the new one is known everywhere before anybody uses it, the old one until nobody does.
 // Refuses: to rotate a key that people made; they change their Secret's lines in the same three steps.
 
-import { keyName } from '../names.ts'
-import { ANNOTATIONS } from '../types.ts'
+import { keyName } from '../model/names.ts'
+import { ANNOTATIONS } from '../model/types.ts'
 import { type Verdict, type View, wait } from './view.ts'
 
 export const keyMissing = (v: View): Verdict | null => {

@@ -1,10 +1,10 @@
 // The beginning and the end of a cluster, and its sleep: deletion, owned objects, birth, hibernation.
 // Refuses: to touch anything of a cluster whose ID is not the recorded one, and to create one where there may be one.
 
-import { ordinalOf } from '../names.ts'
-import { FINALIZER } from '../types.ts'
-import { bytesOf } from '../units.ts'
-import { faultText, validate } from '../validate.ts'
+import { ordinalOf } from '../model/names.ts'
+import { FINALIZER } from '../model/types.ts'
+import { bytesOf } from '../model/units.ts'
+import { faultText, validate } from '../model/validate.ts'
 import { clusterIdOf } from './decided.ts'
 import { plural, podOf, resize, type Verdict, type View, wait } from './view.ts'
 
@@ -215,7 +215,7 @@ export const leftoverClaims = (v: View): Verdict | null => {
   }
 }
 
-/** Volumes grow where they are; a smaller wish is refused by validate.ts and the schema. Those of no replica stay as they are. */
+/** Volumes grow where they are; a smaller wish is refused by model/validate.ts and the schema. Those of no replica stay as they are. */
 export const smallClaims = (v: View): Verdict | null => {
   const { statefulSet } = v.seen
   const { size } = v.spec.storage

@@ -3,8 +3,8 @@
 // Refuses: to count pods as members, to take a second step before the first is through, to reap anybody for a short silence,
 // and to shrink by anything but the specification.
 
-import type { MemberReport } from '../facts.ts'
-import { majority, oddUpTo, rfc3339 } from '../units.ts'
+import type { MemberReport } from '../model/facts.ts'
+import { majority, oddUpTo, rfc3339 } from '../model/units.ts'
 import {
   aimedAt,
   claimOf,

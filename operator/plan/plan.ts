@@ -2,10 +2,10 @@
 // says one step, or what is waited for.
 // Refuses: two steps in a pass, clocks of its own, and Kubernetes objects. Whatever is decided here is safe to decide again.
 
-import type { Observed } from '../facts.ts'
-import type { Plan, PlanEvent } from '../steps.ts'
-import type { Condition, LastStep } from '../types.ts'
-import { epochMs, fingerprint, rfc3339 } from '../units.ts'
+import type { Observed } from '../model/facts.ts'
+import type { Plan, PlanEvent } from '../model/steps.ts'
+import type { Condition, LastStep } from '../model/types.ts'
+import { epochMs, fingerprint, rfc3339 } from '../model/units.ts'
 import { conditionsOf, statusOf } from './conditions.ts'
 import { keyMissing, rotating, rotation } from './keys.ts'
 import * as life from './life.ts'

@@ -2,8 +2,8 @@
 // All stop, the survivor's log is rewritten to a cluster of one, the other volumes go, all start and join.
 // Refuses: to begin by itself, with other words than those, for another cluster, or while there is a majority.
 
-import { ANNOTATIONS, RECOVER_WORDS, type Recovery } from '../types.ts'
-import { majority } from '../units.ts'
+import { ANNOTATIONS, RECOVER_WORDS, type Recovery } from '../model/types.ts'
+import { majority } from '../model/units.ts'
 import { knownVoters, reachedVoters } from './membership.ts'
 import { cannotStart } from './rollout.ts'
 import { plural, podOf, readyPods, resize, type Verdict, type View, wait } from './view.ts'

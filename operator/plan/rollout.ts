@@ -2,8 +2,8 @@
 // leader last and after a transfer.
 // Refuses: to take a pod down while any voter lacks entries, is silent or is new, and versions that are too far apart.
 
-import type { PodSeen } from '../facts.ts'
-import { ANNOTATIONS } from '../types.ts'
+import type { PodSeen } from '../model/facts.ts'
+import { ANNOTATIONS } from '../model/types.ts'
 import { aimedAt, heir, memberAt, podOf, spare, type Verdict, type View, voters, wait } from './view.ts'
 
 /** Reasons for which the container has no process: nothing is lost when such a pod goes. */

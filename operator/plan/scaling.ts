@@ -1,10 +1,10 @@
 // How many replicas are aimed at: the number in the specification, or by load, with hysteresis.
 // Refuses: to react to a moment. The load must be high (or low) for a while, and one replica comes or goes at a time.
 
-import type { MemberReport } from '../facts.ts'
-import type { Settled } from '../settle.ts'
-import type { TrackerClusterStatus } from '../types.ts'
-import { epochMs, rfc3339 } from '../units.ts'
+import type { MemberReport } from '../model/facts.ts'
+import type { Settled } from '../model/settle.ts'
+import type { TrackerClusterStatus } from '../model/types.ts'
+import { epochMs, rfc3339 } from '../model/units.ts'
 
 /** One replica fewer must still be below this share of what each is to bear. */
 const LOW_SHARE = 0.7

@@ -2,12 +2,12 @@
 // and voters are aimed at, since when somebody is silent.
 // Refuses: to decide. Raft is asked who is a member; pods and ordinals never are.
 
-import type { ClaimSeen, MemberReport, Observed, PodSeen, RaftMember } from '../facts.ts'
-import { claimName, ordinalOf, podName } from '../names.ts'
-import { type Settled, settle } from '../settle.ts'
-import type { Decided, Step } from '../steps.ts'
-import type { Recovery, TrackerClusterStatus } from '../types.ts'
-import { durationMs, epochMs, majority, oddUpTo } from '../units.ts'
+import type { ClaimSeen, MemberReport, Observed, PodSeen, RaftMember } from '../model/facts.ts'
+import { claimName, ordinalOf, podName } from '../model/names.ts'
+import { type Settled, settle } from '../model/settle.ts'
+import type { Decided, Step } from '../model/steps.ts'
+import type { Recovery, TrackerClusterStatus } from '../model/types.ts'
+import { durationMs, epochMs, majority, oddUpTo } from '../model/units.ts'
 import { decide, recordedId } from './decided.ts'
 import { type Wish, wish } from './scaling.ts'
 

@@ -19,12 +19,20 @@
 //   failure  no room                                  why the last step failed
 //   version  1.2.0                                    of all replicas, or 0:1.1.0 1:1.2.0
 
-import type { ClaimSeen, JobSeen, MemberReport, MemberSeen, Observed, PodSeen, RaftMember } from '../facts.ts'
-import { claimName, podName } from '../names.ts'
-import type { Plan, Step } from '../steps.ts'
-import type { MemberState, TrackerClusterSpec, TrackerClusterStatus } from '../types.ts'
-import { FINALIZER } from '../types.ts'
-import { durationMs, rfc3339 } from '../units.ts'
+import type {
+  ClaimSeen,
+  JobSeen,
+  MemberReport,
+  MemberSeen,
+  Observed,
+  PodSeen,
+  RaftMember,
+} from '../model/facts.ts'
+import { claimName, podName } from '../model/names.ts'
+import type { Plan, Step } from '../model/steps.ts'
+import type { MemberState, TrackerClusterSpec, TrackerClusterStatus } from '../model/types.ts'
+import { FINALIZER } from '../model/types.ts'
+import { durationMs, rfc3339 } from '../model/units.ts'
 
 export const NAME = 't'
 export const NAMESPACE = 'n'

@@ -3,9 +3,9 @@
 // Refuses: logs with entries in them. A number says how far one has it; the tracker's own simulator looks closer.
 
 import type { Random } from '@skep/testing/random.ts'
-import type { MemberReport, RaftMember } from '../facts.ts'
-import type { MemberAnswer } from '../ports.ts'
-import { majority, oddUpTo } from '../units.ts'
+import type { MemberReport, RaftMember } from '../model/facts.ts'
+import type { MemberAnswer } from '../model/ports.ts'
+import { majority, oddUpTo } from '../model/units.ts'
 
 /** What lies on a volume. */
 export type Disk = { clusterID: string; memberID: string; match: number; term: number } | null

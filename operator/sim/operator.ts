@@ -11,10 +11,10 @@ import {
   type MemberAnswer,
   type Members,
   TOO_MANY,
-} from '../ports.ts'
+} from '../model/ports.ts'
+import type { Plan } from '../model/steps.ts'
 import { newQueue } from '../queue.ts'
 import { reconcile } from '../reconcile.ts'
-import type { Plan } from '../steps.ts'
 import { wokenBy } from '../work.ts'
 import type { World } from '../world.ts'
 import type { Group, Process } from './group.ts'

@@ -1,10 +1,10 @@
 // What the operator must never do, looked at from above: each write is held against the truth of the world at that moment.
 // Refuses: to blame it for what it cannot know yet. A fault of the last few seconds is news to everybody.
 
-import { ordinalOf } from '../names.ts'
-import type { KubeObject, MemberAnswer } from '../ports.ts'
-import type { TrackerClusterStatus } from '../types.ts'
-import { majority } from '../units.ts'
+import { ordinalOf } from '../model/names.ts'
+import type { KubeObject, MemberAnswer } from '../model/ports.ts'
+import type { TrackerClusterStatus } from '../model/types.ts'
+import { majority } from '../model/units.ts'
 import type { Group } from './group.ts'
 import type { Server } from './server.ts'
 

@@ -3,8 +3,8 @@
 // Refuses: real time and chance. The same seed and options give the same life.
 
 import { Random } from '@skep/testing/random.ts'
-import type { TrackerClusterSpec } from '../types.ts'
-import { oddUpTo, rfc3339 } from '../units.ts'
+import type { TrackerClusterSpec } from '../model/types.ts'
+import { oddUpTo, rfc3339 } from '../model/units.ts'
 import { Group, type Process } from './group.ts'
 import { Kubernetes, nodeOf } from './kubernetes.ts'
 import { Operator, type Surroundings } from './operator.ts'

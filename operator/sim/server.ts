@@ -3,7 +3,7 @@
 // Refuses: schemas and permissions.
 
 import type { Random } from '@skep/testing/random.ts'
-import { ApiError, CONFLICT, type KubeObject, NOT_FOUND, type WatchedKind } from '../ports.ts'
+import { ApiError, CONFLICT, type KubeObject, NOT_FOUND, type WatchedKind } from '../model/ports.ts'
 
 export type Json = Record<string, unknown>
 type Meta = { -readonly [K in keyof KubeObject['metadata']]: KubeObject['metadata'][K] }

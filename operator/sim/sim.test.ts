@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
-import type { KubeObject } from '../ports.ts'
+import type { KubeObject } from '../model/ports.ts'
 import { DAY, DAY_SECONDS, Life, live } from './schedule.ts'
 
 const SEEDS = 12

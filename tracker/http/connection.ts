@@ -2,7 +2,7 @@
 // Refuses: to parse anything else; at the first other byte the socket goes, with what was read, to the general server.
 
 import type { Socket } from 'node:net'
-import { monotonicMs } from '../threads/control.ts'
+import { monotonicMs } from '../threads/state.ts'
 import type { Asker, TrustedNetworks } from './address.ts'
 import type { HttpCounts } from './counters.ts'
 import type { Waiter } from './pending.ts'

@@ -4,7 +4,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { monotonicMs } from '../threads/control.ts'
+import { monotonicMs } from '../threads/state.ts'
 import { type Asker, parseAddress, type TrustedNetworks } from './address.ts'
 import type { HttpCounts } from './counters.ts'
 import { type Page, type PageSources, pageOf, sendPage } from './pages.ts'

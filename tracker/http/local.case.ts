@@ -7,10 +7,10 @@ import { BatchWriter, batchEntry, birthEntry } from '../swarm/entry.ts'
 import { allocate, limitsFor, type StoreBuffers } from '../swarm/layout.ts'
 import { DEFAULT_SETTINGS, type Settings } from '../swarm/settings.ts'
 import { Store } from '../swarm/store.ts'
-import { Control, controlBuffer, SERVING } from '../threads/control.ts'
 import { APPLIED, type Outcome, OutcomeRing } from '../threads/outcome.ts'
 import { type ProducerBuffers, producerBuffers } from '../threads/producer.ts'
 import { ChangeRing, WordRing } from '../threads/ring.ts'
+import { Control, controlBuffer, SERVING } from '../threads/state.ts'
 
 const MEMBER = 7
 

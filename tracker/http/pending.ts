@@ -2,10 +2,10 @@
 // slots are free again. The record itself stays in the ring slot and is read back when the answer is built.
 // Refuses: to build answers, to know time but as a number.
 
-import type { Control } from '../threads/control.ts'
 import { OutcomeRing } from '../threads/outcome.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
 import { ChangeRing } from '../threads/ring.ts'
+import type { Control } from '../threads/state.ts'
 import type { Asker } from './address.ts'
 
 /** Who waits for an answer: a connection. `answer` is called once for a parked request, unless the client is `gone`. */

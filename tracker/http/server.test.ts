@@ -13,8 +13,8 @@ import {
 } from '@skep/wire/http-tracker.ts'
 import { DENY } from '../swarm/access.ts'
 import { accessEntry } from '../swarm/entry.ts'
-import { SERVING, WAITING } from '../threads/control.ts'
 import { APPLIED, REFUSED, UNKNOWN } from '../threads/outcome.ts'
+import { SERVING, WAITING } from '../threads/state.ts'
 import { announce, failure, get, hash, ports, query, scrape, setUp, until } from './client.case.ts'
 
 // The package has no types of its own.

@@ -2,13 +2,13 @@
 
 import type { Core } from '@skep/raft'
 import { loadCore } from '@skep/raft'
-import { begin } from './begin.ts'
-import type { LogStore } from './log.ts'
+import type { Source } from './batches/source.ts'
+import { begin } from './log/begin.ts'
+import type { LogStore } from './log/log.ts'
 import type { Machine, MachineSnapshot } from './machine.ts'
 import type { ReplicaOptions } from './replica.ts'
 import { DONE, IDLE, Replica } from './replica.ts'
 import { restoreSnapshot } from './snapshots.ts'
-import type { Source } from './source.ts'
 
 /** Adds up the numbers in the entries (8 bytes each) and remembers the order of what it was told. */
 export class Counter implements Machine {

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { drive, newDriven } from './drive.ts'
-import { entries, OPTIONS } from './log.case.ts'
-import { LogWriteFailed } from './log.ts'
-import { memoryDisk } from './log-memory.ts'
-import { openLog } from './log-store.ts'
+import { entries, OPTIONS } from './log/log.case.ts'
+import { LogWriteFailed } from './log/log.ts'
+import { memoryDisk } from './log/memory.ts'
+import { openLog } from './log/store.ts'
 import { DONE, IDLE, WRITING } from './replica.ts'
 
 test('a write that failed beside the loop is mended before the next Ready is taken', async () => {

@@ -2,8 +2,8 @@
 // Refuses: deciding anything about Raft; the simulator drives the same member with time of its own.
 
 import { histogram, observe } from './histogram.ts'
-import type { LogStore } from './log.ts'
-import { LogWriteFailed } from './log.ts'
+import type { LogStore } from './log/log.ts'
+import { LogWriteFailed } from './log/log.ts'
 import type { Member } from './member.ts'
 import { DONE, WRITING } from './replica.ts'
 

@@ -1,7 +1,7 @@
 // A machine and its feed for tests of members: numbers are joined in batches, each is applied once, in order.
 // Refuses: swarms. What an entry looks like is JSON here.
 
-import type { Fed, Feed } from './feed.ts'
+import type { Fed, Feed } from './batches/feed.ts'
 import type { Machine, MachineSnapshot } from './machine.ts'
 
 type Section = { member: number; incarnation: number; number: number; values: number[] }

@@ -2,10 +2,10 @@
 // Refuses: defaults that hide a choice.
 
 import type { ConfState, Core, Entry } from '@skep/raft'
-import type { Feed } from './feed.ts'
-import type { LogStore } from './log.ts'
+import type { Feed } from './batches/feed.ts'
+import type { LogStore } from './log/log.ts'
 import type { Machine } from './machine.ts'
-import type { ClusterTransport } from './transport.ts'
+import type { ClusterTransport } from './transport/transport.ts'
 
 /** What a member uses of the network. */
 export type MemberTransport = Pick<
@@ -13,7 +13,7 @@ export type MemberTransport = Pick<
   'send' | 'sendBatch' | 'sendNotice' | 'keepalive' | 'flush'
 >
 
-/** Snapshots travel beside Raft's messages (transfer.ts). All bytes are views: copied before the call returns. */
+/** Snapshots travel beside Raft's messages (transfer/transfer.ts). All bytes are views: copied before the call returns. */
 export interface SnapshotWays {
   /** Raft wants `to` to have the snapshot that this MsgSnap names. `Member.reportSnapshot` must follow. */
   offer(to: number, message: Uint8Array): void

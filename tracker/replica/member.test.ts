@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Cluster } from './cluster.case.ts'
-import { NOTICE, RAFT } from './frame.ts'
+import { NOTICE, RAFT } from './transport/frame.ts'
 
 const THREE = [11, 12, 13]
 const FIVE = [11, 12, 13, 14, 15]

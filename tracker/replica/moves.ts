@@ -4,9 +4,9 @@
 
 import type { Status } from '@skep/raft'
 import type { Timeline } from './events.ts'
-import { Handover, successor } from './handover.ts'
+import { Handover, successor } from './leadership/handover.ts'
+import type { ReadyVotes } from './leadership/ready-votes.ts'
 import type { Outgoing } from './outgoing.ts'
-import type { ReadyVotes } from './ready-votes.ts'
 import type { Replica } from './replica.ts'
 
 /** Entries that a successor may be behind when it is chosen. */

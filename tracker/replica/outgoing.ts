@@ -3,8 +3,8 @@
 // Refuses: to hold back anything that others wait for longer than changes linger.
 
 import { MSG_APP, MSG_SNAP, MSG_TIMEOUT_NOW, MSG_VOTE_RESP, messageInfo } from '@skep/raft/message.ts'
-import { raftType } from './echo.ts'
-import type { Linger } from './linger.ts'
+import type { Linger } from './batches/linger.ts'
+import { raftType } from './transport/echo.ts'
 
 /** An append without entries is shorter than this, bytes; one with them need not be taken apart to know. */
 export const EMPTY_APPEND_BYTES = 96

@@ -1,7 +1,7 @@
 // What is known of the other members from their frames.
 // Refuses: to judge by it who is alive; Raft does.
 
-import type { Frame } from './frame.ts'
+import type { Frame } from './transport/frame.ts'
 
 export type PeerNews = {
   readonly id: number

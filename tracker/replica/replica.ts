@@ -22,13 +22,13 @@ import type {
   Status,
 } from '@skep/raft'
 import { ENTRY_NORMAL } from '@skep/raft'
-import { newestEntries } from './begin.ts'
-import type { LogStore, SnapshotRecord } from './log.ts'
+import { type Outcome, Proposals } from './batches/proposals.ts'
+import type { Source } from './batches/source.ts'
+import { newestEntries } from './log/begin.ts'
+import type { LogStore, SnapshotRecord } from './log/log.ts'
 import type { Machine } from './machine.ts'
-import { type Outcome, Proposals } from './proposals.ts'
 import { restoreSnapshot, Snapshots } from './snapshots.ts'
-import type { Source } from './source.ts'
-import type { Transport } from './transport.ts'
+import type { Transport } from './transport/transport.ts'
 
 /** What `turn` did. */
 export const IDLE = 0

@@ -3,7 +3,7 @@
 // Refuses: more than one at a time, and to stop the loop: chunks are written between its turns.
 
 import type { ConfState, Core } from '@skep/raft'
-import type { LogStore, SnapshotRecord } from './log.ts'
+import type { LogStore, SnapshotRecord } from './log/log.ts'
 import type { Machine } from './machine.ts'
 
 /** Entries kept behind a snapshot, so that a follower a little behind needs none. */

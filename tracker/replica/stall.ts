@@ -4,9 +4,9 @@
 // Refuses: to say anything that would have to be on that disk; to stand for election before it is mended.
 
 import type { Status } from '@skep/raft'
+import type { Feed } from './batches/feed.ts'
+import type { Forward } from './batches/forward.ts'
 import type { Timeline } from './events.ts'
-import type { Feed } from './feed.ts'
-import type { Forward } from './forward.ts'
 import type { MemberTransport } from './member-options.ts'
 import { heartbeat, heartbeatAnswer, timeoutNow } from './raft-message.ts'
 

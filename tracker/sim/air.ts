@@ -1,9 +1,11 @@
-// A simulated member's network: what replica-network.ts is in production, over messages instead of sockets. Frames are
+// A simulated member's network: what replica-thread/network.ts is in production, over messages instead of sockets. Frames are
 // real ones, written and read; connections, dials and admission follow the same rules, in fewer steps.
 // Refuses: keys and bytes of TLS; they have tests of their own.
 
 import { MSG_SNAP, messageInfo } from '@skep/raft/message.ts'
-import { raftType, WireClock } from '../replica/echo.ts'
+import type { Directory } from '../replica/membership/directory.ts'
+import { Visitors } from '../replica/membership/visitors.ts'
+import { raftType, WireClock } from '../replica/transport/echo.ts'
 import {
   BATCH,
   clusterDigest,
@@ -17,15 +19,13 @@ import {
   STREAM_CHUNK,
   type Stamp,
   writeHeader,
-} from '../replica/frame.ts'
-import { encodeBatchHead } from '../replica/frame-body.ts'
-import { FrameDecoder } from '../replica/frame-decoder.ts'
-import type { Directory } from '../replica/members.ts'
-import { APPENDS, BULK, type Self, type StreamOut } from '../replica/transport.ts'
-import { Pen } from '../replica/transport-pen.ts'
-import type { StreamWire } from '../replica/transport-stream.ts'
-import { Visitors } from '../replica/visitors.ts'
-import type { Behind } from '../replica-network.ts'
+} from '../replica/transport/frame.ts'
+import { encodeBatchHead } from '../replica/transport/frame-body.ts'
+import { FrameDecoder } from '../replica/transport/frame-decoder.ts'
+import { Pen } from '../replica/transport/pen.ts'
+import type { StreamWire } from '../replica/transport/stream.ts'
+import { APPENDS, BULK, type Self, type StreamOut } from '../replica/transport/transport.ts'
+import type { Behind } from '../replica-thread/network.ts'
 import { canarySections } from './canaries.ts'
 import type { Frame, Place } from './place.ts'
 import { isStream, Streams } from './streams.ts'

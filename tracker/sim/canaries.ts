@@ -2,10 +2,10 @@
 // Refuses: to be anywhere near production.
 
 import type { Random } from '@skep/testing/random.ts'
-import type { Refusal } from '../replica/frame-body.ts'
-import type { LogBatch, LogStore } from '../replica/log.ts'
-import type { LogDisk } from '../replica/log-disk.ts'
+import type { LogDisk } from '../replica/log/disk.ts'
+import type { LogBatch, LogStore } from '../replica/log/log.ts'
 import type { Machine } from '../replica/machine.ts'
+import type { Refusal } from '../replica/transport/frame-body.ts'
 import type { Store } from '../swarm/store.ts'
 import type { Canary } from './place.ts'
 

@@ -5,9 +5,9 @@ import { test } from 'node:test'
 import { VirtualClock } from '@skep/testing/clock.ts'
 import { type Crash, VirtualDisk } from '@skep/testing/disk.ts'
 import { Random } from '@skep/testing/random.ts'
-import { CONF, entries, logCases, OPTIONS } from '../replica/log.case.ts'
-import type { LogStore } from '../replica/log.ts'
-import { openLog } from '../replica/log-store.ts'
+import { CONF, entries, logCases, OPTIONS } from '../replica/log/log.case.ts'
+import type { LogStore } from '../replica/log/log.ts'
+import { openLog } from '../replica/log/store.ts'
 import { simulatedLogDisk } from './disk.ts'
 
 const PACE = { syncMs: 5, syncJitterMs: 5 }

@@ -4,9 +4,9 @@
 
 import { crc32 } from 'node:zlib'
 import { diskError, type VirtualDisk } from '@skep/testing/disk.ts'
-import { LogLocked } from '../replica/log.ts'
-import type { BlobWriter, KeyValue, LogDisk, Pair } from '../replica/log-disk.ts'
-import { MARK_SLOT_BYTES } from '../replica/log-disk.ts'
+import type { BlobWriter, KeyValue, LogDisk, Pair } from '../replica/log/disk.ts'
+import { MARK_SLOT_BYTES } from '../replica/log/disk.ts'
+import { LogLocked } from '../replica/log/log.ts'
 
 const FORMAT = 'format'
 const MARK = 'mark'
@@ -24,7 +24,7 @@ export const simulatedLogDisk = (disk: VirtualDisk, place: string): LogDisk => {
     claim: async () => {
       const fresh = !disk.exists(FORMAT) || disk.size(FORMAT) === 0
       if (fresh) disk.write(FORMAT, 0, Buffer.from('simulated'))
-      // As log-files.ts: whoever wrote it may have died before it was on disk.
+      // As log/files.ts: whoever wrote it may have died before it was on disk.
       await disk.sync(FORMAT)
       return fresh
     },

@@ -1,28 +1,28 @@
 // The production's member in a simulated world: birth, log, loop, Raft, apply, batches, lease, elections, snapshots and
-// changes of members are the real ones; around them stands what a thread does otherwise, in virtual time (replica-running.ts
+// changes of members are the real ones; around them stands what a thread does otherwise, in virtual time (replica-thread/running.ts
 // is its twin over real time).
 // Refuses: decisions of its own; who needs another shell writes another `StartMember`.
 
 import type { ConfState, Entry } from '@skep/raft'
-import type { Identity } from '../replica/birth.ts'
-import { Birth, firstDirectory } from '../replica/birth-flow.ts'
 import { drive, newDriven } from '../replica/drive.ts'
-import type { LogStore } from '../replica/log.ts'
-import { LogWriteFailed } from '../replica/log.ts'
-import { openLog } from '../replica/log-store.ts'
+import type { LogStore } from '../replica/log/log.ts'
+import { LogWriteFailed } from '../replica/log/log.ts'
+import { openLog } from '../replica/log/store.ts'
 import { Member as ReplicaMember } from '../replica/member.ts'
-import { admission, idsOf } from '../replica/members.ts'
-import { MembersMachine } from '../replica/members-machine.ts'
-import type { Request } from '../replica/membership.ts'
-import { MembershipDesk } from '../replica/membership-desk.ts'
-import type { View } from '../replica/membership-view.ts'
+import type { Identity } from '../replica/membership/birth.ts'
+import { Birth, firstDirectory } from '../replica/membership/birth-flow.ts'
+import { MembershipDesk } from '../replica/membership/desk.ts'
+import { admission, idsOf } from '../replica/membership/directory.ts'
+import { MembersMachine } from '../replica/membership/members-machine.ts'
+import type { Request } from '../replica/membership/requests.ts'
+import type { View } from '../replica/membership/view.ts'
 import { restoreSnapshot } from '../replica/snapshots.ts'
-import { Transfers } from '../replica/transfer-streams.ts'
-import { type Parked, RingFeed } from '../replica-feed.ts'
+import { Transfers } from '../replica/transfer/streams.ts'
+import { type Parked, RingFeed } from '../replica-thread/feed.ts'
 import { clusterIdOf } from '../swarm/apply.ts'
 import { type Birth as BirthRecord, birthEntry } from '../swarm/entry.ts'
 import { SwarmMachine } from '../swarm/machine.ts'
-import { SERVING, STARTING, STOPPING, WAITING } from '../threads/control.ts'
+import { SERVING, STARTING, STOPPING, WAITING } from '../threads/state.ts'
 import { Air, numberOfAddress } from './air.ts'
 import { canaryLog, canaryRefusal } from './canaries.ts'
 import type { Frame, Member, Place } from './place.ts'
@@ -188,7 +188,7 @@ class SimulatedMember implements Member {
     await this.end(log, member)
   }
 
-  /** As replica-ending.ts does: leadership elsewhere, what was taken decided, or time is up. */
+  /** As replica-thread/ending.ts does: leadership elsewhere, what was taken decided, or time is up. */
   private mayEnd(): boolean {
     const { ending, place } = this
     const member = this.member!

@@ -4,12 +4,12 @@
 import type { Core } from '@skep/raft'
 import type { MemberClock } from '@skep/testing/clock.ts'
 import type { Random } from '@skep/testing/random.ts'
-import type { LogDisk } from '../replica/log-disk.ts'
-import type { Request } from '../replica/membership.ts'
+import type { LogDisk } from '../replica/log/disk.ts'
+import type { Request } from '../replica/membership/requests.ts'
 import type { Birth } from '../swarm/entry.ts'
 import type { Store } from '../swarm/store.ts'
-import type { Control } from '../threads/control.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
+import type { Control } from '../threads/state.ts'
 import type { EventKind } from './trace.ts'
 
 /** Known bugs that can be switched on: a simulator that does not find them is none. */

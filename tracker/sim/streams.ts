@@ -9,12 +9,12 @@ import {
   STREAM_BEGIN,
   STREAM_CHUNK,
   STREAM_END,
-} from '../replica/frame.ts'
-import type { Refusal } from '../replica/frame-body.ts'
-import { FrameDecoder } from '../replica/frame-decoder.ts'
-import type { StreamBegin, StreamOut, StreamSink } from '../replica/transport.ts'
-import type { Pen } from '../replica/transport-pen.ts'
-import { IncomingStreams, OutgoingStreams, type StreamWire } from '../replica/transport-stream.ts'
+} from '../replica/transport/frame.ts'
+import type { Refusal } from '../replica/transport/frame-body.ts'
+import { FrameDecoder } from '../replica/transport/frame-decoder.ts'
+import type { Pen } from '../replica/transport/pen.ts'
+import { IncomingStreams, OutgoingStreams, type StreamWire } from '../replica/transport/stream.ts'
+import type { StreamBegin, StreamOut, StreamSink } from '../replica/transport/transport.ts'
 
 /** What comes in from one member over one connection. */
 type Incoming = {

@@ -1,6 +1,6 @@
 // Allow and deny lists of info_hashes, both at once, replicated. An open-addressing table of 6 words an entry
 // (info_hash, flags) under one sequence number. A denied hash is refused; while the allow list is on, so is every
-// hash that is not on it. Refuses: to read files; that is access-file.ts.
+// hash that is not on it. Refuses: to read files; that is access/file.ts.
 
 import { accessSlots, C_ACCESS } from './layout.ts'
 import { bufferNumber, type Store } from './store.ts'

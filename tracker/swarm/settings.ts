@@ -1,5 +1,5 @@
 // Settings that are in the log: every member obeys the same ones. Command-line values only seed them at birth.
-// Refuses: settings of one machine (ports, threads, paths); those are options (config.ts).
+// Refuses: settings of one machine (ports, threads, paths); those are options (config/options.ts).
 
 import { C_SETTINGS } from './layout.ts'
 

@@ -2,10 +2,10 @@
 // Refuses: to be more than a consumer.
 
 import { workerData } from 'node:worker_threads'
-import { Control } from './control.ts'
 import { APPLIED, OutcomeRing, REFUSED } from './outcome.ts'
 import type { ProducerBuffers } from './producer.ts'
 import { ChangeRing, WordRing } from './ring.ts'
+import { Control } from './state.ts'
 
 export type ThreadOrders = {
   readonly producer: ProducerBuffers

@@ -4,11 +4,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Worker } from 'node:worker_threads'
-import { Control, controlBuffer, SERVING, STOPPING, WAITING } from './control.ts'
 import { APPLIED, OutcomeRing, REFUSED } from './outcome.ts'
 import { producerBuffers } from './producer.ts'
 import { ChangeRing, changeRingBuffer, RECORD_WORDS, ringBuffer, WordRing } from './ring.ts'
 import type { ThreadOrders } from './ring-thread.case.ts'
+import { Control, controlBuffer, SERVING, STOPPING, WAITING } from './state.ts'
 
 const CHANGES = 60_000
 const WORDS = 60_000

@@ -11,9 +11,9 @@ import {
   EVENT_STOPPED,
   type ScrapeAnswer,
 } from '@skep/wire/udp-tracker.ts'
-import { SERVING, WAITING } from '../threads/control.ts'
 import { REFUSED, UNKNOWN } from '../threads/outcome.ts'
 import { producerBuffers } from '../threads/producer.ts'
+import { SERVING, WAITING } from '../threads/state.ts'
 import { hash20, TestClient } from './client.case.ts'
 import { LocalReplica } from './local-replica.case.ts'
 import { createEventFd, startUdpWorkers, UdpOpenError, type UdpWorkers } from './start.ts'

@@ -2,9 +2,9 @@
 // The driver (worker.ts) calls it until nothing is left and then sleeps, in poll or in the event loop.
 // Refuses: offsets and hashing (packet.ts); to answer while no lease holds, tested before every batch that is sent.
 
-import { type Control, STOPPING } from '../threads/control.ts'
 import { APPLIED, type OutcomeRing } from '../threads/outcome.ts'
 import type { ChangeRing, WordRing } from '../threads/ring.ts'
+import { type Control, STOPPING } from '../threads/state.ts'
 import {
   ANSWERED,
   BATCHES,

@@ -1,0 +1,51 @@
+// skep ctl recover: a cluster that lost its majority for good goes on from the data folder of one survivor.
+// Refuses: running beside the replica itself (the log has one owner), and changing anything without --force.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { FAILURE, IO, OK } from '@skep/cli/exit-codes.ts'
+import { loadCore } from '@skep/raft'
+import type { TrackerConfig } from '../config/options.ts'
+import type { LogDisk } from '../replica/log/disk.ts'
+import { openLog } from '../replica/log/store.ts'
+import { recover } from '../replica/membership/recover.ts'
+
+/** Memory of the Raft core while the log is replayed, bytes. */
+const CORE_BYTES = 64 * 1024 * 1024
+
+/** Prints what is lost by it, and with `force` does it. */
+export async function recoverHere(
+  { dataDir, logStore }: Pick<TrackerConfig, 'dataDir' | 'logStore'>,
+  force: boolean,
+  json: boolean,
+  print: (text: string) => void,
+): Promise<number> {
+  const folder = join(dataDir, 'replica')
+  if (!existsSync(folder)) {
+    print(`there is no data of a replica in ${dataDir}; --data-dir names it, such as skep-data/r0`)
+    return FAILURE
+  }
+  try {
+    const log = await openLog(await diskOf(folder, logStore), { group: 0, loose: false })
+    try {
+      const report = await recover(log, await loadCore({ memoryLimitBytes: CORE_BYTES }), force)
+      if (json) print(JSON.stringify(report, null, 2))
+      else for (const sentence of report.sentences) print(sentence)
+      if (report.refused !== null) return FAILURE
+      if (!json && report.done) print('Done. Start it as before.')
+      else if (!json && report.removed.length > 0)
+        print('Nothing was changed: skep ctl recover --force does it.')
+      return OK
+    } finally {
+      await log.close()
+    }
+  } catch (error) {
+    print(`${dataDir}: ${error instanceof Error ? error.message : String(error)}`)
+    return IO
+  }
+}
+
+export const diskOf = async (folder: string, store: TrackerConfig['logStore']): Promise<LogDisk> =>
+  store === 'lmdb'
+    ? (await import('../replica/log/lmdb.ts')).lmdbDisk(folder)
+    : (await import('../replica/log/level.ts')).levelDisk(folder)

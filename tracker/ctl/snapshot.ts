@@ -1,0 +1,141 @@
+// skep ctl snapshot: takes one, saves the table as a file, checks such a file, begins a new cluster from one.
+// Refuses: to restore over anything, beside a running replica, or from a file that is not whole.
+
+import { randomBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { FAILURE, IO } from '@skep/cli/exit-codes.ts'
+import type { SaveSnapshotResponse } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import { replicaAddressOf } from '../config/faults.ts'
+import { UsageError } from '../config/flags.ts'
+import { suggestion } from '../config/layers.ts'
+import type { TrackerConfig } from '../config/options.ts'
+import type { Asked } from '../ctl.ts'
+import { openLog } from '../replica/log/store.ts'
+import { memberIdOf } from '../replica/membership/birth.ts'
+import {
+  checkExport,
+  ExportDamaged,
+  type ExportHeader,
+  readFilePieces,
+  restoreExport,
+  saveExport,
+} from '../replica/transfer/export.ts'
+import type { Birth } from '../swarm/entry.ts'
+import { PAGE } from '../swarm/layout.ts'
+import { reborn } from '../swarm/snapshot-keys.ts'
+import { diskOf } from './recover.ts'
+import { size, toJson } from './table.ts'
+
+const ACTIONS = ['take', 'save', 'check', 'restore']
+
+/** `take` is asked of the replica; the others need a file. */
+export async function snapshot(asked: Asked, action = 'take', file?: string): Promise<number | undefined> {
+  if (!ACTIONS.includes(action))
+    throw new UsageError(`snapshot ${action}: take, save, check or restore${suggestion(action, ACTIONS)}`)
+  if (action === 'take' && file !== undefined)
+    throw new UsageError('snapshot take writes to the data folder and takes no file: snapshot save FILE')
+  if (action === 'take') return await take(asked)
+  if (file === undefined) throw new UsageError(`snapshot ${action} needs a file`)
+  if (action === 'save') return await save(asked, file)
+  return action === 'check' ? await check(asked, file) : await restore(asked, file)
+}
+
+async function take({ client, json, print }: Asked): Promise<undefined> {
+  const answer = await client.snapshot({})
+  print(
+    json
+      ? toJson('snapshot', answer)
+      : `snapshot at index ${answer.snapshotIndex} is on disk, and the log is cut`,
+  )
+}
+
+async function save({ client, json, print }: Asked, file: string): Promise<number | undefined> {
+  const bytes = await saveExport(file, piecesOf(client.saveSnapshot({}))).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error
+    print(`${file}: ${(error as Error).message}`)
+    return null
+  })
+  if (bytes === null) return IO
+  const header = await checkExport(readFilePieces(file))
+  print(json ? JSON.stringify({ file, ...header, bytes }, null, 2) : `${file}: ${describe(header, bytes)}`)
+  return
+}
+
+async function* piecesOf(messages: AsyncIterable<SaveSnapshotResponse>): AsyncGenerator<Uint8Array> {
+  for await (const { piece } of messages) yield piece
+}
+
+/** `412.0 MiB, the table of cluster 01ab... as of entry 1234, made for 1,000,000 torrents and 5,000,000 IPv4 peers`. */
+function describe({ clusterId, index, bytes, birth }: ExportHeader, fileBytes = bytes): string {
+  const { limits } = birth as Birth
+  const room = `${limits.torrents.toLocaleString('en')} torrents and ${(limits.pages4 * PAGE).toLocaleString('en')} IPv4 peers`
+  return `${size(BigInt(fileBytes))}, whole: the table of cluster ${clusterId} as of entry ${index}, with room for ${room}`
+}
+
+async function check({ json, print }: Asked, file: string): Promise<number | undefined> {
+  const header = await readable(file, print)
+  if (typeof header === 'number') return header
+  print(json ? JSON.stringify({ file, ...header }, null, 2) : `${file}: ${describe(header)}`)
+  return
+}
+
+/** The header of a file that is whole; else it is said why not, with an exit code. */
+async function readable(file: string, print: (text: string) => void): Promise<ExportHeader | number> {
+  try {
+    return await checkExport(readFilePieces(file))
+  } catch (error) {
+    print(`${file}: ${error instanceof Error ? error.message : String(error)}`)
+    return error instanceof ExportDamaged ? FAILURE : IO
+  }
+}
+
+/** Begins a new cluster of one in `--data-dir`, under new IDs and with new keys. */
+async function restore({ configured, json, print }: Asked, file: string): Promise<number | undefined> {
+  const header = await readable(file, print)
+  if (typeof header === 'number') return header
+  const { config } = configured
+  try {
+    const done = await restoreHere(config, file)
+    if (json) print(JSON.stringify(done, null, 2))
+    else {
+      print(`${config.dataDir} holds a new cluster ${done.clusterId} with the table of ${file}.`)
+      print(
+        `Start its first replica with --name ${done.name} and the same --data-dir; others join it, empty.`,
+      )
+    }
+    return
+  } catch (error) {
+    print(`${config.dataDir}: ${error instanceof Error ? error.message : String(error)}`)
+    return (error as NodeJS.ErrnoException).code === undefined ? FAILURE : IO
+  }
+}
+
+/** Rejects with a sentence where the folder is not free. */
+export async function restoreHere(
+  config: TrackerConfig,
+  file: string,
+): Promise<{ clusterId: string; memberId: number; name: string }> {
+  const { dataDir, logStore, name } = config
+  mkdirSync(dataDir, { recursive: true })
+  const log = await openLog(await diskOf(join(dataDir, 'replica'), logStore), { group: 0, loose: false })
+  try {
+    const clusterId = randomBytes(16).toString('hex')
+    const words = new Int32Array(new Uint8Array(randomBytes(16)).buffer)
+    const idKey = [words[0]!, words[1]!] as const
+    const memberId = memberIdOf(words[2]!, words[3]!)
+    await restoreExport({
+      log,
+      name,
+      address: replicaAddressOf(config) ?? '',
+      clusterId,
+      memberId,
+      pieces: () => readFilePieces(file),
+      birth: (birth) => ({ ...(birth as Birth), clusterId, idKey }),
+      renew: (chunk) => reborn(chunk, clusterId, idKey),
+    })
+    return { clusterId, memberId, name }
+  } finally {
+    await log.close()
+  }
+}

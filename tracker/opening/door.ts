@@ -1,0 +1,123 @@
+// The control API of a replica from its first moment on: what it says before there is a member behind it, draining, and
+// the way from there to the whole of it.
+// Refuses: everything but status, draining and stopping before the birth.
+
+import { setTimeout as wait } from 'node:timers/promises'
+import { State } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import type { TrackerConfig } from '../config/options.ts'
+import { type Born, type Controlled, clusterRoutes, type StatusMessage } from '../control/cluster.ts'
+import { startControlServer } from '../control/server.ts'
+import { controlToken, networkKeyName, type Watched, watchedKeys } from '../keys/network-key.ts'
+import type { ReplicaHandle } from '../replica-thread/handle.ts'
+import type { Probe } from '../stats/pulse.ts'
+import { controlNamesOf } from './parts.ts'
+
+/** What is behind the door once the replica is a member. */
+export type Behind = Born & {
+  status(): Promise<StatusMessage>
+  readonly live: () => Probe
+  readonly replica: Pick<ReplicaHandle, 'drain'>
+}
+
+export type Keys = { readonly tokens: readonly string[]; readonly names: readonly string[] }
+
+/** What the key file opens, now. Throws NetworkKeyError at the start only. */
+const controlKeys = (path: string): Watched<Keys> =>
+  watchedKeys(path, (keys) => ({ tokens: keys.map(controlToken), names: keys.map(networkKeyName) }))
+
+export class Door implements Controlled {
+  private readonly name: string
+  private readonly version: string
+  private readonly keys: Watched<Keys>
+  private readonly early = new AbortController()
+  private readonly asking = Promise.withResolvers<{ purge: boolean }>()
+  private behind: Behind | null = null
+  private awaited = 'the log is being read'
+  /** Somebody is about to stop this replica: it is not ready, whatever it answers. */
+  draining = false
+
+  /** Somebody asked by it that this replica stop. */
+  readonly asked: Promise<{ readonly purge: boolean }> = this.asking.promise
+  /** Aborts then. */
+  readonly stopped: AbortSignal = this.early.signal
+
+  constructor(name: string, version: string, keys: Watched<Keys>) {
+    this.name = name
+    this.version = version
+    this.keys = keys
+  }
+
+  /** What is awaited before this replica is a member. '': nothing from outside. */
+  note(sentence: string): void {
+    this.awaited = sentence === '' ? 'the log is being read' : sentence
+  }
+
+  /** There is a member now. */
+  open(behind: Behind): void {
+    this.behind = behind
+    if (this.draining) void behind.replica.drain(true).catch(() => {})
+  }
+
+  born(): Born | null {
+    return this.behind
+  }
+
+  awaits(): string {
+    return this.behind === null ? this.awaited : ''
+  }
+
+  live(): Probe {
+    return this.behind?.live() ?? { ok: true, reason: 'alive' }
+  }
+
+  async status(): Promise<StatusMessage> {
+    const { names } = this.keys()
+    const fault = this.keys.fault()
+    const own = { networkKeys: [...names], draining: this.draining }
+    const late = fault === '' ? [] : [`${fault}. The keys read before stay in force`]
+    if (this.behind === null)
+      return {
+        ...own,
+        name: this.name,
+        version: this.version,
+        uptimeSeconds: process.uptime(),
+        state: State.STARTING,
+        notReady: this.awaited,
+        birthAwaits: this.awaited,
+        warnings: late,
+      }
+    const status = await this.behind.status()
+    return { ...status, ...own, warnings: [...(status.warnings ?? []), ...late] }
+  }
+
+  async drain(forMs: number, undo: boolean, signal: AbortSignal): Promise<string> {
+    this.draining = !undo
+    if (this.behind === null)
+      return 'this replica is no member of a cluster yet: there is nothing to hand over'
+    const came = await this.behind.replica.drain(!undo)
+    if (undo) return came
+    await wait(forMs, undefined, { signal, ref: false }).catch(() => {})
+    return `${came}; this replica is not ready, and answers until it is stopped`
+  }
+
+  stop(purge: boolean): void {
+    this.asking.resolve({ purge })
+    this.early.abort()
+  }
+}
+
+export type OpenDoor = Door & { readonly port: number; close(): Promise<void> }
+
+/** Rejects with the error of `listen`, or NetworkKeyError. */
+export async function openDoor(config: TrackerConfig, version: string, keyPath: string): Promise<OpenDoor> {
+  const keys = controlKeys(keyPath)
+  const door = new Door(config.name, version, keys)
+  const server = await startControlServer({
+    ...config,
+    names: controlNamesOf(config),
+    tokens: () => keys().tokens,
+    routes: clusterRoutes(door),
+    live: () => door.live(),
+  })
+  return Object.assign(door, { port: server.port, close: () => server.stop() })
+}

@@ -1,0 +1,109 @@
+// What people see when a tracker starts in their terminal: what runs where, with announce URLs to paste.
+// Refuses: starting anything.
+
+import { readFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
+import type { Source } from '../config/layers.ts'
+import { type ConfigKey, OPTIONS, type TrackerConfig } from '../config/options.ts'
+import type { Running } from '../main.ts'
+
+/** The addresses to listen on: `::` is left out where nobody asked for it and the machine has no IPv6. */
+export function hostsOf(config: TrackerConfig, sources: ReadonlyMap<ConfigKey, Source>): readonly string[] {
+  if (sources.get('hosts') !== 'default') return config.hosts
+  const speaksIpv6 = Object.values(networkInterfaces()).some((list) =>
+    list?.some(({ family }) => family === 'IPv6'),
+  )
+  return config.hosts.filter((host) => speaksIpv6 || !host.includes(':'))
+}
+
+/** What runs where, with announce URLs to paste. */
+export function welcome({ ports, hosts, networkKey }: Running, config: TrackerConfig): string {
+  const names = hosts.flatMap(addressesOf)
+  const ctlFlags =
+    (ports.control === OPTIONS.controlPort.default ? '' : ` --control-port ${ports.control}`) +
+    (config.dataDir === OPTIONS.dataDir.default ? '' : ` --data-dir ${config.dataDir}`)
+  const urls = [
+    ...names.map((host) => `udp://${host}:${ports.udp}/announce`),
+    ...names.map((host) => `http://${host}:${ports.http}/announce`),
+  ]
+  return `
+  Skep ${version()} is running: one tracker replica, ${config.name}.
+
+  Announce URLs (paste into a client or a .torrent):
+${urls.map((url) => `    ${url}`).join('\n')}
+
+  Statistics   http://${names[0]}:${ports.http}/stats   (also /, /metrics, /readyz)
+  Control API  ${config.controlHost} port ${ports.control}: skep ctl status${ctlFlags}
+  Data         ${config.dataDir}${networkKey.made ? `  (new network key: ${networkKey.path})` : ''}
+
+  Ctrl-C stops it, and nothing is forgotten.
+
+`
+}
+
+/** A replica of `skep start --replicas`, as it runs. */
+export type ClusterRow = {
+  readonly name: string
+  readonly pid: number
+  readonly udp: number
+  readonly http: number
+  readonly control: number
+  readonly replicaPort: number
+  readonly dataDir: string
+  readonly hosts: readonly string[]
+}
+
+const HEAD = ['replica', 'process', 'UDP', 'HTTP', 'control', 'replicas', 'data']
+
+/** What runs where, for a cluster in one terminal. */
+export function clusterWelcome(rows: readonly ClusterRow[], config: TrackerConfig, keyFile: string): string {
+  const cells = rows.map((r) =>
+    [r.name, r.pid, r.udp, r.http, r.control, r.replicaPort, r.dataDir].map(String),
+  )
+  const widths = HEAD.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i]!.length)) + 2)
+  const line = (row: readonly string[]): string =>
+    `    ${row.map((cell, i) => cell.padEnd(widths[i]!)).join('')}`.trimEnd()
+  const names = rows[0]!.hosts.flatMap(addressesOf)
+  const urls = [
+    ...rows.map((row) => `udp://${names[0]}:${row.udp}/announce`),
+    ...rows.map((row) => `http://${names[0]}:${row.http}/announce`),
+  ]
+  const ctlFlags =
+    (rows[0]!.control === OPTIONS.controlPort.default ? '' : ` --control-port ${rows[0]!.control}`) +
+    (config.networkKeyFile !== null
+      ? ` --network-key-file ${keyFile}`
+      : config.dataDir === OPTIONS.dataDir.default
+        ? ''
+        : ` --data-dir ${config.dataDir}`)
+  return `
+  Skep ${version()} is running: a cluster of ${rows.length} replicas, a process each.
+
+${[HEAD, ...cells].map(line).join('\n')}
+
+  Announce URLs (each replica knows every peer; ${others(names)}):
+${urls.map((url) => `    ${url}`).join('\n')}
+
+  Who leads    skep ctl members${ctlFlags}   (any replica's control port)
+  Network key  ${keyFile}
+
+  Ctrl-C stops all of them, and nothing is forgotten. To see what a cluster is for: kill -9 one of the processes.
+
+`
+}
+
+const others = (names: readonly string[]): string =>
+  names.length === 1 ? 'give clients several' : `also at ${names.slice(1).join(', ')}`
+
+/** The addresses behind one to listen on, as they stand in a URL: loopback first, link-local ones left out. */
+function addressesOf(host: string): string[] {
+  if (host !== '0.0.0.0' && host !== '::') return [host.includes(':') ? `[${host}]` : host]
+  const family = host === '::' ? 'IPv6' : 'IPv4'
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
+  const found = all.filter((address) => address.family === family && !address.address.startsWith('fe80:'))
+  found.sort((a, b) => Number(b.internal) - Number(a.internal))
+  return found.map(({ address }) => (family === 'IPv6' ? `[${address}]` : address))
+}
+
+export function version(): string {
+  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
+}

@@ -1,0 +1,120 @@
+// Once a second on the main thread: the interval follows the load, the census walks on, the connection-ID key is
+// renewed, and it is noted whether the replica thread still answers. Refuses: anything that must happen sooner.
+
+import { randomBytes } from 'node:crypto'
+import type { Logger } from '../log.ts'
+import type { ReplicaHandle } from '../replica-thread/handle.ts'
+import { WINDOW_MS } from '../swarm/connection-id.ts'
+import { idKeyEntry } from '../swarm/entry.ts'
+import { C_ID_KEYS } from '../swarm/layout.ts'
+import type { Store } from '../swarm/store.ts'
+import { type Control, monotonicMs } from '../threads/state.ts'
+import type { Census } from './census.ts'
+import { type IntervalLimits, nextInterval, startInterval } from './interval.ts'
+
+const SECOND_MS = 1000
+/** An election must not take a replica out of a load balancer: ready this long after the last lease, milliseconds. */
+const READY_FOR_MS = 10_000
+/** A replica thread that has not answered for so long is dead, milliseconds. */
+const SILENT_MS = 30_000
+/** Age of a connection-ID key at which the leader proposes the next, milliseconds of cluster time. */
+export const ID_KEY_MS = 86_400_000
+/** Seconds between looks at the key's age: also the time before a proposal that failed is made again. */
+const KEY_LOOK_SECONDS = 60
+
+export type Probe = { readonly ok: boolean; readonly reason: string }
+
+export type PulseOptions = {
+  readonly targetAnswers: number
+  readonly log: Logger
+  readonly store: Store
+  readonly control: Control
+  readonly census: Census
+  readonly replica: Pick<ReplicaHandle, 'status' | 'propose' | 'removed'>
+  /** Answers given since start, over all front ends. */
+  readonly answers: () => number
+  readonly drained: () => boolean
+}
+
+export type Pulse = {
+  /** Answers a second, smoothed over some seconds, for people. */
+  rate(): number
+  /** Caught up once since the start, a lease within the last 10 s, and nobody drains it. */
+  ready(): Probe
+  live(): Probe
+  stop(): void
+}
+
+export function startPulse(options: PulseOptions): Pulse {
+  const { control, store, replica, log } = options
+  const limits = (): IntervalLimits => ({ ...store.settings, targetAnswers: options.targetAnswers })
+  let interval = startInterval({ ...limits(), intervalSeconds: control.intervalSeconds })
+  let seen = { answers: 0, atMs: monotonicMs() }
+  let rate = 0
+  let servedMs = Number.NEGATIVE_INFINITY
+  let heardMs = monotonicMs()
+  let asking = false
+  let ticks = 0
+
+  const tick = (): void => {
+    const now = monotonicMs()
+    const elapsed = (now - seen.atMs) / SECOND_MS
+    const answers = options.answers() - seen.answers
+    seen = { answers: seen.answers + answers, atMs: now }
+    rate += (answers / Math.max(elapsed, 0.001) - rate) * Math.min(1, elapsed / 5)
+    if (control.mayAnswer(now)) {
+      servedMs = now
+      // Settings come from the log, so they hold once it has been read.
+      interval = nextInterval(interval, answers, elapsed, limits())
+      control.setIntervalSeconds(Math.round(interval.seconds))
+    }
+    options.census.step()
+    if (!asking) {
+      asking = true
+      replica.status().then(
+        (status) => {
+          asking = false
+          heardMs = monotonicMs()
+          if (status.role === 'leader' && ticks++ % KEY_LOOK_SECONDS === 0) void renewKey()
+        },
+        () => {}, // It has ended: `failed` says why.
+      )
+    }
+  }
+
+  const renewKey = async (): Promise<void> => {
+    if (!idKeyIsOld(store)) return
+    const key = new Int32Array(new Uint8Array(randomBytes(8)).buffer)
+    const outcome = await replica.propose(idKeyEntry([key[0]!, key[1]!])).catch(() => 'unknown')
+    if (outcome === 'committed') log.info('connection-ID key renewed')
+  }
+
+  const timer = setInterval(tick, SECOND_MS)
+  return {
+    rate: () => rate,
+    ready() {
+      const now = monotonicMs()
+      if (control.mayAnswer(now)) servedMs = now
+      if (options.drained())
+        return { ok: false, reason: 'it is being drained: it answers, and will be stopped' }
+      if (replica.removed() !== '') return { ok: false, reason: replica.removed() }
+      if (now - servedMs < READY_FOR_MS) return { ok: true, reason: 'serving' }
+      const never = servedMs === Number.NEGATIVE_INFINITY
+      return {
+        ok: false,
+        reason: never ? 'starting: the log is being read' : 'no lease: announces wait for a leader',
+      }
+    },
+    live() {
+      const silent = monotonicMs() - heardMs
+      return silent < SILENT_MS
+        ? { ok: true, reason: 'alive' }
+        : { ok: false, reason: `the replica thread has not answered for ${Math.round(silent / 1000)} s` }
+    },
+    stop: () => clearInterval(timer),
+  }
+}
+
+/** Has the key of the connection IDs in use been in use for a day of cluster time? */
+export const idKeyIsOld = (store: Store): boolean =>
+  store.timeMs - store.control[C_ID_KEYS + 4]! * WINDOW_MS >= ID_KEY_MS

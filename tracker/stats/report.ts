@@ -1,0 +1,81 @@
+// All that a replica says of itself, put together once: pages and probes for HTTP, Status for the control API.
+// Refuses: computing any of it (stats.ts, metrics.ts, pulse.ts do).
+
+import type { TrackerConfig } from '../config/options.ts'
+import type { StatusMessage } from '../control/cluster.ts'
+import type { Logger } from '../log.ts'
+import type { ReplicaHandle } from '../replica-thread/handle.ts'
+import type { Store } from '../swarm/store.ts'
+import type { Control } from '../threads/state.ts'
+import { censusOf } from './census.ts'
+import { createMetrics } from './metrics.ts'
+import { type Probe, startPulse } from './pulse.ts'
+import { answersOf, metricSourcesOf, type StatsSources, statsOf, statusMessageOf } from './stats.ts'
+
+type Counts = () => Readonly<Record<string, number>>
+
+export type TellingOptions = {
+  readonly config: TrackerConfig
+  readonly version: string
+  readonly store: Store
+  readonly control: Control
+  readonly replica: ReplicaHandle
+  readonly udp: Counts
+  readonly log: Logger
+  readonly warnings: readonly string[]
+  /** Somebody asked that this replica be drained. */
+  readonly drained: () => boolean
+}
+
+export type Telling = {
+  /** What the HTTP front end shows. */
+  readonly pages: {
+    readonly stats: () => Promise<object>
+    readonly metricsText: () => Promise<string>
+    readonly ready: () => Probe
+    readonly live: () => Probe
+    readonly onError: (error: unknown) => void
+  }
+  readonly status: () => Promise<StatusMessage>
+  readonly live: () => Probe
+  /** The HTTP front end starts later than what tells of it. */
+  countHttp(counts: Counts): void
+  stop(): void
+}
+
+export function startTelling(options: TellingOptions): Telling {
+  const { config, store, log, udp } = options
+  let httpCounts: Counts = () => ({})
+  const counts = { udp, http: () => httpCounts() }
+  const census = censusOf(store)
+  const pulse = startPulse({ ...config, ...options, census, answers: () => answersOf(counts) })
+  const { status } = options.replica
+  const sources: StatsSources = {
+    ...config,
+    ...options,
+    ...counts,
+    census,
+    status,
+    rate: pulse.rate,
+    ready: pulse.ready,
+  }
+  const metrics = createMetrics(metricSourcesOf(sources))
+  return {
+    pages: {
+      stats: () => statsOf(sources),
+      metricsText: metrics.text,
+      ready: pulse.ready,
+      live: pulse.live,
+      onError: (err) => log.error({ err }, 'an HTTP request failed'),
+    },
+    status: () => statusMessageOf(sources),
+    live: pulse.live,
+    countHttp(counts) {
+      httpCounts = counts
+    },
+    stop() {
+      pulse.stop()
+      metrics.stop()
+    },
+  }
+}
