@@ -2,7 +2,7 @@
 #   docker build -t localhost/skep:dev .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example/skep:0.1.0 .
 # Run it with the root file system read-only and all capabilities dropped; only /data (and a memory-backed /tmp) is written.
-ARG NODE=node:24-slim
+ARG NODE=node:26-slim
 
 # Packages hold programs for each platform: npm picks them on the platform that is built for. None has a script to run.
 FROM ${NODE} AS packages

@@ -87,7 +87,7 @@ function drive(port: number, next: () => string | null, check: boolean): Promise
       socket.on('connect', send)
       socket.on('error', (error) => tally.wrong.push(error.message))
       socket.on('close', () => done())
-      socket.on('data', (chunk) => {
+      socket.on('data', (chunk: Buffer<ArrayBuffer>) => {
         got = got.length === 0 ? chunk : Buffer.concat([got, chunk])
         const end = got.indexOf('\r\n\r\n')
         if (end < 0) return
@@ -174,7 +174,7 @@ async function reachable(port: number, server: Server): Promise<void> {
       const socket = connect(port, '127.0.0.1')
       let got = ''
       socket.on('connect', () => socket.write('GET /readyz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n'))
-      socket.on('data', (chunk) => {
+      socket.on('data', (chunk: Buffer<ArrayBuffer>) => {
         got += chunk.toString('latin1')
       })
       socket.on('error', () => {})

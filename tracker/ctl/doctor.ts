@@ -42,9 +42,9 @@ export async function examine(config: TrackerConfig, client: ClusterClient): Pro
 
 function runtime(): Finding {
   const major = Number(process.versions.node.split('.')[0])
-  return major >= 24
+  return major >= 26
     ? good(`Node ${process.versions.node}`)
-    : bad(`Node ${process.versions.node}`, 'Skep needs Node 24: npm ci brings it')
+    : bad(`Node ${process.versions.node}`, 'Skep needs Node 26: npm ci brings it')
 }
 
 function silent(config: TrackerConfig, error: Error): Finding {

@@ -140,7 +140,7 @@ export const byHand = async (
   const decoder = new FrameDecoder(65_536)
   const came: string[] = []
   let wake = (): void => {}
-  socket.on('data', (piece) => {
+  socket.on('data', (piece: Buffer) => {
     decoder.push(piece)
     for (let f = decoder.next(); f !== null; f = decoder.next())
       came.push(`${f.kind} ${decodeRefusal(f.body)?.code ?? ''}`.trim())
