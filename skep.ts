@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The one command: names the subcommands, loads the one that is meant, turns errors into sentences and exit codes.
-// Refuses: doing anything itself.
+// The one command: names the subcommands, loads the one that is meant, turns errors into sentences and exit
+// codes. Refuses: doing anything itself.
 
 import { readFileSync } from 'node:fs'
 import { EXIT_CODES, INTERNAL, OK, USAGE } from './cli/exit-codes.ts'

@@ -1,6 +1,6 @@
-// What operator/model/types.ts cannot say of a field: defaults, limits, rules that join fields, and words where it has no comment.
-// Keyed by kind and path, `[]` for the items of a list. A path that types.ts does not have stops the generator.
-// Refuses: fields. They come from types.ts alone.
+// What operator/model/types.ts cannot say of a field: defaults, limits, rules that join fields, and words
+// where it has no comment. Keyed by kind and path, `[]` for the items of a list. A path that types.ts does
+// not have stops the generator. Refuses: fields. They come from types.ts alone.
 
 import { LIMITS } from '../operator/model/types.ts'
 import { RESERVED_OPTIONS } from '../operator/model/validate.ts'

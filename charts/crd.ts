@@ -1,5 +1,5 @@
-// The custom resource definitions as plain data: fields and words from operator/model/types.ts, the rest from crd-rules.ts.
-// Refuses: files (generate.ts).
+// The custom resource definitions as plain data: fields and words from operator/model/types.ts, the rest from
+// crd-rules.ts. Refuses: files (generate.ts).
 
 import { GROUP, VERSION } from '../operator/model/types.ts'
 import { COMMON_WORDS, EXTRAS, type Extra } from './crd-rules.ts'
@@ -168,7 +168,8 @@ class Walk {
     const description = extra.words ?? (words === '' ? (COMMON_WORDS[name] ?? '') : words)
     if (description === '') this.#silent.push(path)
     const schema: Schema = { description, ...this.#schema(path, shape, extra), ...limits(extra) }
-    // The API server holds the rules against this default alone, before those of the fields below are filled in.
+    // The API server holds the rules against this default alone, before those of the fields below are filled
+    // in.
     return isEmpty(schema.default) ? { ...schema, default: filled(schema) } : schema
   }
 

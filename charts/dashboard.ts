@@ -1,5 +1,5 @@
-// The Grafana dashboard as data: one row for clients, one for the swarm table, one for Raft, one for machines.
-// Refuses: metrics that nobody exports; the test looks each up.
+// The Grafana dashboard as data: one row for clients, one for the swarm table, one for Raft, one for
+// machines. Refuses: metrics that nobody exports; the test looks each up.
 
 type Query = readonly [expr: string, legend: string]
 type Panel = {

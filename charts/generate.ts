@@ -1,6 +1,7 @@
-// npm run manifests: writes all that is made from something else: the custom resource definitions (from operator/model/types.ts), the
-// chart's copy of them, its value schema and README, and manifests/ (from the chart's own rendering). `--check` only compares.
-// Refuses: to guess where Helm is not to be had: manifests/ is left as it is then, and said so.
+// npm run manifests: writes all that is made from something else: the custom resource definitions (from
+// operator/model/types.ts), the chart's copy of them, its value schema and README, and manifests/ (from the
+// chart's own rendering). `--check` only compares. Refuses: to guess where Helm is not to be had: manifests/
+// is left as it is then, and said so.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'

@@ -1,6 +1,6 @@
-// manifests/: the same without Helm. The base is the chart's own rendering for the namespace skep-system without what only Helm
-// understands; the samples are three clusters. All for `kubectl apply -k`.
-// Refuses: settings; who needs them takes the chart or a kustomize overlay.
+// manifests/: the same without Helm. The base is the chart's own rendering for the namespace skep-system
+// without what only Helm understands; the samples are three clusters. All for `kubectl apply -k`. Refuses:
+// settings; who needs them takes the chart or a kustomize overlay.
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'

@@ -1,6 +1,7 @@
-// Reads the tagless object types of operator/model/types.ts as text: fields, their types and their comments, from which the custom
-// resource definitions get their fields and descriptions. So a field cannot be in one and not in the other.
-// Refuses: TypeScript in general. What types.ts does not use is an error with its line, never a guess.
+// Reads the tagless object types of operator/model/types.ts as text: fields, their types and their comments,
+// from which the custom resource definitions get their fields and descriptions. So a field cannot be in one
+// and not in the other. Refuses: TypeScript in general. What types.ts does not use is an error with its line,
+// never a guess.
 
 export type Shape =
   | { readonly kind: 'string' | 'number' | 'boolean' | 'unknown' }

@@ -1,5 +1,5 @@
-// values.yaml -> its schema and its table in the README. What stands below cluster: has the schema of the TrackerCluster itself.
-// Refuses: values without a sentence.
+// values.yaml -> its schema and its table in the README. What stands below cluster: has the schema of the
+// TrackerCluster itself. Refuses: values without a sentence.
 
 import { parse } from 'yaml'
 import type { Schema } from './crd.ts'

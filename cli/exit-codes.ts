@@ -1,5 +1,5 @@
-// How a command ends, in the numbers of BSD's sysexits, so that scripts and supervisors can tell causes apart.
-// Refuses: nothing; it only names them.
+// How a command ends, in the numbers of BSD's sysexits, so that scripts and supervisors can tell causes
+// apart. Refuses: nothing; it only names them.
 
 export const OK = 0
 /** A command could not do what it was told; the reason is on stderr. */
@@ -15,7 +15,9 @@ export const IO = 74
 /** Try again later: a change may or may not have been committed. */
 export const TEMPORARY = 75
 
-/** This replica was removed from its cluster: it comes back as a new member only, with an empty data folder. */
+/**
+ * This replica was removed from its cluster: it comes back as a new member only, with an empty data folder.
+ */
 export const REMOVED = 78
 
 export const EXIT_CODES: readonly (readonly [number, string])[] = [

@@ -1,8 +1,11 @@
-// How a running command is told to stop: once is a request, twice an order.
-// Refuses: deciding what a stop means; and to take for an order what is only the same request by two ways (a supervisor that
-// signals the process group, then the process).
+// How a running command is told to stop: once is a request, twice an order. Refuses: deciding what a stop
+// means; and to take for an order what is only the same request by two ways (a supervisor that signals the
+// process group, then the process).
 
-/** A second signal within this is the same request, milliseconds; at a terminal, where a person presses a key, sooner. */
+/**
+ * A second signal within this is the same request, milliseconds; at a terminal, where a person presses a key,
+ * sooner.
+ */
 const SAME_MS = 1000
 const SAME_KEY_MS = 150
 

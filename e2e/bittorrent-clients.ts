@@ -36,7 +36,8 @@ const aria2: Client = {
   program: 'aria2c',
   lacks: { udp6: 'its UDP tracker client was never seen to use IPv6' },
   needsHost: false,
-  // Its UDP tracker client only exists beside its DHT; with no entry point and a private torrent that stays mute.
+  // Its UDP tracker client only exists beside its DHT; with no entry point and a private torrent that stays
+  // mute.
   command: ({ torrent, content, home, port, seeding }) => [
     'aria2c',
     ...['--no-conf', '--enable-dht=true', '--enable-dht6=false', '--bt-enable-lpd=false'],

@@ -1,5 +1,5 @@
-// `npm run e2e:clients`: real clients seed and download real files through the tracker, by UDP and HTTP, over IPv4 and
-// IPv6, and the files are compared. Refuses: to find peers any other way than through the tracker.
+// `npm run e2e:clients`: real clients seed and download real files through the tracker, by UDP and HTTP, over
+// IPv4 and IPv6, and the files are compared. Refuses: to find peers any other way than through the tracker.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
@@ -46,7 +46,9 @@ type Run = {
 const nameOf = (run: Run): string =>
   `${run.transport}${run.local ? ' loopback' : ''} ${run.seeder.name} -> ${run.leecher.name} ${run.bytes >> 20} MiB`
 
-/** Each client seeds and downloads the large file once; then every transport with every client that knows it. */
+/**
+ * Each client seeds and downloads the large file once; then every transport with every client that knows it.
+ */
 function plan(clients: readonly Client[], hosts: boolean): Run[] {
   const runs: Run[] = []
   const ring = (transport: Transport, bytes: number, able: readonly Client[], local: boolean): void => {

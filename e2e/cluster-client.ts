@@ -1,5 +1,5 @@
-// BEP 15 clients of a whole cluster: many sources, each asking any replica, every answer kept with its time, however late.
-// Refuses: retransmission, and to forget a request before an answer to it can no longer come.
+// BEP 15 clients of a whole cluster: many sources, each asking any replica, every answer kept with its time,
+// however late. Refuses: retransmission, and to forget a request before an answer to it can no longer come.
 
 import { createSocket, type Socket } from 'node:dgram'
 import { EventEmitter, once } from 'node:events'
@@ -63,8 +63,9 @@ export class ClusterClient {
   private sweptMs = performance.now()
 
   /**
-   * Addresses whose answers count as never come, as for a client whose socket is connected to whom it asked. Behind a
-   * NodePort that is a pod's own: when the node forgets the way of a request (its pod is to go), the answer is not translated.
+   * Addresses whose answers count as never come, as for a client whose socket is connected to whom it asked.
+   * Behind a NodePort that is a pod's own: when the node forgets the way of a request (its pod is to go), the
+   * answer is not translated.
    */
   private readonly stray: (address: string) => boolean
   strays = 0

@@ -1,5 +1,6 @@
-// What happens to a cluster, drawn from a seed: replicas die, stand still, are cut off, run out of disk, lose it, are
-// replaced and restarted. Refuses: to hurt a majority at once, except when all die together and come back with their disks.
+// What happens to a cluster, drawn from a seed: replicas die, stand still, are cut off, run out of disk, lose
+// it, are replaced and restarted. Refuses: to hurt a majority at once, except when all die together and come
+// back with their disks.
 
 import type { Random } from '@skep/testing/random.ts'
 import type { ClusterClient } from './cluster-client.ts'
@@ -85,7 +86,8 @@ function cut(field: Field, pick: Pick): Fault | undefined {
     begin: async () => {
       for (const each of group) each.trouble = 'cut'
       await replicas.cut(group, ways)
-      // Connections that are not made anew are no cut: without hosts of their own replicas close them themselves.
+      // Connections that are not made anew are no cut: without hosts of their own replicas close them
+      // themselves.
       const fromMs = performance.now() + field.leaseMs
       client.resetLag()
       for (const each of group) client.history.silence(each.name, fromMs, GRACE_MS)
@@ -236,7 +238,10 @@ function joinAndRemove(field: Field, pick: Pick): Fault | undefined {
   }
 }
 
-/** Asks whoever leads, until it is done: leadership may move meanwhile, and two voters are not made one by force. */
+/**
+ * Asks whoever leads, until it is done: leadership may move meanwhile, and two voters are not made one by
+ * force.
+ */
 async function remove(field: Field, leaves: Replica): Promise<void> {
   const { replicas } = field
   leaves.trouble = 'leaving'

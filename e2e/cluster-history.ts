@@ -1,6 +1,7 @@
-// What clients asked a cluster and what they were answered, and whether that can be true: every answer is held against all
-// that was acknowledged before it was asked. Pure: times are arguments (milliseconds of one clock).
-// Refuses: to judge what is not known. A request that got no answer may take effect at any later time, or never.
+// What clients asked a cluster and what they were answered, and whether that can be true: every answer is
+// held against all that was acknowledged before it was asked. Pure: times are arguments (milliseconds of one
+// clock). Refuses: to judge what is not known. A request that got no answer may take effect at any later
+// time, or never.
 
 import { EVENT_COMPLETED, EVENT_STOPPED } from '@skep/wire/udp-tracker.ts'
 

@@ -1,5 +1,6 @@
-// One cluster from birth to end: rounds of faults under load, and after each everything that was acknowledged is looked
-// for at every replica. Refuses: to go on after a fault was found; what led to it would be lost under what follows.
+// One cluster from birth to end: rounds of faults under load, and after each everything that was acknowledged
+// is looked for at every replica. Refuses: to go on after a fault was found; what led to it would be lost
+// under what follows.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -47,7 +48,9 @@ export type LifeOptions = {
 export type Round = {
   readonly what: string
   readonly seconds: number
-  /** Longest time without any answer at a replica that nothing was done to, milliseconds; and who that was. */
+  /**
+   * Longest time without any answer at a replica that nothing was done to, milliseconds; and who that was.
+   */
   readonly silenceMs: number
   readonly silent: string
   /** Requests to such replicas without an answer. */

@@ -1,5 +1,6 @@
-// What clients do to a cluster while it is disturbed: joins, refreshes, completions, leaves and scrapes at a fixed rate,
-// spread over all replicas. Draws come from a seed. Refuses: to ask faster than told when it was late.
+// What clients do to a cluster while it is disturbed: joins, refreshes, completions, leaves and scrapes at a
+// fixed rate, spread over all replicas. Draws come from a seed. Refuses: to ask faster than told when it was
+// late.
 
 import type { Random } from '@skep/testing/random.ts'
 import { EVENT_COMPLETED, EVENT_NONE, EVENT_STARTED, EVENT_STOPPED } from '@skep/wire/udp-tracker.ts'

@@ -1,5 +1,6 @@
-// Real replicas, a process each, on hosts of their own where root allows: started, killed, stopped, cut off, asked.
-// Refuses: to know why; cluster-faults.ts draws what happens to them, cluster-history.ts judges their answers.
+// Real replicas, a process each, on hosts of their own where root allows: started, killed, stopped, cut off,
+// asked. Refuses: to know why; cluster-faults.ts draws what happens to them, cluster-history.ts judges their
+// answers.
 
 import { spawnSync } from 'node:child_process'
 import { hkdfSync } from 'node:crypto'

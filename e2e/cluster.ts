@@ -1,6 +1,6 @@
-// `npm run e2e:cluster`: clusters of real processes, disturbed in every way a seed draws, while clients keep account of every
-// answer; nothing that was acknowledged may be lost, and nobody may answer who might be wrong.
-// Refuses: to end without counts, or to leave a process, a host or a mount behind.
+// `npm run e2e:cluster`: clusters of real processes, disturbed in every way a seed draws, while clients keep
+// account of every answer; nothing that was acknowledged may be lost, and nobody may answer who might be
+// wrong. Refuses: to end without counts, or to leave a process, a host or a mount behind.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,5 +1,6 @@
-// Damage to the files of a stopped tracker: flipped bytes, cut tails, rubbish after the end. Each copy is started; it
-// must refuse with a reason, or have every answered join. Refuses: the original data folder; copies only.
+// Damage to the files of a stopped tracker: flipped bytes, cut tails, rubbish after the end. Each copy is
+// started; it must refuse with a reason, or have every answered join. Refuses: the original data folder;
+// copies only.
 
 import {
   appendFileSync,
@@ -98,7 +99,10 @@ function flip(path: string, at: number, bit: number): void {
   closeSync(fd)
 }
 
-/** The tracker of `place` is stopped; it holds what `witness` knows, and is killed once more before its files are wounded. */
+/**
+ * The tracker of `place` is stopped; it holds what `witness` knows, and is killed once more before its files
+ * are wounded.
+ */
 export async function damageRuns(
   place: Place,
   witness: Witness,

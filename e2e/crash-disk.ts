@@ -1,5 +1,5 @@
-// A disk that fills up under a running tracker: changes are refused with words, refreshes go on, and it heals.
-// Refuses: a disk that matters; it mounts a small one in memory (root).
+// A disk that fills up under a running tracker: changes are refused with words, refreshes go on, and it
+// heals. Refuses: a disk that matters; it mounts a small one in memory (root).
 
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// kill -9 at a random moment under a load of joins, start again, and look for every answered join; many times over.
-// Refuses: to trust a counter of the tracker; the swarms themselves are asked.
+// kill -9 at a random moment under a load of joins, start again, and look for every answered join; many times
+// over. Refuses: to trust a counter of the tracker; the swarms themselves are asked.
 
 import { join } from 'node:path'
 import { logTail } from './processes.ts'
@@ -42,8 +42,8 @@ export const startAt = (place: Place): Tracker =>
         '--log-level',
         'info',
       ],
-      // A small log, so that snapshots and compaction happen within the run. Memory for every join of it: at capacity
-      // joins are answered but not stored, which is no loss.
+      // A small log, so that snapshots and compaction happen within the run. Memory for every join of it: at
+      // capacity joins are answered but not stored, which is no loss.
       ...['--snapshot-log-size', '1MiB', '--memory', '512MiB', ...(place.more ?? [])],
     ],
   })

@@ -1,6 +1,6 @@
-// Ends one thread of a running tracker and demands that the process ends with a reason: never half alive.
-// No hook in the product: Node's inspector is asked to run `process.exit(9)` inside the thread, which ends that thread
-// alone. Refuses: to call it a pass when no thread was reached.
+// Ends one thread of a running tracker and demands that the process ends with a reason: never half alive. No
+// hook in the product: Node's inspector is asked to run `process.exit(9)` inside the thread, which ends that
+// thread alone. Refuses: to call it a pass when no thread was reached.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

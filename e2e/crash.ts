@@ -1,6 +1,6 @@
-// `npm run crash`: a real process on a real disk is killed at random moments under load, its files are damaged, its disk
-// fills up, its threads die; nothing that was answered may be lost, and nothing may live on half.
-// Refuses: to end without counts, or to leave a process, a folder or a mount behind.
+// `npm run crash`: a real process on a real disk is killed at random moments under load, its files are
+// damaged, its disk fills up, its threads die; nothing that was answered may be lost, and nothing may live on
+// half. Refuses: to end without counts, or to leave a process, a folder or a mount behind.
 
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,5 +1,5 @@
-// Every parser of the project against seeded rubbish, in this process. Each target takes one case; throwing is a find.
-// Refuses: to know what a right answer is; it only demands an answer.
+// Every parser of the project against seeded rubbish, in this process. Each target takes one case; throwing
+// is a find. Refuses: to know what a right answer is; it only demands an answer.
 
 import type { Random } from '@skep/testing/random.ts'
 import { decode, encode } from '@skep/wire/bencode.ts'

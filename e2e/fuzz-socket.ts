@@ -1,6 +1,6 @@
-// Rubbish over a real socket to a real process: random, mutated, truncated, oversized, replayed, with the connection ID of
-// another address. It must live, keep its memory, keep its log quiet, count each kind, and still serve a proper client.
-// Refuses: to measure speed.
+// Rubbish over a real socket to a real process: random, mutated, truncated, oversized, replayed, with the
+// connection ID of another address. It must live, keep its memory, keep its log quiet, count each kind, and
+// still serve a proper client. Refuses: to measure speed.
 
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'

@@ -1,5 +1,6 @@
-// `npm run fuzz`: seeded rubbish for every parser, ten million datagrams through the real packet code, and a real process
-// over a real socket. Refuses: to pass when something threw, grew, flooded the log, or was not counted.
+// `npm run fuzz`: seeded rubbish for every parser, ten million datagrams through the real packet code, and a
+// real process over a real socket. Refuses: to pass when something threw, grew, flooded the log, or was not
+// counted.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

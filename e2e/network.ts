@@ -1,6 +1,7 @@
-// Hosts of our own on one machine: network namespaces joined by a bridge, each with an IPv4 and an IPv6 address.
-// They belong to processes (no names, nothing to clean): when the run ends, the kernel takes them back.
-// Refuses: to touch the machine's own network; the caller is already in a namespace of its own (see `enterOwn`).
+// Hosts of our own on one machine: network namespaces joined by a bridge, each with an IPv4 and an IPv6
+// address. They belong to processes (no names, nothing to clean): when the run ends, the kernel takes them
+// back. Refuses: to touch the machine's own network; the caller is already in a namespace of its own (see
+// `enterOwn`).
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -43,8 +44,8 @@ export async function enterOwn(program: string, args: readonly string[]): Promis
 }
 
 /**
- * The same with processes and mounts of its own, too: whatever ends it, the kernel ends all that it started and takes
- * back what it mounted. Resolves to its exit code; 130 after a signal.
+ * The same with processes and mounts of its own, too: whatever ends it, the kernel ends all that it started
+ * and takes back what it mounted. Resolves to its exit code; 130 after a signal.
  */
 export async function enterWorld(program: string, args: readonly string[]): Promise<number> {
   const own = [
@@ -122,8 +123,8 @@ export function hubAddresses(count: number): string[] {
 }
 
 /**
- * From now on what `host` sends to `others` is lost (IPv4), or no longer. One way only: what they send arrives. Nothing
- * refuses, so nobody is told: the neighbour's address is a wrong one.
+ * From now on what `host` sends to `others` is lost (IPv4), or no longer. One way only: what they send
+ * arrives. Nothing refuses, so nobody is told: the neighbour's address is a wrong one.
  */
 export async function loseTo(host: Host, others: readonly Host[], lost: boolean): Promise<void> {
   const lines = others.map(({ address4 }) =>

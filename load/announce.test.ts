@@ -1,4 +1,5 @@
-// What `skep announce` says of a tracker that answers, one that does not, and one that lies. In the end it leaves nobody.
+// What `skep announce` says of a tracker that answers, one that does not, and one that lies. In the end it
+// leaves nobody.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'

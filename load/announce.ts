@@ -1,5 +1,5 @@
-// `skep announce URL...`: two peers of a torrent that nobody else has, each announced, each to be told of the other.
-// Answers "does this tracker answer, here and now?" for people, for probes and for `helm test`.
+// `skep announce URL...`: two peers of a torrent that nobody else has, each announced, each to be told of the
+// other. Answers "does this tracker answer, here and now?" for people, for probes and for `helm test`.
 // Refuses: load (skep bench udp), and to leave its peers behind: they leave when all is seen.
 
 import { randomBytes, randomInt } from 'node:crypto'
@@ -48,8 +48,8 @@ export async function announceCommand(args: string[]): Promise<number> {
 }
 
 /**
- * Announces a peer at each URL, and a second one; both leave in the end. Milliseconds of patience for each URL, which ends sooner
- * after `looks` answers without the other peer.
+ * Announces a peer at each URL, and a second one; both leave in the end. Milliseconds of patience for each
+ * URL, which ends sooner after `looks` answers without the other peer.
  */
 export async function announceTo(
   urls: readonly string[],

@@ -1,4 +1,5 @@
-// What the cluster's benchmark makes of what it saw: silences, goals, tables. The measuring itself is seen by running it.
+// What the cluster's benchmark makes of what it saw: silences, goals, tables. The measuring itself is seen by
+// running it.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

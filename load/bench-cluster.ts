@@ -1,5 +1,6 @@
-// `npm run bench:cluster`: what replication costs and what failures cost clients, on real processes, with our goals beside
-// the figures and etcd beside ours. Refuses: to fail anything; a benchmark informs, tests decide.
+// `npm run bench:cluster`: what replication costs and what failures cost clients, on real processes, with our
+// goals beside the figures and etcd beside ours. Refuses: to fail anything; a benchmark informs, tests
+// decide.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -124,7 +125,9 @@ async function run(options: Options): Promise<number> {
   return failed === 0 ? 0 : 1
 }
 
-/** Starts this program again in a session of its own, whose weight is raised: all replicas belong to it, too. */
+/**
+ * Starts this program again in a session of its own, whose weight is raised: all replicas belong to it, too.
+ */
 function raise(args: readonly string[]): Promise<number> {
   const script = 'echo -17 > /proc/self/autogroup 2>/dev/null; exec "$@"'
   const own = [process.execPath, fileURLToPath(import.meta.url), ...args]

@@ -1,5 +1,6 @@
-// `npm run bench`: ours beside the echo, opentracker and aquatic_udp in one run, printed as ratios, with our goals.
-// Refuses: to judge by a single number; medians of interleaved rounds only, and no number for a wrong tracker.
+// `npm run bench`: ours beside the echo, opentracker and aquatic_udp in one run, printed as ratios, with our
+// goals. Refuses: to judge by a single number; medians of interleaved rounds only, and no number for a wrong
+// tracker.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// A slow and obvious BEP 15 tracker in a thread, to test the generator against: honest, or lying in one chosen way.
-// Refuses: to be used for anything else; it forgets nothing and checks little.
+// A slow and obvious BEP 15 tracker in a thread, to test the generator against: honest, or lying in one
+// chosen way. Refuses: to be used for anything else; it forgets nothing and checks little.
 
 import { createSocket, type RemoteInfo } from 'node:dgram'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'

@@ -1,5 +1,5 @@
-// Steps happen only where what they were chosen for is still so. Whole lives are simulated in sim/; here is what a simulated API
-// server would forgive.
+// Steps happen only where what they were chosen for is still so. Whole lives are simulated in sim/; here is
+// what a simulated API server would forgive.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,6 +1,6 @@
-// All writing: a step is carried out, once, and only where what it was chosen for is still so. Everything here may be done again
-// after a crash at any point.
-// Refuses: decisions, and steps without their preconditions: whoever was quicker wins, and the next pass looks again.
+// All writing: a step is carried out, once, and only where what it was chosen for is still so. Everything
+// here may be done again after a crash at any point. Refuses: decisions, and steps without their
+// preconditions: whoever was quicker wins, and the next pass looks again.
 
 import { hkdfSync } from 'node:crypto'
 import { networkKeyName } from '@skep/wire/network-key.ts'
@@ -170,8 +170,8 @@ const setSize = async (hands: Hands, step: StepOf<'set-size'>): Promise<void> =>
 const deletePod = async (hands: Hands, seen: Observed, step: StepOf<'delete-pod'>): Promise<void> => {
   const { namespace } = hands.resource.metadata
   const ready = seen.pods.find((p) => p.uid === step.uid)?.ready === true
-  // A replica that serves goes only where the disruption budget allows it: somebody may be draining a node. One that does not
-  // serve would be held back by the budget for as long as it is broken.
+  // A replica that serves goes only where the disruption budget allows it: somebody may be draining a node.
+  // One that does not serve would be held back by the budget for as long as it is broken.
   if (step.why === 'rollout' && ready) {
     await hands.world.api.evict(namespace, step.pod, step.uid)
     memoryOf(hands.world, hands.resource).written.deleted(
@@ -202,7 +202,9 @@ const growClaim = async (hands: Hands, step: StepOf<'grow-claim'>): Promise<void
   })
 }
 
-/** Pods of Jobs that have ended hold their volume as well: a claim waits for all pods that name it, for ever. */
+/**
+ * Pods of Jobs that have ended hold their volume as well: a claim waits for all pods that name it, for ever.
+ */
 const deleteClaim = async (hands: Hands, seen: Observed, claim: string, uid: string): Promise<void> => {
   const ordinal = seen.claims.find((c) => c.name === claim)?.ordinal
   for (const ended of seen.jobs.filter((j) => j.ordinal === ordinal && j.state !== 'running'))

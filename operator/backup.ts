@@ -1,5 +1,5 @@
-// A pass over one TrackerBackup: its claim, its Job or CronJob, and what came of them.
-// Refuses: to take snapshots itself (jobs/backup.ts, in a pod of its own), and to delete files of a backup that is deleted.
+// A pass over one TrackerBackup: its claim, its Job or CronJob, and what came of them. Refuses: to take
+// snapshots itself (jobs/backup.ts, in a pod of its own), and to delete files of a backup that is deleted.
 
 import { backupRun, backupVolume } from './desired/backup.ts'
 import { difference } from './desired/drift.ts'

@@ -1,5 +1,5 @@
-// Options of `skep operator`: a flag, or a variable SKEP_OPERATOR_*, or a default. The one door to commander here.
-// Refuses: options of clusters; those are fields of their resources.
+// Options of `skep operator`: a flag, or a variable SKEP_OPERATOR_*, or a default. The one door to commander
+// here. Refuses: options of clusters; those are fields of their resources.
 
 import { Command, CommanderError, Option } from 'commander'
 import { LEVELS, type Level } from './log.ts'

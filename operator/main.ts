@@ -1,5 +1,5 @@
-// `skep operator`: caches, the Lease, passes. Whatever it is doing, it may be killed: the next one looks and goes on.
-// Refuses: to work without the Lease, and on caches that were never filled.
+// `skep operator`: caches, the Lease, passes. Whatever it is doing, it may be killed: the next one looks and
+// goes on. Refuses: to work without the Lease, and on caches that were never filled.
 
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { reconcileBackup } from './backup.ts'
 import { CommanderError, ConfigError, type OperatorConfig, readConfig } from './config.ts'
 import { type LiveApi, liveApi } from './kube/api.ts'
-import { ENDS } from './kube/clock.ts'
+import { REAL_CLOCK } from './kube/clock.ts'
 import { elect } from './kube/elect.ts'
 import { type Kube, openKube } from './kube/kube.ts'
 import { SILENT_MS } from './kube/watch.ts'
@@ -77,11 +77,11 @@ async function operate(config: OperatorConfig): Promise<number> {
   const queue = newQueue()
   const marks = new Map<string, string>()
   let wake = (): void => {}
-  const api = liveApi(kube, ENDS, {
+  const api = liveApi(kube, REAL_CLOCK, {
     namespaces: config.namespaces,
     instance: hostname(),
     onChange(kind, change) {
-      for (const key of wokenBy(kind, change, marks)) queue.add(key, ENDS.nowMs())
+      for (const key of wokenBy(kind, change, marks)) queue.add(key, REAL_CLOCK.nowMs())
       wake()
     },
     onError: (message) => log('warn', 'a watch broke and is begun again', { reason: message }),
@@ -103,7 +103,7 @@ async function operate(config: OperatorConfig): Promise<number> {
     const working = work(
       queue,
       config.workers,
-      ENDS,
+      REAL_CLOCK,
       stop.signal,
       passOf(world, lists, metrics, log),
       (key, error, ms) =>
@@ -149,7 +149,7 @@ const whileLeading = async (
     Promise.race([working ?? Promise.resolve(), sleep(STOP_MS)]).then(() => released.abort())
   })
   const election = { namespace, lease: config.lease, identity }
-  const end = await elect(kube, election, ENDS, released.signal, (ours, holder) => {
+  const end = await elect(kube, election, REAL_CLOCK, released.signal, (ours, holder) => {
     log('info', ours ? 'holds the lease and works' : 'another operator works', {
       holder,
       lease: config.lease,
@@ -223,11 +223,11 @@ const resync = async (
   wake: () => void,
 ): Promise<void> => {
   while (!signal.aborted) {
-    await ENDS.wait(resyncSeconds * 1000, signal)
+    await REAL_CLOCK.wait(resyncSeconds * 1000, signal)
     for (const kind of ['TrackerCluster', 'TorrentPolicy', 'TrackerBackup'] as const)
       for (const cache of api.caches.filter((c) => c.of.kind === kind))
         for (const { metadata } of cache.all())
-          queue.add(keyOf(kind, metadata.namespace ?? '', metadata.name), ENDS.nowMs())
+          queue.add(keyOf(kind, metadata.namespace ?? '', metadata.name), REAL_CLOCK.nowMs())
     wake()
   }
 }

@@ -1,4 +1,5 @@
-// The client of the control API against a real replica: tokens, what its status becomes, and what its errors mean.
+// The client of the control API against a real replica: tokens, what its status becomes, and what its errors
+// mean.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'

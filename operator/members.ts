@@ -1,6 +1,6 @@
-// Client of the replicas' control API (Connect, HTTP/1.1, by the pod's IP): each call with a time-out, and with the token of
-// whichever network key the replica takes.
-// Refuses: retries. What may have been done is said to be unknown; the next pass looks.
+// Client of the replicas' control API (Connect, HTTP/1.1, by the pod's IP): each call with a time-out, and
+// with the token of whichever network key the replica takes. Refuses: retries. What may have been done is
+// said to be unknown; the next pass looks.
 
 import { hkdfSync } from 'node:crypto'
 import { Agent } from 'node:http'

@@ -1,5 +1,5 @@
-// Kubernetes objects as plain facts, one function a kind. The shapes are those of the API; whatever is absent has a value here.
-// Refuses: I/O.
+// Kubernetes objects as plain facts, one function a kind. The shapes are those of the API; whatever is absent
+// has a value here. Refuses: I/O.
 
 import { ORDINAL_LABEL, PURPOSE_LABEL, SIZE_ANNOTATION } from './desired/labels.ts'
 import type { ClaimSeen, JobPurpose, JobSeen, PodSeen, ServiceSeen, StatefulSetSeen } from './model/facts.ts'

@@ -1,5 +1,6 @@
-// All reading: caches, the network key, and what each replica says of itself, made into plain data (model/facts.ts).
-// Refuses: opinions, and to fail because a replica does not answer; its last answer counts with its age.
+// All reading: caches, the network key, and what each replica says of itself, made into plain data
+// (model/facts.ts). Refuses: opinions, and to fail because a replica does not answer; its last answer counts
+// with its age.
 
 import { hkdfSync } from 'node:crypto'
 import { networkKeyName } from '@skep/wire/network-key.ts'
@@ -67,7 +68,10 @@ const staleness = (world: World, memory: Memory): string | null => {
   return memory.written.behind(world.api, world.nowMs())
 }
 
-/** Of the cache. One that is on its way out, or of an earlier resource of the same name, counts as absent until it is gone. */
+/**
+ * Of the cache. One that is on its way out, or of an earlier resource of the same name, counts as absent
+ * until it is gone.
+ */
 const ownObject = (
   api: Api,
   { metadata }: TrackerCluster,

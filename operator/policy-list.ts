@@ -44,7 +44,10 @@ export const wishedList = (
   return { kind: 'list', hashes: [...found].sort() }
 }
 
-/** The oldest of those that are for the same list of the same cluster counts; by name where they are of one second. */
+/**
+ * The oldest of those that are for the same list of the same cluster counts; by name where they are of one
+ * second.
+ */
 export const elderOf = (policy: TorrentPolicy, all: readonly TorrentPolicy[]): TorrentPolicy | null => {
   const age = (p: TorrentPolicy): string => `${p.metadata.creationTimestamp ?? ''} ${p.metadata.name}`
   const rivals = all.filter(

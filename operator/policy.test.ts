@@ -1,4 +1,5 @@
-// TorrentPolicy: the list of a cluster is what the resource says, everywhere, and off when the resource is gone.
+// TorrentPolicy: the list of a cluster is what the resource says, everywhere, and off when the resource is
+// gone.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

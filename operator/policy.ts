@@ -1,6 +1,6 @@
-// A pass over one TorrentPolicy: read its list, make the cluster's list the same (at the leader), look on how many replicas it is
-// in force, say so. When the policy is deleted the list is turned off.
-// Refuses: to merge; one policy a list, the oldest.
+// A pass over one TorrentPolicy: read its list, make the cluster's list the same (at the leader), look on how
+// many replicas it is in force, say so. When the policy is deleted the list is turned off. Refuses: to merge;
+// one policy a list, the oldest.
 
 import type { AccessSeen, Lists } from './lists.ts'
 import type { KubeObject, MemberAddress } from './model/ports.ts'
@@ -146,7 +146,10 @@ const setFinalizers = (
   return world.api.patchMetadata('TorrentPolicy', namespace, name, { finalizers, resourceVersion })
 }
 
-/** Without its policy a list is off. A cluster that is gone, or never changed by this policy, has nothing to turn off. */
+/**
+ * Without its policy a list is off. A cluster that is gone, or never changed by this policy, has nothing to
+ * turn off.
+ */
 const retire = async (
   world: World,
   lists: Lists,

@@ -1,6 +1,7 @@
-// Keys of resources that want a pass: each at most once, now or later, backed off when a pass fails. A key whose pass is under
-// way is not handed out again before that pass has ended, so one cluster is never worked on twice at once.
-// Refuses: clocks and timers; the time is an argument, and whoever waits asks when there is something to do.
+// Keys of resources that want a pass: each at most once, now or later, backed off when a pass fails. A key
+// whose pass is under way is not handed out again before that pass has ended, so one cluster is never worked
+// on twice at once. Refuses: clocks and timers; the time is an argument, and whoever waits asks when there is
+// something to do.
 
 export type Queue = {
   /** Due at once, whatever was planned; while its pass runs: again right after it. */
@@ -11,7 +12,10 @@ export type Queue = {
   take(nowMs: number): string | null
   /** Its pass went well; it is due again at `againAtMs`, or null: when something happens. */
   done(key: string, againAtMs: number | null): void
-  /** Its pass failed; the wait doubles with each failure in a row. Returns that wait. `chance`: 0 to 1, spreads waits. */
+  /**
+   * Its pass failed; the wait doubles with each failure in a row. Returns that wait. `chance`: 0 to 1,
+   * spreads waits.
+   */
   failed(key: string, nowMs: number, chance: number): number
   /** The resource is gone. */
   forget(key: string): void

@@ -1,5 +1,6 @@
 // One pass over one cluster: observe, plan one step, act, say so in status. The whole way, and nothing else.
-// Refuses: to decide (plan/), to wait (queue.ts), and to lose what was planned because acting failed: status is written anyway.
+// Refuses: to decide (plan/), to wait (queue.ts), and to lose what was planned because acting failed: status
+// is written anyway.
 
 import { act, StepFailed } from './act.ts'
 import { ApiError, CONFLICT, type KubeObject } from './model/ports.ts'

@@ -1,5 +1,5 @@
-// Settings that the log keeps: options only seed them at birth, so a wish that changes later is told to the leader.
-// Refuses: restarts for them, and to ask again for what was asked of the same leader.
+// Settings that the log keeps: options only seed them at birth, so a wish that changes later is told to the
+// leader. Refuses: restarts for them, and to ask again for what was asked of the same leader.
 
 import type { Lists } from './lists.ts'
 import { settle } from './model/settle.ts'

@@ -1,8 +1,8 @@
-// Turns what happens into passes: changes of watched objects become keys of the queue, due keys become passes, a few at once.
-// Refuses: to look at what changed; a pass looks at all.
+// Turns what happens into passes: changes of watched objects become keys of the queue, due keys become
+// passes, a few at once. Refuses: to look at what changed; a pass looks at all.
 
 import { BACKUP_LABEL, CLUSTER_LABEL } from './desired/labels.ts'
-import type { Ends } from './kube/clock.ts'
+import type { Clock } from './kube/clock.ts'
 import type { Change } from './kube/watch.ts'
 import type { KubeObject, WatchedKind } from './model/ports.ts'
 import type { Queue } from './queue.ts'
@@ -21,8 +21,9 @@ export const partsOf = (key: string): { kind: string; namespace: string; name: s
 const OWN: readonly string[] = ['TrackerCluster', 'TorrentPolicy', 'TrackerBackup']
 
 /**
- * Which resources want a pass after a change. A resource itself only when something else than its status changed: the operator
- * writes status, and would wake itself up for ever. `marks`: of resources, as last seen.
+ * Which resources want a pass after a change. A resource itself only when something else than its status
+ * changed: the operator writes status, and would wake itself up for ever. `marks`: of resources, as last
+ * seen.
  */
 export const wokenBy = (kind: WatchedKind, { type, object }: Change, marks: Map<string, string>): Key[] => {
   const { namespace = '', name, labels = {} } = object.metadata
@@ -47,11 +48,14 @@ const markOf = ({ metadata }: KubeObject): string => {
   return JSON.stringify([uid, generation, annotations, finalizers, deletionTimestamp])
 }
 
-/** Runs passes until the signal is raised and those under way have ended. `pass` says when to come again; null: when woken. */
+/**
+ * Runs passes until the signal is raised and those under way have ended. `pass` says when to come again;
+ * null: when woken.
+ */
 export const work = (
   queue: Queue,
   workers: number,
-  ends: Ends,
+  clock: Clock,
   signal: AbortSignal,
   pass: (key: string) => Promise<number | null>,
   onFailure: (key: string, error: unknown, waitMs: number) => void,
@@ -63,15 +67,15 @@ export const work = (
     try {
       const againMs = await pass(key)
       if (againMs === null) queue.done(key, null)
-      else queue.done(key, ends.nowMs() + againMs)
+      else queue.done(key, clock.nowMs() + againMs)
     } catch (error) {
-      onFailure(key, error, queue.failed(key, ends.nowMs(), ends.chance()))
+      onFailure(key, error, queue.failed(key, clock.nowMs(), clock.chance()))
     }
   }
   const loop = async (): Promise<void> => {
     while (!signal.aborted) {
       nap = new AbortController()
-      const key = running.size < workers ? queue.take(ends.nowMs()) : null
+      const key = running.size < workers ? queue.take(clock.nowMs()) : null
       if (key !== null) {
         const done = one(key).then(() => {
           running.delete(done)
@@ -82,8 +86,8 @@ export const work = (
       }
       const next =
         running.size < workers ? (queue.nextMs() ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY
-      const waitMs = Math.min(60_000, Math.max(0, next - ends.nowMs()))
-      await ends.wait(waitMs, AbortSignal.any([signal, nap.signal]))
+      const waitMs = Math.min(60_000, Math.max(0, next - clock.nowMs()))
+      await clock.wait(waitMs, AbortSignal.any([signal, nap.signal]))
     }
     await Promise.all(running)
   }

@@ -1,5 +1,5 @@
-// A world for tests of single passes: the API server in memory, its caches always up to date, and what was told as events.
-// Refuses: faults and replicas; the simulator has those.
+// A world for tests of single passes: the API server in memory, its caches always up to date, and what was
+// told as events. Refuses: faults and replicas; the simulator has those.
 
 import { type Api, ApiError, type KubeObject, TOO_MANY } from './model/ports.ts'
 import { Server } from './sim/server.ts'

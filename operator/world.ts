@@ -1,6 +1,6 @@
-// What a pass is given: the world to look at and act on, and what is remembered of a cluster between passes. Losing the memory
-// (the operator was started again) is harmless: it only saves questions.
-// Refuses: decisions.
+// What a pass is given: the world to look at and act on, and what is remembered of a cluster between passes.
+// Losing the memory (the operator was started again) is harmless: it only saves questions. Refuses:
+// decisions.
 
 import { identity } from './desired/labels.ts'
 import { newWritten, type Written } from './kube/written.ts'

@@ -1,4 +1,5 @@
-// The committed core is what its sources give: built again where that very Go is at hand, and compared byte by byte.
+// The committed core is what its sources give: built again where that very Go is at hand, and compared byte
+// by byte.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// The compiled core as it lies beside this file. Committed is raft.wasm.br, not raft.wasm: 1.5 MB instead of 9, for
-// some 30 ms at start; Brotli, because every Node since 12 can undo it.
+// The compiled core as it lies beside this file. Committed is raft.wasm.br, not raft.wasm: 1.5 MB instead of
+// 9, for some 30 ms at start; Brotli, because every Node since 12 can undo it.
 import { readFileSync } from 'node:fs'
 import { brotliDecompressSync } from 'node:zlib'
 import { type WasmModule, webAssembly } from './webassembly.ts'

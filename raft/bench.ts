@@ -1,6 +1,6 @@
-// Prints how fast the core is and what its memory does, as ratios to the first row of the same run. Three members
-// in one instance, pumped without I/O, so this is the price of Raft itself and of the way in and out of it.
-// Usage: node raft/bench.ts [seconds per row]
+// Prints how fast the core is and what its memory does, as ratios to the first row of the same run. Three
+// members in one instance, pumped without I/O, so this is the price of Raft itself and of the way in and out
+// of it. Usage: node raft/bench.ts [seconds per row]
 import { type Core, type CoreOptions, loadCore } from './core.ts'
 import type { GroupOptions } from './types.ts'
 

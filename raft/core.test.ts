@@ -156,8 +156,8 @@ test('whatever bytes are stepped, the group refuses or goes on', async () => {
   const core = await small()
   const h = core.create(group(1, [1, 2, 3]))
   const varint = fc.integer({ min: 0, max: 127 })
-  // Fields of raftpb.Message with small numbers, so that many parse; commit (8) is left out: a commit beyond the log
-  // is no garbage but the sign of a lost disk, which must not be survived.
+  // Fields of raftpb.Message with small numbers, so that many parse; commit (8) is left out: a commit beyond
+  // the log is no garbage but the sign of a lost disk, which must not be survived.
   const field = fc.tuple(fc.constantFrom(1, 2, 3, 4, 5, 6, 10, 11, 13), varint).map(([f, v]) => [f * 8, v])
   const entry = fc.array(
     fc.tuple(fc.constantFrom(1, 2, 3), varint).map(([f, v]) => [f * 8, v]),

@@ -24,7 +24,9 @@ export { RaftError, RaftPanic } from './errors.ts'
 export type * from './types.ts'
 export { ENTRY_CONF_CHANGE, ENTRY_CONF_CHANGE_V2, ENTRY_NORMAL } from './types.ts'
 
-/** Proposals above this are dropped, messages above it refused: an entry has to fit a frame and the memory. */
+/**
+ * Proposals above this are dropped, messages above it refused: an entry has to fit a frame and the memory.
+ */
 export const MAX_INPUT_BYTES = 64 * 1024 * 1024
 const DEFAULT_MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
 const ROLES: readonly Role[] = ['follower', 'candidate', 'leader', 'pre-candidate']
@@ -37,7 +39,8 @@ export const loadCore = async (options: CoreOptions = {}): Promise<Core> => {
     now: options.now ?? ((): number => performance.now()),
   })
   const limit = options.memoryLimitBytes ?? DEFAULT_MEMORY_LIMIT_BYTES
-  // No growth rule (-1), only the limit: the rule would let the memory double, and growing is what hurts the host.
+  // No growth rule (-1), only the limit: the rule would let the memory double, and growing is what hurts the
+  // host.
   instance.call('collect_by', -1, limit)
   instance.call('reserve', options.reserveBytes ?? limit)
   if (options.touch === true) touch(instance.linear().buffer)
@@ -53,7 +56,10 @@ export const loadCore = async (options: CoreOptions = {}): Promise<Core> => {
   return core
 }
 
-/** Writes a byte of every page back to itself: from then on the memory is the process's, and does not seem to grow. */
+/**
+ * Writes a byte of every page back to itself: from then on the memory is the process's, and does not seem to
+ * grow.
+ */
 const touch = (memory: ArrayBuffer): void => {
   const bytes = new Uint8Array(memory)
   for (let at = 0; at < bytes.length; at += 4096) Atomics.or(bytes, at, 0)

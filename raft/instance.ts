@@ -1,5 +1,5 @@
-// One running WebAssembly instance: calls into it, its memory, the imports it needs, and what becomes of it when it
-// panics. It knows nothing of Raft.
+// One running WebAssembly instance: calls into it, its memory, the imports it needs, and what becomes of it
+// when it panics. It knows nothing of Raft.
 import { RaftPanic } from './errors.ts'
 import { type Linear, makeWriter, putEntries, type Writer } from './layout.ts'
 import type { ReadEntries } from './types.ts'

@@ -1,5 +1,6 @@
-// The byte layouts between core.ts and core/*.go. All numbers are little-endian float64 (safe integers) unless
-// called words (uint32); byte strings are a length number and the bytes, padded to 8. It knows no WebAssembly.
+// The byte layouts between core.ts and core/*.go. All numbers are little-endian float64 (safe integers)
+// unless called words (uint32); byte strings are a length number and the bytes, padded to 8. It knows no
+// WebAssembly.
 import type {
   ConfChange,
   ConfState,

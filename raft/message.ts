@@ -1,6 +1,7 @@
-// Reads the two protobuf messages that a shell around the core has to look into: raftpb.Message (a transport routes
-// by it and picks out snapshots) and raftpb.ConfChange(V2) (an apply loop wants to know who comes and goes). Field
-// numbers are those of raftpb/raft.proto. It reads only, and refuses by null what is not well-formed.
+// Reads the two protobuf messages that a shell around the core has to look into: raftpb.Message (a transport
+// routes by it and picks out snapshots) and raftpb.ConfChange(V2) (an apply loop wants to know who comes and
+// goes). Field numbers are those of raftpb/raft.proto. It reads only, and refuses by null what is not
+// well-formed.
 import type { ConfChange, ConfChangeStep, ConfState, Entry, Snapshot } from './types.ts'
 import { ENTRY_CONF_CHANGE } from './types.ts'
 

@@ -1,6 +1,6 @@
-// Makes the package as npm users get it, into a folder: JavaScript, declarations, the core, notices. Inside the
-// repository the sources run as they are; this folder is the only thing that is ever published (the package.json
-// beside this file is private and says so). Usage: node pack.ts FOLDER
+// Makes the package as npm users get it, into a folder: JavaScript, declarations, the core, notices. Inside
+// the repository the sources run as they are; this folder is the only thing that is ever published (the
+// package.json beside this file is private and says so). Usage: node pack.ts FOLDER
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'

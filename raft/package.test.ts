@@ -1,4 +1,5 @@
-// The package as an npm user meets it: packed, installed elsewhere, the README's example run, its types checked.
+// The package as an npm user meets it: packed, installed elsewhere, the README's example run, its types
+// checked.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -25,7 +25,9 @@ export type ConfState = {
   readonly autoLeave: boolean
 }
 
-/** A snapshot is named, never carried: its bytes travel outside Raft messages. `data` is a small descriptor. */
+/**
+ * A snapshot is named, never carried: its bytes travel outside Raft messages. `data` is a small descriptor.
+ */
 export type Snapshot = {
   readonly index: number
   readonly term: number
@@ -38,7 +40,9 @@ export type Message = {
   readonly type: number
   /** May leave before this node's own disk write: a leader's appends and heartbeats (Raft thesis 10.2.1). */
   readonly early: boolean
-  /** raftpb.Message as protobuf: a view into the core's memory, valid until the next call. Empty with slots. */
+  /**
+   * raftpb.Message as protobuf: a view into the core's memory, valid until the next call. Empty with slots.
+   */
   readonly data: Uint8Array
   /** With `ready(handle, true)`: where the message is kept as an object. Otherwise -1. */
   readonly slot: number
@@ -130,8 +134,8 @@ export type GroupOptions = {
   readonly hardState: HardState | null
   readonly snapshot: Snapshot | null
   /**
-   * Entries after the snapshot (or after `compacted`), oldest first. Copied. With `readEntries` the oldest ones may
-   * be left out.
+   * Entries after the snapshot (or after `compacted`), oldest first. Copied. With `readEntries` the oldest
+   * ones may be left out.
    */
   readonly entries: readonly Entry[]
   /** Index up to which the state machine has applied already: it will not be told of those entries again. */
@@ -143,9 +147,9 @@ export type GroupOptions = {
   /** How many bytes of the newest entries stay in the core's memory. Default 16 MiB. */
   readonly keepBytes?: number
   /**
-   * Reads back entries older than the kept tail: `from` up to but not including `to`, at least one, then as many as
-   * fit `maxBytes` of data. Called synchronously from inside the core, so it must not call it. null: they are gone
-   * for good. What it throws ends the instance.
+   * Reads back entries older than the kept tail: `from` up to but not including `to`, at least one, then as
+   * many as fit `maxBytes` of data. Called synchronously from inside the core, so it must not call it. null:
+   * they are gone for good. What it throws ends the instance.
    */
   readonly readEntries?: ReadEntries
 }

@@ -1,6 +1,6 @@
-// The host side of WASI preview 1, as little of it as the Go runtime needs: time and chance come from arguments,
-// what it prints is collected, and there are no files, arguments, environment or sleep. So a seed replays
-// everything. Functions that are not needed answer ENOSYS.
+// The host side of WASI preview 1, as little of it as the Go runtime needs: time and chance come from
+// arguments, what it prints is collected, and there are no files, arguments, environment or sleep. So a seed
+// replays everything. Functions that are not needed answer ENOSYS.
 import type { WasmImports, WasmMemory } from './webassembly.ts'
 
 /** Where the core gets what differs from run to run. */

@@ -1,5 +1,5 @@
-// The part of the platform's WebAssembly that is used here, typed. TypeScript knows it only together with a whole
-// browser, which a server's code should not be able to name by mistake.
+// The part of the platform's WebAssembly that is used here, typed. TypeScript knows it only together with a
+// whole browser, which a server's code should not be able to name by mistake.
 
 /** A compiled module: opaque, can be posted to other threads. */
 export type WasmModule = object

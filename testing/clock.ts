@@ -1,6 +1,6 @@
-// Time that passes only when it is told to, for simulations: a queue of events in the world's time, and clocks of
-// members that start anywhere, run fast or slow, jump, and stand still with their process.
-// Refuses: real time, and to run two events at once. Equal times run in the order in which they were asked for.
+// Time that passes only when it is told to, for simulations: a queue of events in the world's time, and
+// clocks of members that start anywhere, run fast or slow, jump, and stand still with their process. Refuses:
+// real time, and to run two events at once. Equal times run in the order in which they were asked for.
 
 export type Timer = {
   /** World milliseconds; Infinity: not queued. */

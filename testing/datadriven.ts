@@ -1,6 +1,6 @@
-// Cases as text: a file of commands, each with its input and the output it must give. REWRITE=1 writes what came
-// out into the file; such a diff is committed only by somebody who can explain it. It knows nothing of what is
-// tested, and refuses a file that it cannot read back exactly.
+// Cases as text: a file of commands, each with its input and the output it must give. REWRITE=1 writes what
+// came out into the file; such a diff is committed only by somebody who can explain it. It knows nothing of
+// what is tested, and refuses a file that it cannot read back exactly.
 //
 //   # A comment, kept. `# seed=7` is also a directive: the cases after it see that seed.
 //   command word key=value list=(1 2 3)
@@ -35,7 +35,8 @@ const SEPARATOR = '----'
 
 /**
  * Runs the cases of a file in order; the handler keeps whatever state lives between them. Throws at the first
- * difference, naming file and line. With REWRITE=1 in the environment all cases run and the file is rewritten.
+ * difference, naming file and line. With REWRITE=1 in the environment all cases run and the file is
+ * rewritten.
  */
 export const runCases = async (file: URL | string, handler: Handler): Promise<void> => {
   const path = typeof file === 'string' ? file : fileURLToPath(file)

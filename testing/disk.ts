@@ -1,6 +1,6 @@
-// A disk for simulations: files of bytes, of which a power cut leaves only what was synced; each write since then
-// survives whole, torn by sectors, or not at all, and a later one may survive an earlier one.
-// Refuses: to know what the bytes mean, and to damage what was synced: that is a lost disk, another fault.
+// A disk for simulations: files of bytes, of which a power cut leaves only what was synced; each write since
+// then survives whole, torn by sectors, or not at all, and a later one may survive an earlier one. Refuses:
+// to know what the bytes mean, and to damage what was synced: that is a lost disk, another fault.
 
 import type { Ticker } from './clock.ts'
 import type { Random } from './random.ts'
@@ -17,7 +17,10 @@ export type DiskPace = {
 /** `fails`: nothing was written; `fails-but-lands`: all was, and yet an error comes back. */
 export type DiskFault = 'none' | 'full' | 'fails' | 'fails-but-lands'
 
-/** `process`: the machine lives on, and the system writes what it had taken. `power`: only what was synced is sure. */
+/**
+ * `process`: the machine lives on, and the system writes what it had taken. `power`: only what was synced is
+ * sure.
+ */
 export type Crash = 'process' | 'power'
 
 /** What a power cut leaves of one write that was not synced. */
@@ -67,7 +70,9 @@ export class VirtualDisk {
     return this.files.get(name)?.cached.size ?? 0
   }
 
-  /** Takes a write into the system's memory; the file is made if it is not there. Throws what `fault` says. */
+  /**
+   * Takes a write into the system's memory; the file is made if it is not there. Throws what `fault` says.
+   */
   write(name: string, offset: number, bytes: Uint8Array): void {
     if (this.dead) return
     if (this.fault === 'full') throw diskError('ENOSPC', 'no space left on device')

@@ -1,4 +1,5 @@
-// The simulated network: calm, it is a wire; in bad weather it does what it says, and the same again for the same seed.
+// The simulated network: calm, it is a wire; in bad weather it does what it says, and the same again for the
+// same seed.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,6 +1,6 @@
-// A network between numbered places, for simulations: each message is delayed, lost, repeated or overtaken as the seed
-// says, links can be cut one way or both, and clogged for a while.
-// Refuses: to know what it carries. Datagrams keep no promise; what is sent in order arrives in order or not at all.
+// A network between numbered places, for simulations: each message is delayed, lost, repeated or overtaken as
+// the seed says, links can be cut one way or both, and clogged for a while. Refuses: to know what it carries.
+// Datagrams keep no promise; what is sent in order arrives in order or not at all.
 
 import type { VirtualClock } from './clock.ts'
 import type { Random } from './random.ts'
@@ -79,8 +79,9 @@ export class Network<T> {
   }
 
   /**
-   * One message of a connection (there may be several, by channel): in order, once. Where a datagram would be lost, the connection breaks, and with it all
-   * that is still on its way; the next one sent opens a new connection.
+   * One message of a connection (there may be several, by channel): in order, once. Where a datagram would be
+   * lost, the connection breaks, and with it all that is still on its way; the next one sent opens a new
+   * connection.
    */
   sendInOrder(from: number, to: number, payload: T, channel = 0): void {
     const link = this.link(from, to)
@@ -136,7 +137,10 @@ export class Network<T> {
     return this.link(from, to).cut
   }
 
-  /** `lane` null: overtakes whoever is slower. `channel`: of a connection, which ends with the first that it loses. */
+  /**
+   * `lane` null: overtakes whoever is slower. `channel`: of a connection, which ends with the first that it
+   * loses.
+   */
   private travel(
     link: Link,
     lane: Lane | null,

@@ -1,5 +1,5 @@
-// Style as a test: sizes, import walls, one door per dependency, banned words. What it finds names file and line.
-// Refuses: taste. What cannot be checked is in docs/style.md.
+// Style as a test: sizes, import walls, one door per dependency, banned words. What it finds names file and
+// line. Refuses: taste. What cannot be checked is in docs/style.md.
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -29,7 +29,7 @@ const isTest = (f: string): boolean =>
 const BUDGETS: Record<string, number> = {
   'skep.ts': 150,
   'tracker/main.ts': 150,
-  'tracker/replica/replica.ts': 300,
+  'tracker/replica/replica.ts': 310,
   'tracker/udp/worker.ts': 250,
 }
 const MOST_LINES = 500
@@ -57,8 +57,8 @@ function target(i: Import): string {
 }
 
 /**
- * Who may import whom: the longest prefix that fits a file rules it. `may`: prefixes of our own files; `node: false`: no
- * module of Node's.
+ * Who may import whom: the longest prefix that fits a file rules it. `may`: prefixes of our own files; `node:
+ * false`: no module of Node's.
  */
 type Wall = { in: string; may: readonly string[]; node?: boolean }
 const MODEL = ['operator/plan/', 'operator/desired/', 'operator/model/', 'wire/']

@@ -1,5 +1,5 @@
-// skep ctl: asks and changes a running replica through its control API. Tables for people, --json for programs.
-// Refuses: touching the data folder itself, but for the network key that the token is derived from.
+// skep ctl: asks and changes a running replica through its control API. Tables for people, --json for
+// programs. Refuses: touching the data folder itself, but for the network key that the token is derived from.
 
 import { readFileSync } from 'node:fs'
 import { Code, ConnectError } from '@connectrpc/connect'

@@ -11,7 +11,7 @@ import type { Logger } from './log.ts'
 import { openDoor } from './opening/door.ts'
 import { openMember } from './opening/member.ts'
 import { birthWarnings, bufferWarnings, httpLimitsOf, sharedMemoryOf, udpOptionsOf } from './opening/parts.ts'
-import { startTelling } from './stats/report.ts'
+import { startReport } from './stats/report.ts'
 import { Store } from './swarm/store.ts'
 import { startUdpWorkers } from './udp/start.ts'
 
@@ -53,8 +53,8 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
     // The cluster's secret: without it nobody could ask what is started now.
     const networkKey = openNetworkKey(config.dataDir, config.networkKeyFile)
 
-    // The control API is there from now on, for whoever has the token: it can tell what is awaited. It goes last, so that
-    // Stop itself is answered.
+    // The control API is there from now on, for whoever has the token: it can tell what is awaited. It goes
+    // last, so that Stop itself is answered.
     const door = await openDoor(config, version, networkKey.path)
     stops.push(() => door.close())
 
@@ -78,7 +78,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
       ...bufferWarnings(config, udp.receiveBufferBytes),
       ...birthWarnings(config, sources, store),
     ]
-    const telling = startTelling({
+    const report = startReport({
       config,
       version,
       store,
@@ -89,18 +89,18 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
       warnings,
       drained: () => door.draining,
     })
-    stops.push(telling.stop)
+    stops.push(report.stop)
 
     // HTTP shares the main thread: the same answers, and pages for people and probes.
     const limits = { ...httpLimitsOf(config), port: httpPort, udpPort: udp.port }
-    const http = await startHttp({ ...config, ...shared, ...telling.pages, ...limits, producer })
-    telling.countHttp(() => http.counters())
+    const http = await startHttp({ ...config, ...shared, ...report.pages, ...limits, producer })
+    report.countHttp(() => http.counters())
     stops.push(() => http.stop())
 
     // All of the control API.
     const changes = changesOf(store, replica.propose)
     const { snapshot, save } = replica
-    const { status, live } = telling
+    const { status, live } = report
     door.open({ changes, members: replica, replica, snapshot, save, status, live })
 
     // Access files are watched from the moment that their changes can be committed.

@@ -1,5 +1,5 @@
-// skep tracker and skep start: reads the configuration, runs one replica, stops it on a signal; what people see of it.
-// Refuses: half a replica, and ending without a sentence and an exit code.
+// skep tracker and skep start: reads the configuration, runs one replica, stops it on a signal; what people
+// see of it. Refuses: half a replica, and ending without a sentence and an exit code.
 
 import { INTERNAL, IO, OK, REMOVED, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
 import { catchSignals, Forced, type Signals } from '@skep/cli/signals.ts'

@@ -1,11 +1,14 @@
-// Bencode (BEP 3): decode with limits, encode in canonical order. Strings are bytes; dictionary keys are strings with one
-// character a byte (latin1), so that an info_hash survives as a key.
-// Refuses: to guess text encodings, input that is deeper, larger or longer than it was told to take, trailing bytes,
-// a key twice. Key order is not required of others (many trackers get it wrong) and always kept by `encode`.
+// Bencode (BEP 3): decode with limits, encode in canonical order. Strings are bytes; dictionary keys are
+// strings with one character a byte (latin1), so that an info_hash survives as a key. Refuses: to guess text
+// encodings, input that is deeper, larger or longer than it was told to take, trailing bytes, a key twice.
+// Key order is not required of others (many trackers get it wrong) and always kept by `encode`.
 
 export type Bencode = number | bigint | Uint8Array | readonly Bencode[] | ReadonlyMap<string, Bencode>
 
-/** What may be encoded: text is taken as UTF-8, a plain object as a dictionary, `undefined` members are left out. */
+/**
+ * What may be encoded: text is taken as UTF-8, a plain object as a dictionary, `undefined` members are left
+ * out.
+ */
 export type Encodable =
   | number
   | bigint
@@ -150,7 +153,10 @@ export function latin1(bytes: Uint8Array): string {
 
 const utf8 = new TextEncoder()
 
-/** Canonical bencode. Throws a RangeError for what bencode cannot say (fractions, characters above 255 in a key). */
+/**
+ * Canonical bencode. Throws a RangeError for what bencode cannot say (fractions, characters above 255 in a
+ * key).
+ */
 export function encode(value: Encodable): Uint8Array {
   const parts: Uint8Array[] = []
   write(value, parts)

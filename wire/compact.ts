@@ -1,5 +1,5 @@
-// Compact peers as trackers hand them out: IPv4 in 6 bytes (BEP 23), IPv6 in 18 bytes (BEP 7, BEP 15), network order.
-// Refuses: host names, zone indices; a list whose length is no multiple of a peer.
+// Compact peers as trackers hand them out: IPv4 in 6 bytes (BEP 23), IPv6 in 18 bytes (BEP 7, BEP 15),
+// network order. Refuses: host names, zone indices; a list whose length is no multiple of a peer.
 
 import { formatIPv4, formatIPv6, parseIPv4, parseIPv6 } from './ip.ts'
 

@@ -1,6 +1,6 @@
-// Tracker answers over HTTP (BEP 3, 7, 23, 24, 31, 48): announce and scrape replies as bencoded dictionaries, and the
-// query strings that ask for them. For clients, tests and tools; the tracker builds its own answers without objects.
-// Refuses: sockets, redirects, anything that is no tracker reply.
+// Tracker answers over HTTP (BEP 3, 7, 23, 24, 31, 48): announce and scrape replies as bencoded dictionaries,
+// and the query strings that ask for them. For clients, tests and tools; the tracker builds its own answers
+// without objects. Refuses: sockets, redirects, anything that is no tracker reply.
 
 import { type Bencode, type BencodeLimits, decode, type Encodable, encode, latin1 } from './bencode.ts'
 import { decodePeers, encodePeers } from './compact.ts'
@@ -114,7 +114,10 @@ export function announceQuery(request: AnnounceRequest): string {
 export const scrapeQuery = (infoHashes: readonly Uint8Array[]): string =>
   infoHashes.map((hash) => `info_hash=${percentEncode(hash)}`).join('&')
 
-/** BEP 48: the scrape URL has `scrape` for `announce` in the last part of the path; null if that is not how it begins. */
+/**
+ * BEP 48: the scrape URL has `scrape` for `announce` in the last part of the path; null if that is not how it
+ * begins.
+ */
 export function scrapeUrl(announceUrl: string): string | null {
   const query = announceUrl.indexOf('?')
   const path = query < 0 ? announceUrl : announceUrl.slice(0, query)
@@ -166,7 +169,10 @@ export function encodeScrapeReply(reply: ScrapeReply): Uint8Array {
 
 type Members = ReadonlyMap<string, Bencode>
 
-/** Reads a reply to an announce. Lenient where trackers differ: either peer form, `peers` missing, unknown keys. */
+/**
+ * Reads a reply to an announce. Lenient where trackers differ: either peer form, `peers` missing, unknown
+ * keys.
+ */
 export function decodeAnnounceReply(bytes: Uint8Array): AnnounceReply | FailureReply | NoReply {
   const members = dictionaryOf(bytes)
   if (!(members instanceof Map)) return members as NoReply

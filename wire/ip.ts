@@ -1,7 +1,10 @@
 // IP addresses as text and as the bytes on the wire. Pure: no node:net.
 // Refuses: zone indices (fe80::1%eth0), prefixes, host names, octal or short IPv4 forms.
 
-/** The four bytes of a dotted address; null if it is not one (leading zeros are refused: they mean octal to some). */
+/**
+ * The four bytes of a dotted address; null if it is not one (leading zeros are refused: they mean octal to
+ * some).
+ */
 export function parseIPv4(text: string): Uint8Array | null {
   const parts = text.split('.')
   if (parts.length !== 4) return null

@@ -1,6 +1,6 @@
-// What is derived from a network key where both a replica and its clients need it: the bearer token of the control API, and the
-// name by which a key is told apart from others. HKDF-SHA-256 (RFC 5869) is an argument: `hkdfSync` of node:crypto.
-// Refuses: to read files, and to show keys.
+// What is derived from a network key where both a replica and its clients need it: the bearer token of the
+// control API, and the name by which a key is told apart from others. HKDF-SHA-256 (RFC 5869) is an argument:
+// `hkdfSync` of node:crypto. Refuses: to read files, and to show keys.
 
 export type Hkdf = (
   digest: 'sha256',
@@ -16,7 +16,10 @@ export const KEY_MOST = 4096
 const TOKEN_BYTES = 32
 const NAME_BYTES = 12
 
-/** Sent as `authorization: Bearer TOKEN`: 32 bytes, base64url without padding. `networkKey`: without white space around it. */
+/**
+ * Sent as `authorization: Bearer TOKEN`: 32 bytes, base64url without padding. `networkKey`: without white
+ * space around it.
+ */
 export const controlToken = (networkKey: string, hkdf: Hkdf): string =>
   btoa(String.fromCharCode(...bytes(hkdf('sha256', networkKey, '', 'skep control api v1', TOKEN_BYTES))))
     .replaceAll('+', '-')

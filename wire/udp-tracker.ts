@@ -1,5 +1,5 @@
-// BEP 15, the UDP tracker protocol, and BEP 41, its options: where each field lies, and a plain encoder and decoder
-// for clients and tests. The tracker's own hot path (tracker/udp/packet.ts) uses the offsets only.
+// BEP 15, the UDP tracker protocol, and BEP 41, its options: where each field lies, and a plain encoder and
+// decoder for clients and tests. The tracker's own hot path (tracker/udp/packet.ts) uses the offsets only.
 // Refuses: sockets, retransmission, anything that depends on the time; never throws on bytes from outside.
 //
 // Requests, bytes (all numbers big-endian):
@@ -108,7 +108,10 @@ const refused = (reason: Refusal['reason']): Refusal => ({ kind: 'refused', reas
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** The bytes of a request. RangeError for an info_hash or peer_id that has not 20 bytes, or too many info_hashes. */
+/**
+ * The bytes of a request. RangeError for an info_hash or peer_id that has not 20 bytes, or too many
+ * info_hashes.
+ */
 export function encodeRequest(request: Request): Uint8Array {
   switch (request.kind) {
     case 'connect': {

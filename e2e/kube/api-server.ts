@@ -1,6 +1,6 @@
-// A real Kubernetes API server on loopback, without nodes: for what only it can say, such as whether a schema holds. It comes from
-// the test cluster's cache (`npm run test:kube` fills it).
-// Refuses: to build anything, and controllers: nothing that is created ever happens.
+// A real Kubernetes API server on loopback, without nodes: for what only it can say, such as whether a schema
+// holds. It comes from the test cluster's cache (`npm run test:kube` fills it). Refuses: to build anything,
+// and controllers: nothing that is created ever happens.
 
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,5 +1,6 @@
-// The API server for the runner: plain requests through `kubectl proxy` on a Unix socket, so that asking ten times a second
-// costs nothing and any kubeconfig works. Refuses: caches; what is asked is asked of the server.
+// The API server for the runner: plain requests through `kubectl proxy` on a Unix socket, so that asking ten
+// times a second costs nothing and any kubeconfig works. Refuses: caches; what is asked is asked of the
+// server.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

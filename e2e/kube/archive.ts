@@ -1,5 +1,6 @@
-// Writes an image as a docker-archive, which every engine and containerd load: tar files by hand, so that the same content
-// gives the same bytes. Refuses: names over 255 bytes, and anything but files, folders and symbolic links.
+// Writes an image as a docker-archive, which every engine and containerd load: tar files by hand, so that the
+// same content gives the same bytes. Refuses: names over 255 bytes, and anything but files, folders and
+// symbolic links.
 
 import { createHash } from 'node:crypto'
 import {

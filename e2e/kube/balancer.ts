@@ -1,5 +1,6 @@
-// What a load balancer outside a cluster knows: which nodes hold a ready endpoint of a Service, asked of the API server again
-// and again, and the port that the nodes open for it. Refuses: to guess; while nothing is known there is no target.
+// What a load balancer outside a cluster knows: which nodes hold a ready endpoint of a Service, asked of the
+// API server again and again, and the port that the nodes open for it. Refuses: to guess; while nothing is
+// known there is no target.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,6 +1,7 @@
-// Builds what the test cluster runs: Kubernetes' own servers, etcd and CoreDNS from their modules, as one Go module of ours;
-// the two images that every node needs; Debian's containerd. The result is kept in the cache, keyed by its sources.
-// Refuses: other platforms than Linux as root; the reason is said, and the caller skips.
+// Builds what the test cluster runs: Kubernetes' own servers, etcd and CoreDNS from their modules, as one Go
+// module of ours; the two images that every node needs; Debian's containerd. The result is kept in the cache,
+// keyed by its sources. Refuses: other platforms than Linux as root; the reason is said, and the caller
+// skips.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
@@ -100,7 +101,10 @@ export function sourceKey(): string {
   return keyOf([FORMAT, process.arch, flags(), ...parts])
 }
 
-/** A module build leaves v0.0.0-master in these packages, which Helm and kubectl take for a version from before all APIs. */
+/**
+ * A module build leaves v0.0.0-master in these packages, which Helm and kubectl take for a version from
+ * before all APIs.
+ */
 function flags(): string {
   const [major, minor] = KUBERNETES.split('.')
   const stamp = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version'].map((path) =>

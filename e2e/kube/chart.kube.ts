@@ -1,4 +1,5 @@
-// The chart as Helm 4 and Helm 3 render it: what a default install asks for and may do, what values change, and what is refused.
+// The chart as Helm 4 and Helm 3 render it: what a default install asks for and may do, what values change,
+// and what is refused.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'

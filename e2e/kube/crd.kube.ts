@@ -1,5 +1,5 @@
-// The custom resource definitions, the samples and all that the chart renders, held by a real API server: what it refuses, and in
-// which words, is in testdata/specs.txt.
+// The custom resource definitions, the samples and all that the chart renders, held by a real API server:
+// what it refuses, and in which words, is in testdata/specs.txt.
 
 import assert from 'node:assert/strict'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
-// What helps to understand a failure, in a folder: what Kubernetes and the operator say, and the logs of every pod.
-// Refuses: to fail itself; what cannot be had is left out.
+// What helps to understand a failure, in a folder: what Kubernetes and the operator say, and the logs of
+// every pod. Refuses: to fail itself; what cannot be had is left out.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

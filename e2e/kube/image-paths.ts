@@ -1,5 +1,5 @@
-// What the image holds of this repository: one table for the Dockerfile, .dockerignore and the builder without an engine.
-// Refuses: tests, sources of what is committed built, and everything only developers need.
+// What the image holds of this repository: one table for the Dockerfile, .dockerignore and the builder
+// without an engine. Refuses: tests, sources of what is committed built, and everything only developers need.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -63,7 +63,10 @@ type Manifest = {
   optionalDependencies?: Record<string, string>
 }
 
-/** Folders of the packages that the workspaces need to run, as paths below the root; links to workspaces are not among them. */
+/**
+ * Folders of the packages that the workspaces need to run, as paths below the root; links to workspaces are
+ * not among them.
+ */
 export function packages(): string[] {
   const found = new Set<string>()
   const need = (from: string): void => {

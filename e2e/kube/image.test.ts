@@ -1,5 +1,6 @@
-// The image: complete (every module that runs is in it), small (no tests), the same by either way of building it, and
-// readable by a tar program that is not ours. Refuses: to need an engine; a cluster runs the image in e2e:kube.
+// The image: complete (every module that runs is in it), small (no tests), the same by either way of building
+// it, and readable by a tar program that is not ours. Refuses: to need an engine; a cluster runs the image in
+// e2e:kube.
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -25,7 +26,8 @@ test('everything that skep.ts may load is in the image', () => {
     seen.add(file)
     if (!own.has(file)) missing.add(file)
     else if (file.endsWith('.ts'))
-      // Imports, dynamic imports, threads and files: whatever is named by a path beside it. Types are gone at run time.
+      // Imports, dynamic imports, threads and files: whatever is named by a path beside it. Types are gone at
+      // run time.
       for (const match of readFileSync(join(ROOT, file), 'utf8')
         .replace(/^(import|export) type [\s\S]*?'$/gm, '')
         .matchAll(/(?:from |import |import\(|new URL\()'(\.{1,2}\/[^']+|@skep\/[^']+)'/g)) {

@@ -1,6 +1,7 @@
-// `npm run image`: the image that the chart runs, packed from this checkout without an engine and without a registry: the
-// Node that runs this, the libraries it names, the workspaces, the packages they need.
-// Refuses: to hold what the Dockerfile's image does not (apart from a distribution around Node): both follow image-paths.ts.
+// `npm run image`: the image that the chart runs, packed from this checkout without an engine and without a
+// registry: the Node that runs this, the libraries it names, the workspaces, the packages they need. Refuses:
+// to hold what the Dockerfile's image does not (apart from a distribution around Node): both follow
+// image-paths.ts.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'

@@ -1,5 +1,6 @@
-// Drives the test cluster of lab.sh: brings it up within a bound, runs programs in it, breaks its nodes, takes it away.
-// `node e2e/kube/lab.ts up` leaves one running for work by hand. Refuses: to wait without bound, or to leave one behind.
+// Drives the test cluster of lab.sh: brings it up within a bound, runs programs in it, breaks its nodes,
+// takes it away. `node e2e/kube/lab.ts up` leaves one running for work by hand. Refuses: to wait without
+// bound, or to leave one behind.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// The operator against a real API server (without nodes): what it writes is taken, and is afterwards as wished. A field that the
-// server writes in another way would be applied again and again.
+// The operator against a real API server (without nodes): what it writes is taken, and is afterwards as
+// wished. A field that the server writes in another way would be applied again and again.
 
 import assert from 'node:assert/strict'
 import { resolve } from 'node:path'
@@ -9,7 +9,7 @@ import { difference } from '../../operator/desired/drift.ts'
 import { job } from '../../operator/desired/jobs.ts'
 import { hashed } from '../../operator/desired/objects.ts'
 import { type LiveApi, liveApi } from '../../operator/kube/api.ts'
-import { ENDS } from '../../operator/kube/clock.ts'
+import { REAL_CLOCK } from '../../operator/kube/clock.ts'
 import { elect } from '../../operator/kube/elect.ts'
 import { openKube } from '../../operator/kube/kube.ts'
 import type { KubeObject } from '../../operator/model/ports.ts'
@@ -59,7 +59,7 @@ describe('a real API server', { timeout: TIMEOUT_MS }, () => {
     assert.equal(done.code, 0, done.err)
     await server.kubectl(['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all'])
     process.env.KUBECONFIG = server.kubeconfig
-    api = liveApi(openKube(), ENDS, {
+    api = liveApi(openKube(), REAL_CLOCK, {
       namespaces: [],
       instance: 'test',
       onChange: () => happened(),
@@ -195,7 +195,7 @@ describe('a real API server', { timeout: TIMEOUT_MS }, () => {
     const run = (identity: string) => {
       const end = new AbortController()
       const election = { namespace: 'default', lease: 'skep-operator', identity }
-      const done = elect(openKube(), election, ENDS, end.signal, (ours) => {
+      const done = elect(openKube(), election, REAL_CLOCK, end.signal, (ours) => {
         if (ours) holders.push(identity)
         happened()
       })

@@ -1,4 +1,5 @@
-// Starts the users outside (outside.ts) and asks them how it goes. Refuses: to wait for ever for their answer.
+// Starts the users outside (outside.ts) and asks them how it goes. Refuses: to wait for ever for their
+// answer.
 
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'

@@ -1,6 +1,7 @@
-// The users of a tracker on Kubernetes, on a host outside: announce at a fixed rate through the nodes that a balancer would
-// choose, ask again when nothing comes, hold every answer against what was acknowledged before. A process of its own, driven
-// by lines of JSON (outside-link.ts). Refuses: to judge what is not known, and to forget a silence.
+// The users of a tracker on Kubernetes, on a host outside: announce at a fixed rate through the nodes that a
+// balancer would choose, ask again when nothing comes, hold every answer against what was acknowledged
+// before. A process of its own, driven by lines of JSON (outside-link.ts). Refuses: to judge what is not
+// known, and to forget a silence.
 
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -67,7 +68,10 @@ class Users {
   private answers = 0
   private unanswered = 0
   private markedMs = 0
-  /** Peers that are saying something, or are about to say it again: the order of two things at once could not be known. */
+  /**
+   * Peers that are saying something, or are about to say it again: the order of two things at once could not
+   * be known.
+   */
   private readonly busy = new Set<Peer>()
 
   constructor(client: ClusterClient, balancer: Balancer, seed: number, rate: number) {
@@ -104,7 +108,10 @@ class Users {
     }
   }
 
-  /** Nobody says anything new; then every swarm is asked of every ready node, and the history judges the answers. */
+  /**
+   * Nobody says anything new; then every swarm is asked of every ready node, and the history judges the
+   * answers.
+   */
   async check(): Promise<void> {
     const before = this.report()
     clearInterval(this.timer)

@@ -1,6 +1,6 @@
-// `npm run e2e:kube`: operator, chart and image on a real Kubernetes, with users outside who go on announcing while pods,
-// nodes, networks, disks and the operator are lost. Refuses: to end without counts, to wait without bound, or to leave a
-// cluster behind.
+// `npm run e2e:kube`: operator, chart and image on a real Kubernetes, with users outside who go on announcing
+// while pods, nodes, networks, disks and the operator are lost. Refuses: to end without counts, to wait
+// without bound, or to leave a cluster behind.
 
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -108,7 +108,10 @@ const inTime = async (scenario: Scenario, world: World): Promise<void> => {
   await Promise.race([scenario.run(world), late]).finally(() => clearTimeout(timer))
 }
 
-/** One scenario; on a failure all that helps is written to a folder, and the cluster gets time to become whole again. */
+/**
+ * One scenario; on a failure all that helps is written to a folder, and the cluster gets time to become whole
+ * again.
+ */
 async function runOne(scenario: Scenario, world: World, folder: () => string): Promise<Result> {
   const { name } = scenario
   world.scenario = name

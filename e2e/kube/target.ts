@@ -1,5 +1,5 @@
-// Where the scenarios run: the test cluster of lab.ts, or the cluster that KUBECONFIG names.
-// Refuses: to guess what a foreign cluster allows; what needs the test cluster's power is left out there, and listed.
+// Where the scenarios run: the test cluster of lab.ts, or the cluster that KUBECONFIG names. Refuses: to
+// guess what a foreign cluster allows; what needs the test cluster's power is left out there, and listed.
 
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'

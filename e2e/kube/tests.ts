@@ -1,5 +1,6 @@
-// `npm run test:kube`: the tests that only Helm, kubectl and a real API server can judge (`*.kube.ts`), after these were made ready.
-// Refuses: to skip one of them. Where the servers cannot be built it says so once, and ends with 0.
+// `npm run test:kube`: the tests that only Helm, kubectl and a real API server can judge (`*.kube.ts`), after
+// these were made ready. Refuses: to skip one of them. Where the servers cannot be built it says so once, and
+// ends with 0.
 
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'

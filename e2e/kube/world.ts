@@ -1,5 +1,6 @@
-// What every scenario works with: one cluster under test, what it says of itself, the users outside, and the table of events
-// with their silences. Refuses: waits without bound, and events that end while something acknowledged is missing.
+// What every scenario works with: one cluster under test, what it says of itself, the users outside, and the
+// table of events with their silences. Refuses: waits without bound, and events that end while something
+// acknowledged is missing.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '@skep/testing/random.ts'
@@ -80,7 +81,10 @@ export const setPatience = (times: number): void => {
 }
 export const patiently = (amount: number): number => amount * patience
 
-/** Asks until it is so; what it was instead is in the error. `ask` returns undefined for yes, else what is in the way. */
+/**
+ * Asks until it is so; what it was instead is in the error. `ask` returns undefined for yes, else what is in
+ * the way.
+ */
 export async function waitFor(
   what: string,
   atMost: number,
@@ -172,8 +176,8 @@ export const setSpec = (world: World, spec: object, name = CLUSTER): Promise<voi
   world.target.api.patch('trackerclusters', NAMESPACE, name, { spec })
 
 /**
- * Something happens to the cluster while users go on announcing. `until` waits for the end; then everything that was
- * acknowledged is looked for at every replica.
+ * Something happens to the cluster while users go on announcing. `until` waits for the end; then everything
+ * that was acknowledged is looked for at every replica.
  */
 export async function event(
   world: World,

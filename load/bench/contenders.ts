@@ -1,6 +1,6 @@
-// Who stands beside us in a benchmark, and how each is run so that it shows its best: the echo (the physical limit),
-// ours, opentracker as Debian packages it, aquatic_udp as crates.io has it.
-// Refuses: to take part without a program; says what is missing instead.
+// Who stands beside us in a benchmark, and how each is run so that it shows its best: the echo (the physical
+// limit), ours, opentracker as Debian packages it, aquatic_udp as crates.io has it. Refuses: to take part
+// without a program; says what is missing instead.
 
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, statSync, writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
-// `npm run bench:http`: announces over HTTP against ours and against node:http with a constant body, in one run: server
-// CPU a request (all threads), requests a second, the ratio of the two. Every answer of the warm-up is checked.
-// Refuses: numbers for a server whose answers are wrong; targets that are not local.
+// `npm run bench:http`: announces over HTTP against ours and against node:http with a constant body, in one
+// run: server CPU a request (all threads), requests a second, the ratio of the two. Every answer of the
+// warm-up is checked. Refuses: numbers for a server whose answers are wrong; targets that are not local.
 
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,7 +14,10 @@ import { cpuMicroseconds } from './process-cost.ts'
 import { freePort, has, type Server, startServer } from './servers.ts'
 import { table } from './table.ts'
 
-/** CPU a request that ours may cost, microseconds (1.5 times faster than a Go tracker's 31 on the machine of the goal). */
+/**
+ * CPU a request that ours may cost, microseconds (1.5 times faster than a Go tracker's 31 on the machine of
+ * the goal).
+ */
 const GOAL_MICROSECONDS = 20
 const CONNECTIONS = 32
 const NUMWANT = 30
@@ -51,7 +54,9 @@ function randomOf(seed: number): () => number {
   }
 }
 
-/** One request a peer: skewed over the torrents, one in four leeching, all from this host by different ports. */
+/**
+ * One request a peer: skewed over the torrents, one in four leeching, all from this host by different ports.
+ */
 function requestsOf(torrents: number, peers: number): string[] {
   const random = randomOf(42)
   const hashes = Array.from({ length: torrents }, () => Uint8Array.from({ length: 20 }, () => random() * 256))
@@ -71,7 +76,10 @@ function requestsOf(torrents: number, peers: number): string[] {
 
 type Tally = { requests: number; peers: number; wrong: string[] }
 
-/** Sends `requests` from `next()` on over kept connections, one at a time each; checks every answer when asked. */
+/**
+ * Sends `requests` from `next()` on over kept connections, one at a time each; checks every answer when
+ * asked.
+ */
 function drive(port: number, next: () => string | null, check: boolean): Promise<Tally> {
   const tally: Tally = { requests: 0, peers: 0, wrong: [] }
   const client = () =>
@@ -293,7 +301,9 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-/** Every peer joins, then every answer of a second walk is checked. Returns the bytes of an average answer. */
+/**
+ * Every peer joins, then every answer of a second walk is checked. Returns the bytes of an average answer.
+ */
 async function preload(tracker: Target, requests: readonly string[]): Promise<number> {
   let n = 0
   const joins = await drive(tracker.port, () => requests[n++] ?? null, false)

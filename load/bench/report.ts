@@ -1,4 +1,5 @@
-// The benchmark's tables. Refuses: to leave out what failed; a contender without a number is listed with its reason.
+// The benchmark's tables. Refuses: to leave out what failed; a contender without a number is listed with its
+// reason.
 
 import { ECHO, OURS } from './contenders.ts'
 import type { Goal, Results } from './goals.ts'

@@ -1,6 +1,6 @@
-// Contenders side by side: all alive at once, the same population in each, checked before they count, then visited in
-// short windows in a new random order every round. Ratios are taken within a round, where the machine's mood is shared.
-// Refuses: a number to whoever fails the checks.
+// Contenders side by side: all alive at once, the same population in each, checked before they count, then
+// visited in short windows in a new random order every round. Ratios are taken within a round, where the
+// machine's mood is shared. Refuses: a number to whoever fails the checks.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Work } from '../udp/asks.ts'
@@ -14,7 +14,10 @@ import { type Measured, measure } from './measure.ts'
 import { cpuMicroseconds, residentBytes } from './process-cost.ts'
 import { median, quantile } from './table.ts'
 
-/** Sources of the generator, and requests outstanding on each; more overflow the small receive buffers of some. */
+/**
+ * Sources of the generator, and requests outstanding on each; more overflow the small receive buffers of
+ * some.
+ */
 const SOURCES = 8
 export const WINDOW = 24
 const PRELOAD_WINDOW = 32
@@ -161,7 +164,10 @@ async function enter(
   return { ...loaded, peersPerAnnounce: checked.peersPerAnnounce, failed }
 }
 
-/** Until a process has nearly nothing to do any more: compilation, snapshots and their copies are not what it holds. */
+/**
+ * Until a process has nearly nothing to do any more: compilation, snapshots and their copies are not what it
+ * holds.
+ */
 async function atRest(pid: number): Promise<void> {
   for (let looks = 0, idle = 0; looks < REST_MOST_LOOKS && idle < REST_LOOKS; looks++) {
     const before = cpuMicroseconds([pid])

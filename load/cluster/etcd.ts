@@ -1,5 +1,6 @@
-// etcd beside us: three members on the same disk, puts of 64 bytes by gRPC (HTTP/2) from many clients at once, every one
-// synced and committed, as etcd does by default. Refuses: versions other than what the machine has; says what is missing.
+// etcd beside us: three members on the same disk, puts of 64 bytes by gRPC (HTTP/2) from many clients at
+// once, every one synced and committed, as etcd does by default. Refuses: versions other than what the
+// machine has; says what is missing.
 
 import { mkdtempSync } from 'node:fs'
 import { type ClientHttp2Session, connect } from 'node:http2'
@@ -108,7 +109,10 @@ const HEADERS = {
 
 let number = 0
 
-/** A PutRequest as gRPC frames it: key (field 1) and value (field 2). A key each, as each of our joins is a new peer. */
+/**
+ * A PutRequest as gRPC frames it: key (field 1) and value (field 2). A key each, as each of our joins is a
+ * new peer.
+ */
 function putRequest(): Buffer {
   const key = `peer-${String(++number).padStart(12, '0')}`
   const body = Buffer.concat([

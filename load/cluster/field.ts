@@ -1,5 +1,5 @@
-// A cluster of real replicas for a benchmark: a process each on loopback, asked by its ports, killed and started again.
-// Refuses: to leave a process behind (bench/servers.ts ends them), and other machines.
+// A cluster of real replicas for a benchmark: a process each on loopback, asked by its ports, killed and
+// started again. Refuses: to leave a process behind (bench/servers.ts ends them), and other machines.
 
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'

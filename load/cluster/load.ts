@@ -1,5 +1,6 @@
 // Loads on several replicas at once from one thread, and what that costs them: joins and mixes, in windows.
-// Refuses: to spin. Generator and replicas share the cores, so a generator that finds nothing to do sleeps a moment.
+// Refuses: to spin. Generator and replicas share the cores, so a generator that finds nothing to do sleeps a
+// moment.
 
 import { answersOf } from '../bench/measure.ts'
 import { cpuByThread, cpuMicroseconds } from '../bench/process-cost.ts'
@@ -38,7 +39,9 @@ export const clusterWork = (joinsPermille: number, more: Partial<Work> = {}): Wo
   ...more,
 })
 
-/** A generator a member, each with torrents of its own (`seed` + i), so that all peers are different; loaded. */
+/**
+ * A generator a member, each with torrents of its own (`seed` + i), so that all peers are different; loaded.
+ */
 export async function openLoads(
   members: readonly Member[],
   shape: Omit<Shape, 'seed'>,

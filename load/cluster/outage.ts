@@ -1,5 +1,6 @@
-// How long clients hear nothing when the leader is killed, and what a planned move costs them: a small steady load on every
-// replica, each request and answer with its time. Refuses: averages; an outage is the longest silence, a move its worst wait.
+// How long clients hear nothing when the leader is killed, and what a planned move costs them: a small steady
+// load on every replica, each request and answer with its time. Refuses: averages; an outage is the longest
+// silence, a move its worst wait.
 
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
@@ -22,7 +23,9 @@ import type { ClusterSettings } from './rows.ts'
 const HOST = '127.0.0.1'
 /** Between requests to one replica; joins and scrapes take turns. */
 const EVERY_MS = 2
-/** To each replica: the answers to all that waited come at once, and a small receive buffer would lose some. */
+/**
+ * To each replica: the answers to all that waited come at once, and a small receive buffer would lose some.
+ */
 const SOCKETS = 8
 const BUFFER_BYTES = 4 << 20
 const ID_LIFE_MS = 45_000
@@ -156,7 +159,9 @@ export function longestSilence(answeredMs: readonly number[], fromMs: number, to
 export type OutageRow = {
   readonly keepaliveMs: number
   readonly kills: number
-  /** Of each kill the worse of the survivors: without any answer, and without a join answered; milliseconds. */
+  /**
+   * Of each kill the worse of the survivors: without any answer, and without a join answered; milliseconds.
+   */
   readonly silentMs: readonly number[]
   readonly joinsSilentMs: readonly number[]
   readonly unanswered: number

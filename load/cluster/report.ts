@@ -1,4 +1,5 @@
-// The tables of the cluster's benchmark, and our goals for it. Refuses: to leave out what could not be measured.
+// The tables of the cluster's benchmark, and our goals for it. Refuses: to leave out what could not be
+// measured.
 
 import type { Goal } from '../bench/goals.ts'
 import { fixed, median, short, table } from '../bench/table.ts'

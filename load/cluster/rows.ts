@@ -1,5 +1,5 @@
-// What replicated changes and refreshes cost: joins through the whole path, a mix beside a single replica, bytes in the log
-// and on the links. Refuses: to judge; bench-cluster.ts knows the goals.
+// What replicated changes and refreshes cost: joins through the whole path, a mix beside a single replica,
+// bytes in the log and on the links. Refuses: to judge; bench-cluster.ts knows the goals.
 
 import { median } from '../bench/table.ts'
 import type { Work } from '../udp/asks.ts'
@@ -100,7 +100,10 @@ async function windows(
   return row
 }
 
-/** First joins of new peers: as many as go through, and at a fixed rate; asked of the leader alone, and of all. */
+/**
+ * First joins of new peers: as many as go through, and at a fixed rate; asked of the leader alone, and of
+ * all.
+ */
 export async function joinRows(settings: ClusterSettings): Promise<LoadRow[]> {
   settings.say('== first joins, every one committed')
   const cluster = await openCluster(settings.folder, settings.replicas)

@@ -1,5 +1,5 @@
-// The whole table on its way to a new member: the tracker's own measurement (npm run bench:transfer), read from what it
-// prints. Refuses: to measure anything itself.
+// The whole table on its way to a new member: the tracker's own measurement (npm run bench:transfer), read
+// from what it prints. Refuses: to measure anything itself.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,7 +14,10 @@ export type TransferRow = {
   readonly megabytes: number
   readonly sentMBs: number
   readonly plainMBs: number
-  /** Longest time the member that sends was away from its own work: while it took the snapshot, while it sent, and without. */
+  /**
+   * Longest time the member that sends was away from its own work: while it took the snapshot, while it sent,
+   * and without.
+   */
   readonly takingPauseMs: number
   readonly sendingPauseMs: number
   readonly alonePauseMs: number

@@ -1,5 +1,5 @@
-// What a load asks: draws requests from the mix, writes them, sends them in batches, keeps connection IDs fresh.
-// Refuses: answers, clocks (the time is an argument); see generator.ts.
+// What a load asks: draws requests from the mix, writes them, sends them in batches, keeps connection IDs
+// fresh. Refuses: answers, clocks (the time is an argument); see generator.ts.
 
 import { CONNECTING, InFlight, JOINING, LOADING, REFRESHING, SCRAPE_HASHES, SCRAPING } from './in-flight.ts'
 import { type Homes, isSeeder, type Model, peersBySocket, pickTorrent, socketOf } from './model.ts'
@@ -112,7 +112,10 @@ export class Asks {
     for (const list of this.again) list.length = 0
   }
 
-  /** One announce of a leecher of the largest swarm (seeders are rightly given leechers first); returns its slot. */
+  /**
+   * One announce of a leecher of the largest swarm (seeders are rightly given leechers first); returns its
+   * slot.
+   */
   askLargest(now: number): number {
     const { shape, largest, start } = this.model
     const size = start[largest + 1]! - start[largest]!
@@ -158,7 +161,9 @@ export class Asks {
     this.flushSlots(k, others)
   }
 
-  /** A torrent by the skew, and its next rank; a rank whose home is another socket waits there for its turn. */
+  /**
+   * A torrent by the skew, and its next rank; a rank whose home is another socket waits there for its turn.
+   */
   private takeJoin(k: number, now: number): number {
     const { shape } = this.model
     const mine = this.waitingJoins[k]!
@@ -261,7 +266,10 @@ export class Asks {
     for (let i = left; i < count; i++) this.unsent(this.slotOf[i]!)
   }
 
-  /** The system did not take it (its buffer is full, or nobody listens there): as if never drawn, joins go again. */
+  /**
+   * The system did not take it (its buffer is full, or nobody listens there): as if never drawn, joins go
+   * again.
+   */
   private unsent(slot: number): void {
     const { flights } = this
     const k = flights.socket[slot]!

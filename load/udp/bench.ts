@@ -1,5 +1,6 @@
 // `skep bench udp TARGET`: a load for any BEP 15 tracker that checks every answer it gets.
-// Refuses: trackers of others (a target that is not this machine needs --i-own-this-tracker), and to run without end.
+// Refuses: trackers of others (a target that is not this machine needs --i-own-this-tracker), and to run
+// without end.
 
 import { writeFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'

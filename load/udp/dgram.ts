@@ -1,5 +1,5 @@
-// The load's sockets over node:dgram, where mmsg.ts is not to be had. Slower: the generator may then be the limit, and
-// says so in its report. Refuses: to wait; answers arrive only when the event loop turns.
+// The load's sockets over node:dgram, where mmsg.ts is not to be had. Slower: the generator may then be the
+// limit, and says so in its report. Refuses: to wait; answers arrive only when the event loop turns.
 
 import { createSocket, type Socket } from 'node:dgram'
 import type { LoadSockets, SocketOptions } from './sockets.ts'

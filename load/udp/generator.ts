@@ -1,5 +1,6 @@
-// One load against one tracker: asks, matches answers to requests, verifies them, measures. Closed loop (so many
-// requests outstanding a source) or a fixed rate. Refuses: to guess; what it cannot verify it counts as a fault.
+// One load against one tracker: asks, matches answers to requests, verifies them, measures. Closed loop (so
+// many requests outstanding a source) or a fixed rate. Refuses: to guess; what it cannot verify it counts as
+// a fault.
 //
 // It spins while it works: a generator that sleeps measures its own wake-ups.
 
@@ -61,7 +62,10 @@ export class Generator {
   private swept = 0
   private acknowledged = new Uint8Array(0)
 
-  /** `raw`: addresses of the sources as bytes, one per different address. `loaded`: the tracker knows the population. */
+  /**
+   * `raw`: addresses of the sources as bytes, one per different address. `loaded`: the tracker knows the
+   * population.
+   */
   constructor(
     io: LoadSockets,
     model: Model,
@@ -178,7 +182,10 @@ export class Generator {
     this.io.close()
   }
 
-  /** How evenly a tracker picks: distinct peers over many answers of the largest swarm / what chance would give. */
+  /**
+   * How evenly a tracker picks: distinct peers over many answers of the largest swarm / what chance would
+   * give.
+   */
   async diversity(answers: number, numwant: number): Promise<number> {
     const t = this.model.largest
     const seen = new Set<number>()
@@ -212,7 +219,8 @@ export class Generator {
   /** Sends what may leave now, takes what has come. */
   round(work: Work, now: number): void {
     if (work.rate > 0) {
-      // What is due leaves in bursts, each from the next source; a late generator sends what it owes, up to 10 ms of it.
+      // What is due leaves in bursts, each from the next source; a late generator sends what it owes, up to
+      // 10 ms of it.
       if (now - this.due > 10) this.due = now - 10
       const step = (work.burst * 1000) / work.rate
       while (this.due + step <= now) {

@@ -75,8 +75,8 @@ export class InFlight {
   }
 
   /**
-   * Was this transaction ours, not long ago? Then its answer is late or came twice. Of all turns that the ID has room
-   * for, the last three quarters count as ours.
+   * Was this transaction ours, not long ago? Then its answer is late or came twice. Of all turns that the ID
+   * has room for, the last three quarters count as ours.
    */
   wasOurs(transaction: number): boolean {
     const mask = 0xffffffff >>> this.shift

@@ -1,6 +1,6 @@
-// The load's own door to Linux sockets: recvmmsg, sendmmsg and UDP segmentation through koffi, so that a generator in
-// JavaScript spends less on a request than any server. Refuses: other systems (open returns undefined there), and to
-// be shared with the tracker, which has a door of its own.
+// The load's own door to Linux sockets: recvmmsg, sendmmsg and UDP segmentation through koffi, so that a
+// generator in JavaScript spends less on a request than any server. Refuses: other systems (open returns
+// undefined there), and to be shared with the tracker, which has a door of its own.
 
 import { createRequire } from 'node:module'
 import { parseIPv4, parseIPv6 } from '@skep/wire/ip.ts'

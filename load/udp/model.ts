@@ -1,9 +1,10 @@
-// The swarms a load is made of, so that every answer can be checked: which torrents there are, how large they are, and
-// a rule that turns (torrent, rank) into one peer and back without a table.
-// Refuses: sockets, clocks; it knows no tracker.
+// The swarms a load is made of, so that every answer can be checked: which torrents there are, how large they
+// are, and a rule that turns (torrent, rank) into one peer and back without a table. Refuses: sockets,
+// clocks; it knows no tracker.
 //
-// A peer is the rank-th member of its torrent. Its address is one of the load's sources, its port follows from the
-// rank, so that address and port are unique within a swarm and a returned peer tells its rank by arithmetic alone.
+// A peer is the rank-th member of its torrent. Its address is one of the load's sources, its port follows
+// from the rank, so that address and port are unique within a swarm and a returned peer tells its rank by
+// arithmetic alone.
 
 import { mix, seeded } from './random.ts'
 
@@ -73,8 +74,8 @@ export const sizeOf = (model: Model, torrent: number): number =>
   model.start[torrent + 1]! - model.start[torrent]!
 
 /**
- * Where peers live: `addresses` different addresses, `sockets` sockets (a multiple of `addresses`). Sockets that share
- * an address (IPv6 loopback has just one) take its peers in turn.
+ * Where peers live: `addresses` different addresses, `sockets` sockets (a multiple of `addresses`). Sockets
+ * that share an address (IPv6 loopback has just one) take its peers in turn.
  */
 export type Homes = { readonly addresses: number; readonly sockets: number }
 
@@ -93,7 +94,10 @@ export function socketOf(homes: Homes, torrent: number, rank: number): number {
 export const portOf = (homes: Homes, torrent: number, rank: number): number =>
   PORT_FIRST + (((mix(torrent, 77) >>> 8) + Math.floor(rank / homes.addresses)) % PORTS)
 
-/** The rank of the peer at (address index, port); may be beyond the swarm's size: then no such peer was ever sent. */
+/**
+ * The rank of the peer at (address index, port); may be beyond the swarm's size: then no such peer was ever
+ * sent.
+ */
 export function rankOf(homes: Homes, torrent: number, address: number, port: number): number {
   const turn = (port - PORT_FIRST - ((mix(torrent, 77) >>> 8) % PORTS) + PORTS) % PORTS
   const a = homes.addresses

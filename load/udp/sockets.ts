@@ -1,5 +1,5 @@
-// What a generator sends and receives through: many sources, batches, fixed buffers. Two ways to be had: mmsg.ts
-// (Linux, one system call a batch) and dgram.ts (anywhere). Refuses: to know what the bytes mean.
+// What a generator sends and receives through: many sources, batches, fixed buffers. Two ways to be had:
+// mmsg.ts (Linux, one system call a batch) and dgram.ts (anywhere). Refuses: to know what the bytes mean.
 
 export type SocketOptions = {
   /** Numeric address and port of the tracker. */
@@ -23,7 +23,10 @@ export type LoadSockets = {
   readonly slotBytes: number
   readonly slotsMost: number
   sendSlots(k: number, count: number, lengths: Int32Array): number
-  /** Takes what has come for socket k: datagram i lies at i x `inStride`, cut to it; its whole length in inLengths[i]. */
+  /**
+   * Takes what has come for socket k: datagram i lies at i x `inStride`, cut to it; its whole length in
+   * inLengths[i].
+   */
   receive(k: number): number
   readonly inBytes: Uint8Array
   readonly inStride: number

@@ -1,5 +1,6 @@
-// Where a load goes and where it comes from: reads the target, finds sources, opens sockets, refuses what is not ours.
-// Refuses: targets elsewhere than on this machine unless the caller says that the tracker is theirs.
+// Where a load goes and where it comes from: reads the target, finds sources, opens sockets, refuses what is
+// not ours. Refuses: targets elsewhere than on this machine unless the caller says that the tracker is
+// theirs.
 
 import { createSocket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
@@ -44,7 +45,10 @@ export function isLocal(target: Target): boolean {
   return own.check(target.address, target.family === 4 ? 'ipv4' : 'ipv6')
 }
 
-/** What the load binds to when nobody says: 127.0.0.1 and following, else the address this machine reaches it from. */
+/**
+ * What the load binds to when nobody says: 127.0.0.1 and following, else the address this machine reaches it
+ * from.
+ */
 export async function defaultSources(target: Target, count: number): Promise<string[]> {
   if (target.address.startsWith('127.'))
     return Array.from({ length: count }, (_, i) => `127.0.${i >> 8}.${(i & 255) + 1}`)

@@ -1,9 +1,12 @@
-// Is that answer true? Every answer is held against the model: its length, its counts, and each peer it names.
-// Refuses: sockets and clocks; counts faults by kind instead of stopping at the first.
+// Is that answer true? Every answer is held against the model: its length, its counts, and each peer it
+// names. Refuses: sockets and clocks; counts faults by kind instead of stopping at the first.
 
 import { type Homes, isSeeder, type Model, rankOf, sizeOf } from './model.ts'
 
-/** What can be wrong with an answer. The first group fails a tracker, the second is told and left to the reader. */
+/**
+ * What can be wrong with an answer. The first group fails a tracker, the second is told and left to the
+ * reader.
+ */
 export const FAULTS = [
   'unknownTransaction',
   'wrongAction',
@@ -29,8 +32,8 @@ export const newTally = (): Tally =>
 export const faultsOf = (tally: Tally): number => FAULTS.reduce((sum, kind) => sum + tally[kind], 0)
 
 /**
- * The swarms as a tracker was told of them: the model's population plus what joined since. A joined peer may be
- * returned from the moment its announce left.
+ * The swarms as a tracker was told of them: the model's population plus what joined since. A joined peer may
+ * be returned from the moment its announce left.
  */
 export class Swarms {
   readonly model: Model
@@ -102,8 +105,8 @@ export class Verifier {
   }
 
   /**
-   * Peers in an announce answer of `length` bytes at `at`, after counting what is wrong with it. `low`, `lowSeeders`:
-   * what was known of the swarm when the request left.
+   * Peers in an announce answer of `length` bytes at `at`, after counting what is wrong with it. `low`,
+   * `lowSeeders`: what was known of the swarm when the request left.
    */
   announce(
     bytes: Uint8Array,
@@ -157,7 +160,9 @@ export class Verifier {
     tally.wrongCounts = before
   }
 
-  /** Distinct peers marked by `announce` answers so far would need a set: `ranks` names those of one answer. */
+  /**
+   * Distinct peers marked by `announce` answers so far would need a set: `ranks` names those of one answer.
+   */
   ranks(bytes: Uint8Array, at: number, peers: number, torrent: number, into: Set<number>): void {
     const step = this.peerBytes
     for (let i = 0, q = at + 20 + step - 6; i < peers; i++, q += step) {

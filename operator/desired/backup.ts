@@ -1,6 +1,7 @@
-// What a TrackerBackup owns: the claim that its files are on (if none is named), and a Job for one snapshot or a CronJob for
-// many. The Job asks a replica for the table over the control API and deletes older files after a good one.
-// Refuses: to delete the claim with the backup: backups outlive what they were made of, and by whom.
+// What a TrackerBackup owns: the claim that its files are on (if none is named), and a Job for one snapshot
+// or a CronJob for many. The Job asks a replica for the table over the control API and deletes older files
+// after a good one. Refuses: to delete the claim with the backup: backups outlive what they were made of, and
+// by whom.
 
 import { accountName, CONTROL_PORT, podName, replicasName } from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'

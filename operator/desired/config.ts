@@ -1,6 +1,6 @@
-// The options of the replicas: a ConfigMap with a file for each pod, named after it, so that one pod template serves all. A
-// file says who the replica is, whom to ask, and (pod 0 of a cluster that was never born) that it may form a new one.
-// Refuses: settings that the log keeps after birth; options only seed those.
+// The options of the replicas: a ConfigMap with a file for each pod, named after it, so that one pod template
+// serves all. A file says who the replica is, whom to ask, and (pod 0 of a cluster that was never born) that
+// it may form a new one. Refuses: settings that the log keeps after birth; options only seed those.
 
 import type { ConfigSeen } from '../model/facts.ts'
 import { CONTROL_PORT, configName, podName, REPLICA_PORT, replicaAddress } from '../model/names.ts'
@@ -46,7 +46,10 @@ export const readConfig = (object: KubeObject): ConfigSeen => ({
   clusterID: object.data?.[CLUSTER_ENTRY] ?? null,
 })
 
-/** Changes when running replicas would have to be restarted to follow the specification. Whom to ask is not in it. */
+/**
+ * Changes when running replicas would have to be restarted to follow the specification. Whom to ask is not in
+ * it.
+ */
 export const configHash = (s: Settled): string => {
   // A setting of the cluster: after its birth the operator changes it without a restart.
   const { 'allow-private': _, ...rest } = startOptions(s)
@@ -63,8 +66,8 @@ const startOptions = (s: Settled): Record<string, unknown> => ({
   'control-host': '0.0.0.0',
   'control-port': CONTROL_PORT,
   'replica-port': REPLICA_PORT,
-  // The operator decides who votes (plan/membership.ts); with 1 the replicas promote nobody by themselves. They replace a lost
-  // voter by its successor without being asked all the same.
+  // The operator decides who votes (plan/membership.ts); with 1 the replicas promote nobody by themselves.
+  // They replace a lost voter by its successor without being asked all the same.
   'max-voters': 1,
   'prefer-highest': s.preferHighest ? 'on' : 'off',
   keepalive: s.keepalive,

@@ -1,4 +1,5 @@
-// What a specification becomes: objects as text cases, and whether an object as the API server keeps it counts as what is wanted.
+// What a specification becomes: objects as text cases, and whether an object as the API server keeps it
+// counts as what is wanted.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -34,7 +35,10 @@ const decidedOf = (c: Case): Decided => {
   }
 }
 
-/** A line a leaf: `spec.ports[0].name udp`. Metadata that all objects share is left out unless it is asked for. */
+/**
+ * A line a leaf: `spec.ports[0].name udp`. Metadata that all objects share is left out unless it is asked
+ * for.
+ */
 const flat = (value: unknown, path = ''): string[] => {
   if (Array.isArray(value) && value.every((v) => typeof v !== 'object'))
     return [`${path} [${value.map((v) => JSON.stringify(v)).join(' ')}]`]

@@ -1,6 +1,7 @@
-// How many replicas may be evicted at once: one, whatever the size. Kubernetes counts it against the StatefulSet's replicas, so
-// it follows the size by itself, and a drain of several nodes takes one replica after the other.
-// Refuses: minAvailable, which is wrong for a moment whenever the size changes and blocks every drain if it is too large.
+// How many replicas may be evicted at once: one, whatever the size. Kubernetes counts it against the
+// StatefulSet's replicas, so it follows the size by itself, and a drain of several nodes takes one replica
+// after the other. Refuses: minAvailable, which is wrong for a moment whenever the size changes and blocks
+// every drain if it is too large.
 
 import type { KubeObject } from '../model/ports.ts'
 import type { TrackerCluster } from '../model/types.ts'

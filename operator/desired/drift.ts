@@ -1,6 +1,6 @@
-// Whether an object is as it is wanted: each field that is wanted has to be there with that value; what the API server or others
-// add is theirs. A field that is wanted no more shows by the hash.
-// Refuses: to compare what can never be changed.
+// Whether an object is as it is wanted: each field that is wanted has to be there with that value; what the
+// API server or others add is theirs. A field that is wanted no more shows by the hash. Refuses: to compare
+// what can never be changed.
 
 import type { KubeObject } from '../model/ports.ts'
 import { HASH_ANNOTATION } from './labels.ts'

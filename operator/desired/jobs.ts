@@ -1,5 +1,6 @@
-// Jobs that work on the volume of a replica that is stopped: fill it from a backup, make it the only survivor, empty it.
-// Refuses: to run beside a replica; the plan stops the pods first, and the log has one owner anyway.
+// Jobs that work on the volume of a replica that is stopped: fill it from a backup, make it the only
+// survivor, empty it. Refuses: to run beside a replica; the plan stops the pods first, and the log has one
+// owner anyway.
 
 import type { JobPurpose } from '../model/facts.ts'
 import { accountName, claimName, jobName, keyName, podName, replicaAddress } from '../model/names.ts'

@@ -1,5 +1,5 @@
-// Labels and annotations of all that belongs to a cluster, and whose it is. Selectors are made of identity alone: what a
-// template wishes may change under running pods, and a selector that follows it loses them.
+// Labels and annotations of all that belongs to a cluster, and whose it is. Selectors are made of identity
+// alone: what a template wishes may change under running pods, and a selector that follows it loses them.
 // Refuses: versions and chart names in selectors.
 
 import type { KubeObject } from '../model/ports.ts'
@@ -20,7 +20,9 @@ export const HASH_ANNOTATION = 'skep.dev/desired'
 export const SIZE_ANNOTATION = 'skep.dev/size'
 /** Hash of the options that a replica reads at its start. */
 export const CONFIG_ANNOTATION = 'skep.dev/config'
-/** Of the Secret: the value of skep.dev/rotate-key that its lines were last changed for, and how far that is. */
+/**
+ * Of the Secret: the value of skep.dev/rotate-key that its lines were last changed for, and how far that is.
+ */
 export const ROTATION_ANNOTATION = 'skep.dev/rotation'
 export const PHASE_ANNOTATION = 'skep.dev/rotation-phase'
 
@@ -41,7 +43,8 @@ export const labels = (cluster: string, part: Part): Record<string, string> => (
 })
 
 /**
- * With its owner, an object goes. Without blockOwnerDeletion, which would ask for the right to change finalizers of the owner.
+ * With its owner, an object goes. Without blockOwnerDeletion, which would ask for the right to change
+ * finalizers of the owner.
  */
 export const ownedBy = (owner: {
   readonly kind: string

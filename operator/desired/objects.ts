@@ -1,5 +1,5 @@
-// All objects that a cluster owns, in the order in which they have to be applied: what pods need first, the StatefulSet last.
-// Each carries a hash of itself, so that a field that is wanted no more is seen, too.
+// All objects that a cluster owns, in the order in which they have to be applied: what pods need first, the
+// StatefulSet last. Each carries a hash of itself, so that a field that is wanted no more is seen, too.
 // Refuses: volumes (their StatefulSet makes them, the plan deletes them) and Jobs (the plan starts them).
 
 import type { KubeObject } from '../model/ports.ts'
@@ -44,8 +44,8 @@ export const desiredObjects = (
 }
 
 /**
- * The hash leaves a Secret's lines out, for it is there for everybody to read, and what can never be changed: of volume templates the
- * server's own spelling is wished from the second pass on.
+ * The hash leaves a Secret's lines out, for it is there for everybody to read, and what can never be changed:
+ * of volume templates the server's own spelling is wished from the second pass on.
  */
 export const hashed = (object: KubeObject): KubeObject => {
   const { data, spec, ...rest } = object

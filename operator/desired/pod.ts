@@ -1,6 +1,6 @@
-// The pod of a replica: non-root, nothing writable but its volume and a small /tmp, no capability, no API token. The same
-// template for each ordinal; what differs is in the file of the ConfigMap that is named after the pod.
-// Refuses: privileges. Receive buffers are raised on nodes, not by pods.
+// The pod of a replica: non-root, nothing writable but its volume and a small /tmp, no capability, no API
+// token. The same template for each ordinal; what differs is in the file of the ConfigMap that is named after
+// the pod. Refuses: privileges. Receive buffers are raised on nodes, not by pods.
 
 import { accountName, CONTROL_PORT, configName, keyName, REPLICA_PORT } from '../model/names.ts'
 import type { Settled } from '../model/settle.ts'
@@ -58,7 +58,8 @@ export const podTemplate = (resource: TrackerCluster, s: Settled): object => {
       automountServiceAccountToken: false,
       // Variables named after Services would look like options.
       enableServiceLinks: false,
-      // A name server that is gone with its node holds up the way to the other replicas for seconds, not for ten of them.
+      // A name server that is gone with its node holds up the way to the other replicas for seconds, not for
+      // ten of them.
       dnsConfig: {
         options: [
           { name: 'timeout', value: '1' },
@@ -104,11 +105,13 @@ const container = (s: Settled): object => {
     ],
     resources: resources(s),
     securityContext: CONTAINER_SECURITY,
-    // Alive also while it waits for its cluster: a pod that waits must not be killed. A log that is read takes its time.
+    // Alive also while it waits for its cluster: a pod that waits must not be killed. A log that is read
+    // takes its time.
     startupProbe: probe('/livez', { periodSeconds: 1, failureThreshold: 600, timeoutSeconds: 5 }),
     livenessProbe: probe('/livez', { periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 }),
     readinessProbe: probe('/readyz', { periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 2 }),
-    // Leadership goes first, and answers go on while balancers notice: datagrams sent to a pod that is gone are lost.
+    // Leadership goes first, and answers go on while balancers notice: datagrams sent to a pod that is gone
+    // are lost.
     lifecycle: {
       preStop: {
         exec: {
@@ -137,8 +140,8 @@ const container = (s: Settled): object => {
 const probe = (path: string, times: object): object => ({ httpGet: { path, port: 'http' }, ...times })
 
 /**
- * The table's room is taken page by page; what is asked for is all that it may ever take. Some CPU is asked for, too: a container
- * that asks for none gets next to nothing on a busy node, and keepalives are late.
+ * The table's room is taken page by page; what is asked for is all that it may ever take. Some CPU is asked
+ * for, too: a container that asks for none gets next to nothing on a busy node, and keepalives are late.
  */
 const resources = (s: Settled): object => {
   const memory = mebibytes((bytesOf(s.memory) ?? 0) + PROCESS_BYTES)

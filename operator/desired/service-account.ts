@@ -1,5 +1,5 @@
-// Whom the replicas are for the API server: nobody. They never ask it, so no token is mounted and no role is bound.
-// Refuses: rights.
+// Whom the replicas are for the API server: nobody. They never ask it, so no token is mounted and no role is
+// bound. Refuses: rights.
 
 import { accountName } from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'

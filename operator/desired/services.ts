@@ -1,6 +1,6 @@
-// The Services of a cluster. UDP and HTTP are apart: one Service with both protocols on one port loses entries when it is merged,
-// and many load balancers take only one protocol.
-// Refuses: leader-only endpoints. Every replica answers; a follower relays the change.
+// The Services of a cluster. UDP and HTTP are apart: one Service with both protocols on one port loses
+// entries when it is merged, and many load balancers take only one protocol. Refuses: leader-only endpoints.
+// Every replica answers; a follower relays the change.
 
 import { CONTROL_PORT, httpName, REPLICA_PORT, replicasName, udpName } from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'
@@ -58,8 +58,9 @@ const clientService = (
           : { nodePort: service.nodePort }),
       },
     ],
-    // Local keeps the client's address. A tracker hands out the addresses that it sees: behind a balancer that rewrites them it
-    // would hand out the balancer's to everybody. Nodes without a ready replica fail the balancer's health check and get nothing.
+    // Local keeps the client's address. A tracker hands out the addresses that it sees: behind a balancer
+    // that rewrites them it would hand out the balancer's to everybody. Nodes without a ready replica fail
+    // the balancer's health check and get nothing.
     ...(service.type === 'ClusterIP' ? {} : { externalTrafficPolicy: service.externalTrafficPolicy }),
     ...(service.type === 'LoadBalancer' ? balancer(service) : {}),
   },

@@ -1,7 +1,8 @@
-// The StatefulSet of the replicas. Its controller only makes pods and volumes: it starts all at once (Parallel, or a cluster of
-// which pod 0 is lost would never come back), and replaces a pod only when somebody has deleted it (OnDelete): the plan chooses
-// the order, leader last. podManagementPolicy, serviceName, selector and volume template can never be changed.
-// Refuses: sizes of its own; they are decided before.
+// The StatefulSet of the replicas. Its controller only makes pods and volumes: it starts all at once
+// (Parallel, or a cluster of which pod 0 is lost would never come back), and replaces a pod only when
+// somebody has deleted it (OnDelete): the plan chooses the order, leader last. podManagementPolicy,
+// serviceName, selector and volume template can never be changed. Refuses: sizes of its own; they are decided
+// before.
 
 import { replicasName } from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'
@@ -32,8 +33,8 @@ export const statefulSet = (
       podManagementPolicy: 'Parallel',
       updateStrategy: { type: 'OnDelete' },
       revisionHistoryLimit: 5,
-      // Volumes are deleted by the operator alone, after Raft has said that their member is gone: a StatefulSet that somebody
-      // deletes by mistake must not take the data along.
+      // Volumes are deleted by the operator alone, after Raft has said that their member is gone: a
+      // StatefulSet that somebody deletes by mistake must not take the data along.
       persistentVolumeClaimRetentionPolicy: { whenDeleted: 'Retain', whenScaled: 'Retain' },
       selector: { matchLabels: identity(name, 'replica') },
       template: podTemplate(resource, s),

@@ -1,6 +1,6 @@
-// Run by Jobs on a volume of backups: `backup-run` saves the table of a cluster as a file and deletes the oldest, `restore-run`
-// fills the volume of a replica with such a file. Both call `skep ctl snapshot`, which knows the format.
-// Refuses: to delete anything before the new file is whole.
+// Run by Jobs on a volume of backups: `backup-run` saves the table of a cluster as a file and deletes the
+// oldest, `restore-run` fills the volume of a replica with such a file. Both call `skep ctl snapshot`, which
+// knows the format. Refuses: to delete anything before the new file is whole.
 
 import { spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
-// What the chart's hooks run, in Jobs with rights of their own: bring the custom resource definitions up to date before an
-// upgrade, and delete a cluster before the operator that has to finish it.
-// Refuses: to delete definitions, with which all clusters would go, and to take fields out of them.
+// What the chart's hooks run, in Jobs with rights of their own: bring the custom resource definitions up to
+// date before an upgrade, and delete a cluster before the operator that has to finish it. Refuses: to delete
+// definitions, with which all clusters would go, and to take fields out of them.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,7 +14,9 @@ import { GROUP, type TrackerCluster } from '../model/types.ts'
 const OK = 0
 const FAILURE = 1
 const USAGE = 64
-/** Longest wait for the API server to take a definition into use, or for a cluster to be gone, milliseconds. */
+/**
+ * Longest wait for the API server to take a definition into use, or for a cluster to be gone, milliseconds.
+ */
 const ESTABLISH_MS = 30_000
 const DELETE_MS = 240_000
 const LOOK_MS = 500
@@ -69,7 +71,8 @@ export async function applyDefinitions(
     const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`
     await kube.ask({
       method: 'PATCH',
-      // In Helm's own name: under another, the next release that brings these definitions along would be refused as a conflict.
+      // In Helm's own name: under another, the next release that brings these definitions along would be
+      // refused as a conflict.
       path: `${path}?fieldManager=helm&force=true`,
       contentType: 'application/apply-patch+yaml',
       body: definition,

@@ -1,6 +1,6 @@
-// Api (model/ports.ts) over the real API server: reading from caches that watches keep, writing by server-side apply under one field
-// owner.
-// Refuses: to cache what is not labelled as ours; other people's Secrets and ConfigMaps are only ever read by name.
+// Api (model/ports.ts) over the real API server: reading from caches that watches keep, writing by
+// server-side apply under one field owner. Refuses: to cache what is not labelled as ours; other people's
+// Secrets and ConfigMaps are only ever read by name.
 
 import { CLUSTER_LABEL } from '../desired/labels.ts'
 import {
@@ -12,7 +12,7 @@ import {
   NOT_FOUND,
   type WatchedKind,
 } from '../model/ports.ts'
-import type { Ends } from './clock.ts'
+import type { Clock } from './clock.ts'
 import { newEvents } from './events.ts'
 import { pathOf } from './kinds.ts'
 import type { Kube } from './kube.ts'
@@ -60,14 +60,14 @@ export type LiveOptions = {
   readonly onError: (message: string) => void
 }
 
-export const liveApi = (kube: Kube, ends: Ends, options: LiveOptions): LiveApi => {
+export const liveApi = (kube: Kube, clock: Clock, options: LiveOptions): LiveApi => {
   const places = options.namespaces.length === 0 ? [null] : options.namespaces
   const caches = [...OWN, ...LABELLED].flatMap((kind) =>
     places.map((namespace) =>
       newCache(
         kube,
         { kind, namespace, labels: OWN.includes(kind) ? '' : CLUSTER_LABEL },
-        ends,
+        clock,
         (change) => options.onChange(kind, change),
         options.onError,
       ),
@@ -75,7 +75,7 @@ export const liveApi = (kube: Kube, ends: Ends, options: LiveOptions): LiveApi =
   )
   const cacheOf = (kind: WatchedKind, namespace: string): Cache | undefined =>
     caches.find((c) => c.of.kind === kind && (c.of.namespace === null || c.of.namespace === namespace))
-  const events = newEvents(kube, options.instance, ends)
+  const events = newEvents(kube, options.instance, clock)
   const write = async (
     method: 'PUT' | 'PATCH' | 'POST' | 'DELETE',
     path: string,

@@ -1,9 +1,9 @@
-// Time and chance, for whatever waits and backs off: the real ones, and the shape that tests give virtual ones.
-// Refuses: timers that outlive their signal.
+// Time and chance, for whatever waits and backs off: the real ones, and the shape that tests give virtual
+// ones. Refuses: timers that outlive their signal.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
-export type Ends = {
+export type Clock = {
   /** Monotonic, milliseconds. */
   nowMs(): number
   /** 0 to 1. */
@@ -12,7 +12,7 @@ export type Ends = {
   wait(ms: number, signal: AbortSignal): Promise<void>
 }
 
-export const ENDS: Ends = {
+export const REAL_CLOCK: Clock = {
   nowMs: () => performance.now(),
   chance: () => Math.random(),
   wait: (ms, signal) =>

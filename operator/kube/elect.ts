@@ -1,9 +1,9 @@
-// Holds the Lease, or waits for it. Losing it ends the work at once: two operators must never plan at the same time.
-// Refuses: to decide (election.ts).
+// Holds the Lease, or waits for it. Losing it ends the work at once: two operators must never plan at the
+// same time. Refuses: to decide (election.ts).
 
 import { ApiError, CONFLICT } from '../model/ports.ts'
 import { getOrNull } from './api.ts'
-import type { Ends } from './clock.ts'
+import type { Clock } from './clock.ts'
 import {
   LEASE_SECONDS,
   type Lease,
@@ -34,13 +34,14 @@ type LeaseObject = {
 }
 
 /**
- * Runs until the signal is raised; then gives the Lease back, so that another operator need not wait. `onChange` hears of each
- * change of who holds it. Resolves with `lost` when a Lease that was held could not be kept: the process has to end.
+ * Runs until the signal is raised; then gives the Lease back, so that another operator need not wait.
+ * `onChange` hears of each change of who holds it. Resolves with `lost` when a Lease that was held could not
+ * be kept: the process has to end.
  */
 export const elect = async (
   kube: Pick<Kube, 'ask'>,
   election: Election,
-  ends: Ends,
+  clock: Clock,
   signal: AbortSignal,
   onChange: (ours: boolean, holder: string) => void,
 ): Promise<'stopped' | 'lost'> => {
@@ -49,13 +50,13 @@ export const elect = async (
   let told = ''
   while (!signal.aborted) {
     try {
-      watching = looked(watching, await read(kube, election), ends.nowMs())
-      const move = nextMove(watching, election.identity, ends.nowMs())
+      watching = looked(watching, await read(kube, election), clock.nowMs())
+      const move = nextMove(watching, election.identity, clock.nowMs())
       if (renewedMs !== null && move.kind !== 'renew') return 'lost'
       if (move.kind !== 'wait') {
-        const askedMs = ends.nowMs()
+        const askedMs = clock.nowMs()
         const lease: Lease = await write(kube, election, watching.lease, move.kind !== 'renew')
-        watching = looked(watching, lease, ends.nowMs())
+        watching = looked(watching, lease, clock.nowMs())
         // From when it was asked: the answer may have taken its time.
         renewedMs = askedMs
       }
@@ -65,8 +66,8 @@ export const elect = async (
     } catch {
       // Refused, or no answer: the deadline decides.
     }
-    if (renewedMs !== null && ends.nowMs() - renewedMs > RENEW_DEADLINE_MS) return 'lost'
-    await ends.wait(RETRY_MS * (0.8 + 0.4 * ends.chance()), signal)
+    if (renewedMs !== null && clock.nowMs() - renewedMs > RENEW_DEADLINE_MS) return 'lost'
+    await clock.wait(RETRY_MS * (0.8 + 0.4 * clock.chance()), signal)
   }
   if (renewedMs !== null) await giveBack(kube, election).catch(() => {})
   return 'stopped'

@@ -1,10 +1,10 @@
-// Two operators and one Lease: never both at work, and no gap longer than the Lease lasts. Time is virtual, the API server a map
-// with versions.
+// Two operators and one Lease: never both at work, and no gap longer than the Lease lasts. Time is virtual,
+// the API server a map with versions.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ApiError, CONFLICT, NOT_FOUND } from '../model/ports.ts'
-import type { Ends } from './clock.ts'
+import type { Clock } from './clock.ts'
 import { elect } from './elect.ts'
 import { LEASE_SECONDS } from './election.ts'
 
@@ -44,7 +44,7 @@ const server = () => {
 const clock = () => {
   let now = 0
   const waits: { at: number; done: () => void }[] = []
-  const ends: Ends = {
+  const clock: Clock = {
     nowMs: () => now,
     chance: () => 0.5,
     wait: (ms, signal) =>
@@ -63,7 +63,7 @@ const clock = () => {
       look()
     }
   }
-  return { ends, run, now: () => now }
+  return { clock, run, now: () => now }
 }
 
 const pair = () => {
@@ -74,7 +74,7 @@ const pair = () => {
   const start = (who: string) => {
     const stop = new AbortController()
     const election = { namespace: 'ns', lease: 'skep-operator', identity: who }
-    elect(api.kube(who), election, time.ends, stop.signal, (mine) => ours.set(who, mine)).then((how) => {
+    elect(api.kube(who), election, time.clock, stop.signal, (mine) => ours.set(who, mine)).then((how) => {
       ours.set(who, false)
       ended.set(who, how)
     })

@@ -1,6 +1,5 @@
-// Which of several operators works: whoever holds the Lease. Time is counted from when this process saw the Lease change, by its
-// own clock, so clocks need not agree.
-// Refuses: sockets and clocks; elect.ts has them.
+// Which of several operators works: whoever holds the Lease. Time is counted from when this process saw the
+// Lease change, by its own clock, so clocks need not agree. Refuses: sockets and clocks; elect.ts has them.
 
 /** A Lease as it is (coordination.k8s.io/v1). */
 export type Lease = {
@@ -13,7 +12,9 @@ export type Lease = {
 }
 
 export const LEASE_SECONDS = 15
-/** The holder stops working when it could not renew for so long: before anybody else may begin, milliseconds. */
+/**
+ * The holder stops working when it could not renew for so long: before anybody else may begin, milliseconds.
+ */
 export const RENEW_DEADLINE_MS = 10_000
 export const RETRY_MS = 2000
 

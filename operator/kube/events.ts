@@ -1,12 +1,16 @@
-// Events for `kubectl describe` and `kubectl get events`: events.k8s.io/v1, the same one counted up instead of written again.
-// Refuses: to fail a pass, to wait for, and more than a few a minute about one object: what repeats goes into a count.
+// Events for `kubectl describe` and `kubectl get events`: events.k8s.io/v1, the same one counted up instead
+// of written again. Refuses: to fail a pass, to wait for, and more than a few a minute about one object: what
+// repeats goes into a count.
 
 import type { EventNote } from '../model/ports.ts'
-import type { Ends } from './clock.ts'
+import type { Clock } from './clock.ts'
 import { pathOf } from './kinds.ts'
 import type { Kube } from './kube.ts'
 
-/** The same event within this is counted, not made anew, milliseconds; the API server forgets events after an hour. */
+/**
+ * The same event within this is counted, not made anew, milliseconds; the API server forgets events after an
+ * hour.
+ */
 const SERIES_MS = 30 * 60_000
 /** A count is written at most so often, milliseconds. */
 const COUNT_EVERY_MS = 60_000
@@ -27,7 +31,7 @@ export type Events = {
 export const newEvents = (
   kube: Pick<Kube, 'ask'>,
   instance: string,
-  ends: Pick<Ends, 'nowMs' | 'chance'>,
+  clock: Pick<Clock, 'nowMs' | 'chance'>,
 ): Events => {
   const told = new Map<string, Told>()
   const counts = { refused: 0 }
@@ -35,8 +39,8 @@ export const newEvents = (
 
   const make = async ({ about, type, reason, message }: EventNote): Promise<Told> => {
     const { metadata } = about
-    const nowMs = ends.nowMs()
-    const letters = Math.floor(ends.chance() * 36 ** NAME_LETTERS)
+    const nowMs = clock.nowMs()
+    const letters = Math.floor(clock.chance() * 36 ** NAME_LETTERS)
       .toString(36)
       .padStart(NAME_LETTERS, '0')
     const name = `${metadata.name}.${letters}`
@@ -70,8 +74,8 @@ export const newEvents = (
 
   const count = async (note: EventNote, before: Told): Promise<void> => {
     before.count++
-    if (ends.nowMs() - before.writtenMs < COUNT_EVERY_MS) return
-    before.writtenMs = ends.nowMs()
+    if (clock.nowMs() - before.writtenMs < COUNT_EVERY_MS) return
+    before.writtenMs = clock.nowMs()
     await kube.ask({
       method: 'PATCH',
       path: pathOf('Event', note.about.metadata.namespace ?? 'default', before.name),
@@ -86,7 +90,7 @@ export const newEvents = (
       const key = [note.about.metadata.uid, note.type, note.reason, note.message].join('\n')
       const before = told.get(key)
       try {
-        if (before !== undefined && ends.nowMs() - before.firstMs < SERIES_MS) await count(note, before)
+        if (before !== undefined && clock.nowMs() - before.firstMs < SERIES_MS) await count(note, before)
         else {
           told.delete(key)
           told.set(key, await make(note))

@@ -1,4 +1,5 @@
-// Streams of the API server end, break off, or are given up: each has to be noticed, or a watch is stuck for ever.
+// Streams of the API server end, break off, or are given up: each has to be noticed, or a watch is stuck for
+// ever.
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

@@ -1,7 +1,7 @@
-// The API server over HTTPS: where it is, who we are, requests and streams. The only importer of @kubernetes/client-node, of which
-// only the configuration is used (kubeconfig, service account, certificates): its generated calls know no server-side apply of
-// plain objects, and its watches have stalled in the field.
-// Refuses: retries, and knowing kinds (kinds.ts).
+// The API server over HTTPS: where it is, who we are, requests and streams. The only importer of
+// @kubernetes/client-node, of which only the configuration is used (kubeconfig, service account,
+// certificates): its generated calls know no server-side apply of plain objects, and its watches have stalled
+// in the field. Refuses: retries, and knowing kinds (kinds.ts).
 
 import { readFileSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
@@ -32,7 +32,10 @@ export type Kube = {
   readonly namespace: string
   /** JSON of the answer. Rejects with ApiError. */
   ask(ask: Ask): Promise<unknown>
-  /** Lines of an answer that goes on, until it ends or `signal` does. Rejects with ApiError if it does not begin. */
+  /**
+   * Lines of an answer that goes on, until it ends or `signal` does. Rejects with ApiError if it does not
+   * begin.
+   */
   lines(path: string, signal: AbortSignal, onOpen: () => void, onLine: (line: string) => void): Promise<void>
 }
 
@@ -57,8 +60,8 @@ export const openKube = (): Kube => {
 }
 
 /**
- * Resolves when the stream ends, rejects with ApiError (code 0) when it breaks off, however: a watch that waits for a stream
- * which is gone is stuck for ever. Lines have a limit.
+ * Resolves when the stream ends, rejects with ApiError (code 0) when it breaks off, however: a watch that
+ * waits for a stream which is gone is stuck for ever. Lines have a limit.
  */
 export const linesOf = (stream: Readable, onLine: (line: string) => void): Promise<void> =>
   new Promise((resolve, reject) => {
@@ -129,7 +132,9 @@ const send = async (
   })
 }
 
-/** The agent is made by the library, once for each cluster; without this each request would shake hands anew. */
+/**
+ * The agent is made by the library, once for each cluster; without this each request would shake hands anew.
+ */
 const keptAlive = (agent: RequestOptions['agent']): void => {
   if (typeof agent !== 'object') return
   const own = agent as Agent & { keepAlive?: boolean }

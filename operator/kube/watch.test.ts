@@ -1,9 +1,10 @@
-// A list that is kept up to date against a server that breaks off, forgets, and falls silent. Time is virtual.
+// A list that is kept up to date against a server that breaks off, forgets, and falls silent. Time is
+// virtual.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ApiError, type KubeObject } from '../model/ports.ts'
-import type { Ends } from './clock.ts'
+import type { Clock } from './clock.ts'
 import { type Change, newCache, SILENT_MS } from './watch.ts'
 
 const pod = (name: string, version: number): KubeObject => ({
@@ -13,7 +14,7 @@ const pod = (name: string, version: number): KubeObject => ({
 })
 
 /** Time that goes on when all are waiting, as far as the next of them. */
-const virtual = (): Ends & { advance(ms: number): void } => {
+const virtual = (): Clock & { advance(ms: number): void } => {
   let now = 0
   const waits = new Set<{ at: number; done: () => void }>()
   return {
@@ -45,7 +46,7 @@ const settled = async (): Promise<void> => {
 }
 
 const world = () => {
-  const ends = virtual()
+  const clock = virtual()
   const asked: string[] = []
   const changes: string[] = []
   const errors: string[] = []
@@ -79,14 +80,14 @@ const world = () => {
   const cache = newCache(
     kube as never,
     { kind: 'Pod', namespace: 'ns', labels: 'skep.dev/cluster' },
-    ends,
+    clock,
     ({ type, object }: Change) => changes.push(`${type} ${object.metadata.name}`),
     (message) => errors.push(message),
   )
   const stop = new AbortController()
   const ended = cache.run(stop.signal)
   return {
-    ends,
+    clock,
     asked,
     changes,
     errors,
@@ -141,7 +142,7 @@ test('after 410 it lists again, and says what came and went meanwhile', async ()
   w.setList(90, pod('a', 5), pod('d', 80))
   w.stream().say('ERROR', { code: 410, message: 'too old resource version' })
   await settled()
-  w.ends.advance(20_000)
+  w.clock.advance(20_000)
   await settled()
   assert.deepEqual(w.changes, ['gone b', 'put d'])
   assert.equal(w.lastAsked().get('resourceVersion'), '90')
@@ -154,13 +155,13 @@ test('a stream without a word is taken for dead and begun anew; bookmarks keep i
   const w = world()
   await settled()
   for (let i = 0; i < 5; i++) {
-    w.ends.advance(60_000)
+    w.clock.advance(60_000)
     w.stream().say('BOOKMARK', { metadata: { resourceVersion: String(50 + i) } })
     await settled()
   }
   assert.equal(w.cache.counts.watches, 1)
   for (let i = 0; i < 4; i++) {
-    w.ends.advance(50_000)
+    w.clock.advance(50_000)
     await settled()
   }
   assert.ok(w.cache.counts.watches >= 2)
@@ -175,7 +176,7 @@ test('no server: tried again, slower and slower, and it says since when nothing 
   w.stream().fail(new ApiError(0, 'reset'))
   for (let i = 0; i < 60; i++) {
     await settled()
-    w.ends.advance(5000)
+    w.clock.advance(5000)
   }
   assert.ok(w.cache.silentMs() > SILENT_MS)
   assert.ok(w.cache.idleMs() < 30_000, 'it goes on trying')
@@ -183,7 +184,7 @@ test('no server: tried again, slower and slower, and it says since when nothing 
   assert.ok(w.cache.counts.watches < 40, `${w.cache.counts.watches} tries`)
   assert.deepEqual(w.names(), ['a@5', 'b@6'])
   w.refuse(null)
-  w.ends.advance(20_000)
+  w.clock.advance(20_000)
   await settled()
   assert.equal(w.cache.silentMs() < 1000, true)
   assert.equal(w.cache.counts.lists, 1, 'without an answer nothing says that the list is needed')

@@ -1,10 +1,10 @@
-// A list that is kept up to date: one kind in one namespace (or all). Lists, watches from there, and begins again after 410 or
-// whatever breaks. A stream that says nothing is taken for dead: bookmarks come each minute, and TCP alone does not notice a
-// cable that was pulled.
-// Refuses: to be believed silently; it says when it last heard from the server.
+// A list that is kept up to date: one kind in one namespace (or all). Lists, watches from there, and begins
+// again after 410 or whatever breaks. A stream that says nothing is taken for dead: bookmarks come each
+// minute, and TCP alone does not notice a cable that was pulled. Refuses: to be believed silently; it says
+// when it last heard from the server.
 
 import { ApiError, type KubeObject } from '../model/ports.ts'
-import type { Ends } from './clock.ts'
+import type { Clock } from './clock.ts'
 import { apiVersionOf, type Kind, pathOf } from './kinds.ts'
 import type { Kube } from './kube.ts'
 
@@ -40,7 +40,7 @@ export type Cache = {
   idleMs(): number
   /** Watches that were begun, and lists; for metrics. */
   readonly counts: { watches: number; lists: number; errors: number }
-  /** Ends when the signal is raised. Never rejects. */
+  /** Clock when the signal is raised. Never rejects. */
   run(signal: AbortSignal): Promise<void>
 }
 
@@ -52,7 +52,7 @@ type Line = {
 export const newCache = (
   kube: Pick<Kube, 'ask' | 'lines'>,
   of: WatchOf,
-  ends: Ends,
+  clock: Clock,
   onChange: (change: Change) => void,
   onError: (message: string) => void = () => {},
 ): Cache => {
@@ -60,7 +60,7 @@ export const newCache = (
   const counts = { watches: 0, lists: 0, errors: 0 }
   let filled = false
   const full = Promise.withResolvers<void>()
-  let heardMs = ends.nowMs()
+  let heardMs = clock.nowMs()
   let triedMs = heardMs
   let version: string | null = null
   const keyOf = ({ metadata }: KubeObject): string => `${metadata.namespace ?? ''}/${metadata.name}`
@@ -101,7 +101,7 @@ export const newCache = (
     version = listed
     filled = true
     full.resolve()
-    heardMs = ends.nowMs()
+    heardMs = clock.nowMs()
   }
 
   const take = (text: string): void => {
@@ -116,21 +116,21 @@ export const newCache = (
     counts.watches++
     const stop = new AbortController()
     const end = AbortSignal.any([signal, stop.signal])
-    let lineMs = ends.nowMs()
+    let lineMs = clock.nowMs()
     const heard = (): void => {
-      lineMs = heardMs = ends.nowMs()
+      lineMs = heardMs = clock.nowMs()
     }
     const quiet = (async () => {
       while (!end.aborted) {
-        await ends.wait(Math.max(1, lineMs + QUIET_MS - ends.nowMs()), end)
-        if (ends.nowMs() - lineMs >= QUIET_MS) stop.abort()
+        await clock.wait(Math.max(1, lineMs + QUIET_MS - clock.nowMs()), end)
+        if (clock.nowMs() - lineMs >= QUIET_MS) stop.abort()
       }
     })()
     const path = query({
       watch: 'true',
       allowWatchBookmarks: 'true',
       resourceVersion: version!,
-      timeoutSeconds: String(Math.round(240 + 120 * ends.chance())),
+      timeoutSeconds: String(Math.round(240 + 120 * clock.chance())),
     })
     let fault: unknown = null
     try {
@@ -158,25 +158,26 @@ export const newCache = (
     all: () => objects.values(),
     filled: () => filled,
     whenFilled: full.promise,
-    silentMs: () => ends.nowMs() - heardMs,
-    idleMs: () => ends.nowMs() - Math.max(heardMs, triedMs),
+    silentMs: () => clock.nowMs() - heardMs,
+    idleMs: () => clock.nowMs() - Math.max(heardMs, triedMs),
     counts,
     async run(signal) {
       let failures = 0
       while (!signal.aborted)
         try {
-          triedMs = ends.nowMs()
+          triedMs = clock.nowMs()
           if (version === null) await list()
           await watch(signal)
           failures = 0
         } catch (error) {
           counts.errors++
-          // Without an answer the watch goes on where it was. After any other (410: too long ago) only a list says what was missed.
+          // Without an answer the watch goes on where it was. After any other (410: too long ago) only a list
+          // says what was missed.
           if (!(error instanceof ApiError) || error.code !== 0) version = null
           if (!signal.aborted)
             onError(`${of.kind}: ${error instanceof Error ? error.message : String(error)}`)
           const most = Math.min(BACKOFF_MOST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures++, 10))
-          await ends.wait(most * (0.5 + ends.chance() / 2), signal)
+          await clock.wait(most * (0.5 + clock.chance() / 2), signal)
         }
     },
   }

@@ -1,4 +1,5 @@
-// A pass must know that its caches have not seen yet what the operator wrote last; and must not wait for ever.
+// A pass must know that its caches have not seen yet what the operator wrote last; and must not wait for
+// ever.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,10 +1,13 @@
-// What the operator has last written of one cluster, so that a pass can tell whether the caches have seen it: a plan made on an older view
-// would do the same thing twice.
-// Refuses: to wait for ever; what a cache does not show after a while was undone by somebody else.
+// What the operator has last written of one cluster, so that a pass can tell whether the caches have seen it:
+// a plan made on an older view would do the same thing twice. Refuses: to wait for ever; what a cache does
+// not show after a while was undone by somebody else.
 
 import type { Api, KubeObject, WatchedKind } from '../model/ports.ts'
 
-/** After this a note counts no more, milliseconds: by then a watch is known to be silent, or somebody else was quicker. */
+/**
+ * After this a note counts no more, milliseconds: by then a watch is known to be silent, or somebody else was
+ * quicker.
+ */
 const FORGET_MS = 30_000
 
 export type Written = {

@@ -1,6 +1,6 @@
-// What the operator sees of one cluster in one pass, as plain data: caches, and what each replica says of itself, with its age.
-// observe.ts gathers it (or the simulator), plan/ decides from it alone.
-// Refuses: opinions. Who counts as lost or caught up is decided in plan/.
+// What the operator sees of one cluster in one pass, as plain data: caches, and what each replica says of
+// itself, with its age. observe.ts gathers it (or the simulator), plan/ decides from it alone. Refuses:
+// opinions. Who counts as lost or caught up is decided in plan/.
 
 import type { TrackerCluster } from './types.ts'
 
@@ -8,9 +8,15 @@ export type Observed = {
   readonly resource: TrackerCluster
   /** Which cache is older than what the operator itself has last written; null: none. The plan waits then. */
   readonly stale: string | null
-  /** Why the last step that was tried could not be done, as the API server or a replica said it; '' : it was done. */
+  /**
+   * Why the last step that was tried could not be done, as the API server or a replica said it; '' : it was
+   * done.
+   */
   readonly failure: string
-  /** Owned objects that are absent or differ from what desired/ makes of the resource and `decided` (plan/decided.ts). */
+  /**
+   * Owned objects that are absent or differ from what desired/ makes of the resource and `decided`
+   * (plan/decided.ts).
+   */
   readonly drift: readonly Drift[]
   /** The ConfigMap as it is; null: there is none. */
   readonly config: ConfigSeen | null
@@ -52,11 +58,14 @@ export type KeySeen = {
   readonly made: boolean
   /** Names (hashes) of its lines, the one in use first; empty: no usable line. */
   readonly names: readonly string[]
-  /** Annotation skep.dev/rotation of the Secret: the value of skep.dev/rotate-key that it was last changed for; '' : never. */
+  /**
+   * Annotation skep.dev/rotation of the Secret: the value of skep.dev/rotate-key that it was last changed
+   * for; '' : never.
+   */
   readonly rotation: string
   /**
-   * Annotation skep.dev/rotation-phase of the Secret. Adding: old key first, new one second. Swapping: new key first, old one
-   * second. Done: the new one alone.
+   * Annotation skep.dev/rotation-phase of the Secret. Adding: old key first, new one second. Swapping: new
+   * key first, old one second. Done: the new one alone.
    */
   readonly phase: 'Adding' | 'Swapping' | 'Done'
 }
@@ -87,7 +96,10 @@ export type PodSeen = {
   /** '' until it is scheduled. */
   readonly node: string
   readonly hostIP?: string
-  /** Why its container does not run, as Kubernetes says it: CrashLoopBackOff, ImagePullBackOff, Unschedulable; '' : it does. */
+  /**
+   * Why its container does not run, as Kubernetes says it: CrashLoopBackOff, ImagePullBackOff, Unschedulable;
+   * '' : it does.
+   */
   readonly waiting: string
   readonly waitingMessage?: string
   /** Of the container's last end; null: it never ended. */

@@ -1,5 +1,5 @@
-// What a pass needs of the world: the API server and the replicas' control API. kube/kube.ts and members.ts implement it with
-// sockets, the simulator in memory; observe.ts, act.ts and reconcile.ts see nothing else.
+// What a pass needs of the world: the API server and the replicas' control API. kube/kube.ts and members.ts
+// implement it with sockets, the simulator in memory; observe.ts, act.ts and reconcile.ts see nothing else.
 // Refuses: clocks and retries. A pass that fails is an error, and the queue backs off.
 
 import type { MemberReport } from './facts.ts'
@@ -58,7 +58,9 @@ export const NOT_FOUND = 404
 /** An eviction that a disruption budget refuses. */
 export const TOO_MANY = 429
 
-/** The API server said no, or nothing: `code` is the HTTP status, 0 without an answer (it may have happened). */
+/**
+ * The API server said no, or nothing: `code` is the HTTP status, 0 without an answer (it may have happened).
+ */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
   readonly code: number
@@ -73,11 +75,17 @@ export interface Api {
   list(kind: WatchedKind, namespace: string, labels?: Readonly<Record<string, string>>): readonly KubeObject[]
   /** From the cache. */
   cached(kind: WatchedKind, namespace: string, name: string): KubeObject | null
-  /** Of a watch that has not been heard of for longer than the cache's own limit: what it shows cannot be believed. */
+  /**
+   * Of a watch that has not been heard of for longer than the cache's own limit: what it shows cannot be
+   * believed.
+   */
   silent(): WatchedKind | null
   /** From the server. */
   get(kind: WatchedKind, namespace: string, name: string): Promise<KubeObject | null>
-  /** Server-side apply under the operator's field owner, by force. Where a uid is given, only that object (409). */
+  /**
+   * Server-side apply under the operator's field owner, by force. Where a uid is given, only that object
+   * (409).
+   */
   apply(object: KubeObject): Promise<KubeObject>
   /** Merge patch of metadata only; `resourceVersion` in it is a precondition. */
   patchMetadata(

@@ -1,6 +1,6 @@
-// A specification with every default filled in. The custom resource definition fills in the same ones; this is for older
-// objects, for tests, and the one place where desired/ and plan/ read a field.
-// Refuses: to judge (validate.ts).
+// A specification with every default filled in. The custom resource definition fills in the same ones; this
+// is for older objects, for tests, and the one place where desired/ and plan/ read a field. Refuses: to judge
+// (validate.ts).
 
 import type {
   Autoscaling,

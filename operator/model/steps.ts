@@ -1,6 +1,6 @@
-// All that the operator may ever do to a cluster, and what comes out of a pass: one step, and what is said about it.
-// Refuses: steps that are not safe to repeat. Each names what it was chosen for (uid, ID, size before), and act.ts does nothing
-// where that is not so any more.
+// All that the operator may ever do to a cluster, and what comes out of a pass: one step, and what is said
+// about it. Refuses: steps that are not safe to repeat. Each names what it was chosen for (uid, ID, size
+// before), and act.ts does nothing where that is not so any more.
 
 import type { BirthMode, JobPurpose, ObjectKind } from './facts.ts'
 import type { Condition, TrackerClusterStatus } from './types.ts'
@@ -52,8 +52,8 @@ export type Step =
   /** A claim asks for more room, a quantity of bytes; whether it gets it is for its storage class to say. */
   | { readonly kind: 'grow-claim'; readonly claim: string; readonly uid: string; readonly size: string }
   /**
-   * A lost replica gets an empty volume: claim first (its finalizer waits for the pod), then the pod, by force. What comes
-   * back is a newcomer, which the leader swaps for the lost member.
+   * A lost replica gets an empty volume: claim first (its finalizer waits for the pod), then the pod, by
+   * force. What comes back is a newcomer, which the leader swaps for the lost member.
    */
   | {
       readonly kind: 'replace-member'
@@ -75,7 +75,10 @@ export type Step =
       readonly name: string
     }
   | { readonly kind: 'transfer'; readonly at: string; readonly to: string; readonly name: string }
-  /** Asked of the replica itself: it leaves its Services and goes on answering; or, with `undo`, it comes back. */
+  /**
+   * Asked of the replica itself: it leaves its Services and goes on answering; or, with `undo`, it comes
+   * back.
+   */
   | { readonly kind: 'drain'; readonly at: string; readonly undo: boolean }
   /** The Secret's lines: a new key is made as second, takes the first place, or stays alone. */
   | {
@@ -86,7 +89,10 @@ export type Step =
       /** Names of the lines as they are. */
       readonly from: readonly string[]
     }
-  /** A Job that mounts the volume of an ordinal; pods are down then. A failed one of that purpose is deleted first. */
+  /**
+   * A Job that mounts the volume of an ordinal; pods are down then. A failed one of that purpose is deleted
+   * first.
+   */
   | { readonly kind: 'run-job'; readonly purpose: JobPurpose; readonly ordinal: number }
   | { readonly kind: 'delete-job'; readonly job: string }
   /** The annotation skep.dev/recover has been carried out: it must not stand for the next time. */

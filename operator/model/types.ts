@@ -1,6 +1,7 @@
-// The resources of skep.dev/v1alpha1 as users write them: every field with what it is for, its unit and its default. The
-// custom resource definitions are checked against this file. What the operator sees is in facts.ts, what it does in steps.ts.
-// Refuses: fields that do nothing. Defaults are filled in by settle.ts, faults are found by validate.ts.
+// The resources of skep.dev/v1alpha1 as users write them: every field with what it is for, its unit and its
+// default. The custom resource definitions are checked against this file. What the operator sees is in
+// facts.ts, what it does in steps.ts. Refuses: fields that do nothing. Defaults are filled in by settle.ts,
+// faults are found by validate.ts.
 
 export const GROUP = 'skep.dev'
 export const VERSION = 'v1alpha1'
@@ -18,7 +19,10 @@ export const LIMITS = {
 
 /** Annotations on a TrackerCluster by which people ask for what is not a state to be kept. */
 export const ANNOTATIONS = {
-  /** `<clusterID> I accept losing what only the lost replicas had`: a cluster without a majority goes on from a survivor. */
+  /**
+   * `<clusterID> I accept losing what only the lost replicas had`: a cluster without a majority goes on from
+   * a survivor.
+   */
   recover: 'skep.dev/recover',
   /** Any new value: the network key made by the operator is replaced, with both keys valid on the way. */
   rotateKey: 'skep.dev/rotate-key',
@@ -55,11 +59,20 @@ export type TrackerCluster = {
 }
 
 export type TrackerClusterSpec = {
-  /** Pods that answer clients, 1 to 32; any number serves. Voters are the largest odd number up to maxVoters. Default 3. */
+  /**
+   * Pods that answer clients, 1 to 32; any number serves. Voters are the largest odd number up to maxVoters.
+   * Default 3.
+   */
   readonly replicas?: number
-  /** Most replicas that vote: 1, 3, 5 or 7. More votes bear more losses and make each change slower. Default 5. */
+  /**
+   * Most replicas that vote: 1, 3, 5 or 7. More votes bear more losses and make each change slower. Default
+   * 5.
+   */
   readonly maxVoters?: number
-  /** Replicas that may be lost at once without losing service, 0 to 3; n asks for 2n+1 replicas and voters. Default: unsaid. */
+  /**
+   * Replicas that may be lost at once without losing service, 0 to 3; n asks for 2n+1 replicas and voters.
+   * Default: unsaid.
+   */
   readonly tolerateFailures?: number
   /** The image of the replicas; its tag is their version. */
   readonly image?: Image
@@ -71,9 +84,13 @@ export type TrackerClusterSpec = {
   readonly hostNetwork?: boolean
   /** The secret from which all traffic between replicas is encrypted. Default: made by the operator. */
   readonly networkKey?: { readonly secretName?: string; readonly key?: string }
-  /** When a change is answered: committed (a majority has it on disk) or relaxed (before). Default committed. */
+  /**
+   * When a change is answered: committed (a majority has it on disk) or relaxed (before). Default committed.
+   */
   readonly consistency?: 'committed' | 'relaxed'
-  /** Time between signs of life of the leader, a duration such as 500ms or 1s, from 50ms to 1m. Default 1s. */
+  /**
+   * Time between signs of life of the leader, a duration such as 500ms or 1s, from 50ms to 1m. Default 1s.
+   */
   readonly keepalive?: string
   /** Keepalives without which a leader is taken for dead, 2 to 100. Default 2. */
   readonly missed?: number
@@ -83,13 +100,24 @@ export type TrackerClusterSpec = {
   readonly allowPrivate?: 'auto' | 'on' | 'off'
   /** Leadership goes back to the highest name that has caught up. Default false: it stays where it is. */
   readonly preferHighest?: boolean
-  /** Further options of `skep tracker` by name, without dashes; those that the operator sets itself are refused. Default none. */
+  /**
+   * Further options of `skep tracker` by name, without dashes; those that the operator sets itself are
+   * refused. Default none.
+   */
   readonly options?: Readonly<Record<string, string>>
-  /** When the resource is deleted, replicas delete their log and snapshots before their pods go. Default false. */
+  /**
+   * When the resource is deleted, replicas delete their log and snapshots before their pods go. Default
+   * false.
+   */
   readonly purgeOnDelete?: boolean
-  /** The operator chooses the number of replicas by load. Default: it does not, and replicas is the number. */
+  /**
+   * The operator chooses the number of replicas by load. Default: it does not, and replicas is the number.
+   */
   readonly autoscaling?: Autoscaling
-  /** Requests and limits of the tracker's container, as in any pod. Default: requests of 100m CPU and the memory it may take. */
+  /**
+   * Requests and limits of the tracker's container, as in any pod. Default: requests of 100m CPU and the
+   * memory it may take.
+   */
   readonly resources?: Resources
   /** Whether replicas have to, or had better, be on different nodes and zones. */
   readonly topologySpread?: TopologySpread
@@ -100,7 +128,10 @@ export type TrackerClusterSpec = {
   /** All pods are stopped, all volumes stay. Default false. */
   readonly hibernated?: boolean
   readonly rollout?: Rollout
-  /** How long a replica may be silent before it is replaced in place with an empty volume, seconds, 30 to 86400. Default 300. */
+  /**
+   * How long a replica may be silent before it is replaced in place with an empty volume, seconds, 30 to
+   * 86400. Default 300.
+   */
   readonly replaceAfterSeconds?: number
   /** A backup that the new cluster begins with; looked at only before birth, and fixed from then on. */
   readonly restoreFrom?: RestoreFrom
@@ -146,7 +177,10 @@ export type UdpService = ServiceSpec & {
 export type HttpService = ServiceSpec & {
   /** Default 8168. */
   readonly port?: number
-  /** Networks of proxies whose X-Forwarded-For is believed, such as the Ingress controller's pods. Default none. */
+  /**
+   * Networks of proxies whose X-Forwarded-For is believed, such as the Ingress controller's pods. Default
+   * none.
+   */
   readonly trustedProxies?: readonly string[]
 }
 
@@ -155,9 +189,15 @@ export type Autoscaling = {
   readonly min?: number
   /** Most replicas. Default 9. */
   readonly max?: number
-  /** Announces a second that one replica is to bear; above it one is added, well below it one is taken. Default 20000. */
+  /**
+   * Announces a second that one replica is to bear; above it one is added, well below it one is taken.
+   * Default 20000.
+   */
   readonly announcesPerSecondPerReplica?: number
-  /** Share of the table's room above which status warns that memory, not replicas, is short, percent. Default 85. */
+  /**
+   * Share of the table's room above which status warns that memory, not replicas, is short, percent. Default
+   * 85.
+   */
   readonly memoryPercent?: number
   /** How long the load has to be high before a replica is added, seconds. Default 30. */
   readonly upAfterSeconds?: number
@@ -305,7 +345,10 @@ export type Recovery = {
   readonly phase: 'Stopping' | 'Rewriting' | 'Wiping' | 'Starting' | 'Done' | 'Refused'
   /** Value of the annotation. */
   readonly accepted: string
-  /** Ordinal of the replica that the cluster goes on from; absent: nobody has any data, an empty cluster is born. */
+  /**
+   * Ordinal of the replica that the cluster goes on from; absent: nobody has any data, an empty cluster is
+   * born.
+   */
   readonly survivor?: number
   /** Pods before. */
   readonly size: number
@@ -320,7 +363,9 @@ export type TorrentPolicy = {
   readonly spec: {
     /** A TrackerCluster of the same namespace. Fixed. */
     readonly clusterName: string
-    /** Allow: only these torrents are tracked. Deny: these are refused. One policy a list and cluster. Fixed. */
+    /**
+     * Allow: only these torrents are tracked. Deny: these are refused. One policy a list and cluster. Fixed.
+     */
     readonly list: 'Allow' | 'Deny'
     /** Hexadecimal, base32 or magnet links, up to 10000; together with infoHashesFrom. */
     readonly infoHashes?: readonly string[]

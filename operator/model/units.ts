@@ -43,7 +43,10 @@ export const oddUpTo = (n: number): number => Math.max(1, n % 2 === 1 ? n : n - 
 
 export const majority = (voters: number): number => Math.floor(voters / 2) + 1
 
-/** 64 bits of FNV-1a in two halves, hexadecimal: tells whether two passes saw and chose the same. No secret is in it. */
+/**
+ * 64 bits of FNV-1a in two halves, hexadecimal: tells whether two passes saw and chose the same. No secret is
+ * in it.
+ */
 export const fingerprint = (text: string): string => {
   let a = 0x811c9dc5
   let b = 0xcbf29ce4

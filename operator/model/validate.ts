@@ -1,6 +1,6 @@
-// What is wrong with a specification: faults, each with the path of its field and a sentence that says what is allowed. The
-// schema of the resource refuses most of it earlier; this is for what a schema cannot say, and for older schemas.
-// Refuses: to mend anything.
+// What is wrong with a specification: faults, each with the path of its field and a sentence that says what
+// is allowed. The schema of the resource refuses most of it earlier; this is for what a schema cannot say,
+// and for older schemas. Refuses: to mend anything.
 
 import { CONTROL_PORT, REPLICA_PORT } from './names.ts'
 import { type Settled, settle } from './settle.ts'

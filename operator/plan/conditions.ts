@@ -1,5 +1,6 @@
-// What is said about a cluster: conditions, each with a word for programs and a sentence for people, and the rest of status.
-// Refuses: numbers that change with every pass. Status is written only when something happened; times stand for durations.
+// What is said about a cluster: conditions, each with a word for programs and a sentence for people, and the
+// rest of status. Refuses: numbers that change with every pass. Status is written only when something
+// happened; times stand for durations.
 
 import { replicaSelector } from '../desired/labels.ts'
 import type { MemberReport } from '../model/facts.ts'
@@ -65,7 +66,10 @@ const merged = (v: View, type: string, s: Said): Condition => {
   }
 }
 
-/** Clients are answered. A new cluster is ready once it is whole; later, one replica less does not make it unready. */
+/**
+ * Clients are answered. A new cluster is ready once it is whole; later, one replica less does not make it
+ * unready.
+ */
 const ready = (v: View): Said => {
   const before = v.status.conditions?.find((c) => c.type === 'Ready')
   const formed = before !== undefined && FORMED.test(before.reason)
@@ -195,7 +199,10 @@ const waitingSince = (v: View, verdict: Verdict, settled: boolean): number | nul
   return waiting?.reason === verdict.reason ? epochMs(waiting.since) : v.nowMs
 }
 
-/** A tracker hands out the addresses it sees: if something on the way replaces them, it hands out that thing's address. */
+/**
+ * A tracker hands out the addresses it sees: if something on the way replaces them, it hands out that thing's
+ * address.
+ */
 const clientIPPreserved = (v: View): Said => {
   const hidden = v.seen.services.find(
     (s) => s.externalTrafficPolicy === 'Cluster' && (s.type === 'NodePort' || s.type === 'LoadBalancer'),

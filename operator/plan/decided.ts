@@ -1,6 +1,7 @@
-// What is decided about owned objects before any step: how an empty pod may come to a cluster, how many pods a new
-// StatefulSet begins with, whether pods may start at all. observe.ts compares the objects with what comes of this.
-// Refuses: to let a second cluster come into being. docs/decisions/0006-operator-birth.md tells the whole story.
+// What is decided about owned objects before any step: how an empty pod may come to a cluster, how many pods
+// a new StatefulSet begins with, whether pods may start at all. observe.ts compares the objects with what
+// comes of this. Refuses: to let a second cluster come into being. docs/decisions/0006-operator-birth.md
+// tells the whole story.
 
 import type { BirthMode, Observed } from '../model/facts.ts'
 import type { Decided } from '../model/steps.ts'
@@ -37,8 +38,9 @@ export const decide = (seen: Seen): Decided => {
 }
 
 /**
- * Once `join`, always `join`. `create` is only for a cluster of which nothing is there but what the operator itself has begun:
- * claims that are older than the StatefulSet may hold a cluster, and a volume filled from a backup does.
+ * Once `join`, always `join`. `create` is only for a cluster of which nothing is there but what the operator
+ * itself has begun: claims that are older than the StatefulSet may hold a cluster, and a volume filled from a
+ * backup does.
  */
 const birthMode = (seen: Seen): BirthMode => {
   if (recordedId(seen) !== null) return 'join'

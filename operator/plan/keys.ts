@@ -1,6 +1,7 @@
-// The network key: that there is one, and its replacement while all is running. At no time does a replica use a key that
-// another one does not know: the new one is known everywhere before anybody uses it, the old one until nobody does.
-// Refuses: to rotate a key that people made; they change their Secret's lines in the same three steps.
+// The network key: that there is one, and its replacement while all is running. At no time does a replica use
+// a key that another one does not know: the new one is known everywhere before anybody uses it, the old one
+// until nobody does. Refuses: to rotate a key that people made; they change their Secret's lines in the same
+// three steps.
 
 import { keyName } from '../model/names.ts'
 import { ANNOTATIONS } from '../model/types.ts'

@@ -1,5 +1,6 @@
 // The beginning and the end of a cluster, and its sleep: deletion, owned objects, birth, hibernation.
-// Refuses: to touch anything of a cluster whose ID is not the recorded one, and to create one where there may be one.
+// Refuses: to touch anything of a cluster whose ID is not the recorded one, and to create one where there may
+// be one.
 
 import { ordinalOf } from '../model/names.ts'
 import { FINALIZER } from '../model/types.ts'
@@ -215,7 +216,10 @@ export const leftoverClaims = (v: View): Verdict | null => {
   }
 }
 
-/** Volumes grow where they are; a smaller wish is refused by model/validate.ts and the schema. Those of no replica stay as they are. */
+/**
+ * Volumes grow where they are; a smaller wish is refused by model/validate.ts and the schema. Those of no
+ * replica stay as they are.
+ */
 export const smallClaims = (v: View): Verdict | null => {
   const { statefulSet } = v.seen
   const { size } = v.spec.storage

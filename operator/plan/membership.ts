@@ -1,7 +1,6 @@
-// Who is a member: finish what is under way, replace in place, let vote, grow, shrink. The next single step, and none
-// without a leader.
-// Refuses: to count pods as members, to take a second step before the first is through, to reap anybody for a short silence,
-// and to shrink by anything but the specification.
+// Who is a member: finish what is under way, replace in place, let vote, grow, shrink. The next single step,
+// and none without a leader. Refuses: to count pods as members, to take a second step before the first is
+// through, to reap anybody for a short silence, and to shrink by anything but the specification.
 
 import type { MemberReport } from '../model/facts.ts'
 import { majority, oddUpTo, rfc3339 } from '../model/units.ts'
@@ -29,7 +28,10 @@ import {
 const GROW_AT_ONCE = 2
 /** Reasons for which a pod never ran: an empty volume would mend nothing. */
 const NOT_THE_DISK = /Image|Config|CrashLoop|RunContainer|CreateContainer|Invalid/
-/** Exit codes of a replica whose disk or log is damaged, or that was removed: only then is a crash loop a reason for a new volume. */
+/**
+ * Exit codes of a replica whose disk or log is damaged, or that was removed: only then is a crash loop a
+ * reason for a new volume.
+ */
 const USELESS_VOLUME: readonly (number | null)[] = [74, 78]
 
 /** Nobody leads: nothing about members can be agreed on, and nothing is done that could make it worse. */
@@ -65,7 +67,9 @@ export const knownVoters = (v: View): number => {
   return told > 0 ? told : (v.status.voters ?? 0)
 }
 
-/** Of those, how many answer the operator: learners make no majority, and an empty replica is nobody's voter. */
+/**
+ * Of those, how many answer the operator: learners make no majority, and an empty replica is nobody's voter.
+ */
 export const reachedVoters = (v: View): number => {
   const told = newest(v)?.members.filter((m) => m.voter) ?? []
   const ours = [...v.reports.values()].filter((r) => r.clusterID === v.clusterID && r.removed === '')
@@ -78,7 +82,10 @@ export const changeUnderWay = (v: View): Verdict | null =>
     ? wait('MembersChanging', 'a change of members is on its way through Raft', 500)
     : null
 
-/** Its member was removed, and it knows, or the leader knows nothing of it for long: with that volume it can only be refused. */
+/**
+ * Its member was removed, and it knows, or the leader knows nothing of it for long: with that volume it can
+ * only be refused.
+ */
 export const expelled = (v: View): Verdict | null => {
   for (const [ordinal, r] of v.reports) {
     const pod = v.pods.get(ordinal)
@@ -105,7 +112,8 @@ export const lost = (v: View): Verdict | null => {
     if (ordinal >= aimedAt(v)) continue
     const pod = v.pods.get(ordinal)
     const claim = v.claims.get(ordinal)
-    // A new pod gets the whole period again; one that is not there yet, or whose claim is new, has nothing to be replaced.
+    // A new pod gets the whole period again; one that is not there yet, or whose claim is new, has nothing to
+    // be replaced.
     if (pod === undefined || (claim?.deleting === true && pod.deleting)) continue
     if (v.nowMs - Math.max(since, pod.createdMs) < graceMs) continue
     // Never bound, so there is nothing on it: the pod waits for room, not for a volume.
@@ -167,7 +175,10 @@ export const ghosts = (v: View): Verdict | null => {
 const bearable = (v: View, m: Member): boolean =>
   !m.voter || spare(voters(v).filter((o) => o.id !== m.id)) >= 0
 
-/** Soon looked at again: until its pod is out of the Services, clients ask a replica that may not answer any more. */
+/**
+ * Soon looked at again: until its pod is out of the Services, clients ask a replica that may not answer any
+ * more.
+ */
 const LEAVING_MS = 100
 const DRAIN_MS = 250
 
@@ -255,7 +266,9 @@ const emptied = (v: View, ordinal: number): Verdict => {
   }
 }
 
-/** Before a replica is removed, while it still answers: a removed one is asked in vain until balancers notice. */
+/**
+ * Before a replica is removed, while it still answers: a removed one is asked in vain until balancers notice.
+ */
 const outOfServices = (v: View, m: Member, ordinal: number): Verdict | null => {
   const [report, pod] = [v.reports.get(ordinal), v.pods.get(ordinal)]
   if (m.leads || report === undefined || pod === undefined || pod.deleting || !pod.ready) return null
@@ -286,7 +299,10 @@ export const backInServices = (v: View): Verdict | null => {
 const leavesFirst = (v: View): Leader | null =>
   v.leader !== null && v.leader.ordinal >= aimedAt(v) && voters(v).length > 1 ? v.leader : null
 
-/** Leadership off the highest ordinal, its Raft ID removed, that verified, then one pod less; the volume comes last. */
+/**
+ * Leadership off the highest ordinal, its Raft ID removed, that verified, then one pod less; the volume comes
+ * last.
+ */
 export const shrink = (v: View): Verdict | null => {
   const { statefulSet } = v.seen
   const aimed = aimedAt(v)

@@ -1,5 +1,5 @@
-// The plan, case by case: testdata/plan/*.txt. `plan` begins anew; `again after=5s` goes on with the status that came out of the
-// pass before, and with only those lines changed that it names.
+// The plan, case by case: testdata/plan/*.txt. `plan` begins anew; `again after=5s` goes on with the status
+// that came out of the pass before, and with only those lines changed that it names.
 
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,6 +1,6 @@
-// What the operator will ever do, in which order: a list of named checks; the first that has something to say wins, and it
-// says one step, or what is waited for.
-// Refuses: two steps in a pass, clocks of its own, and Kubernetes objects. Whatever is decided here is safe to decide again.
+// What the operator will ever do, in which order: a list of named checks; the first that has something to say
+// wins, and it says one step, or what is waited for. Refuses: two steps in a pass, clocks of its own, and
+// Kubernetes objects. Whatever is decided here is safe to decide again.
 
 import type { Observed } from '../model/facts.ts'
 import type { Plan, PlanEvent } from '../model/steps.ts'

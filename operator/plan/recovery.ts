@@ -1,6 +1,7 @@
-// A cluster that lost its majority for good goes on from one survivor, when a person has written out what may be lost by it.
-// All stop, the survivor's log is rewritten to a cluster of one, the other volumes go, all start and join.
-// Refuses: to begin by itself, with other words than those, for another cluster, or while there is a majority.
+// A cluster that lost its majority for good goes on from one survivor, when a person has written out what may
+// be lost by it. All stop, the survivor's log is rewritten to a cluster of one, the other volumes go, all
+// start and join. Refuses: to begin by itself, with other words than those, for another cluster, or while
+// there is a majority.
 
 import { ANNOTATIONS, RECOVER_WORDS, type Recovery } from '../model/types.ts'
 import { majority } from '../model/units.ts'
@@ -120,7 +121,8 @@ const goOn = (v: View, r: Recovery): Verdict => {
 const stopping = (v: View, r: Recovery, survivor: number): Verdict => {
   if ((v.seen.statefulSet?.replicas ?? 0) > 0)
     return { step: resize(v, 0, 'recover'), reason: 'Recovering', message: 'all replicas stop' }
-  // The survivor's own pod is never forced: its process would go on writing. The others are given up by the words accepted.
+  // The survivor's own pod is never forced: its process would go on writing. The others are given up by the
+  // words accepted.
   const stuck = [...v.pods.values()].find(
     (p) => p.deleting && p.ordinal !== survivor && !v.reports.has(p.ordinal),
   )

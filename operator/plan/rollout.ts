@@ -1,6 +1,6 @@
-// Which pod is replaced next when the template or the version differs: what does not run first, learners, followers, the
-// leader last and after a transfer.
-// Refuses: to take a pod down while any voter lacks entries, is silent or is new, and versions that are too far apart.
+// Which pod is replaced next when the template or the version differs: what does not run first, learners,
+// followers, the leader last and after a transfer. Refuses: to take a pod down while any voter lacks entries,
+// is silent or is new, and versions that are too far apart.
 
 import type { PodSeen } from '../model/facts.ts'
 import { ANNOTATIONS } from '../model/types.ts'
@@ -9,7 +9,10 @@ import { aimedAt, heir, memberAt, podOf, spare, type Verdict, type View, voters,
 /** Reasons for which the container has no process: nothing is lost when such a pod goes. */
 const NO_PROCESS = /Image|Config|CrashLoop|RunContainer|CreateContainer|Invalid/
 
-/** A pod of an older template that has been silent for so long is replaced before those that serve, milliseconds. */
+/**
+ * A pod of an older template that has been silent for so long is replaced before those that serve,
+ * milliseconds.
+ */
 const STUCK_AFTER_MS = 60_000
 
 const outdated = (v: View): PodSeen[] => {
@@ -17,7 +20,10 @@ const outdated = (v: View): PodSeen[] => {
   return revision === '' ? [] : [...v.pods.values()].filter((p) => p.revision !== revision)
 }
 
-/** A pod of an older template that cannot even start would block the template that mends it; leader or not, its volume stays. */
+/**
+ * A pod of an older template that cannot even start would block the template that mends it; leader or not,
+ * its volume stays.
+ */
 export const cannotStart = (v: View): Verdict | null => {
   const pod = outdated(v).find(
     (p) => !p.deleting && !p.ready && NO_PROCESS.test(p.waiting) && !v.reports.has(p.ordinal),
@@ -97,8 +103,8 @@ const semver = (text: string): Semver | null => {
 }
 
 /**
- * One minor version at a time, forwards or back; tags that are no versions are not compared. Before the template changes: any
- * pod that is made anew gets it.
+ * One minor version at a time, forwards or back; tags that are no versions are not compared. Before the
+ * template changes: any pod that is made anew gets it.
  */
 export const skew = (v: View): Verdict | null => {
   const to = semver(v.spec.image.tag)

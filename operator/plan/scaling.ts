@@ -1,5 +1,5 @@
-// How many replicas are aimed at: the number in the specification, or by load, with hysteresis.
-// Refuses: to react to a moment. The load must be high (or low) for a while, and one replica comes or goes at a time.
+// How many replicas are aimed at: the number in the specification, or by load, with hysteresis. Refuses: to
+// react to a moment. The load must be high (or low) for a while, and one replica comes or goes at a time.
 
 import type { MemberReport } from '../model/facts.ts'
 import type { Settled } from '../model/settle.ts'

@@ -1,6 +1,6 @@
-// What follows from what was observed, before anything is decided: who leads, who is alive and caught up, how many replicas
-// and voters are aimed at, since when somebody is silent.
-// Refuses: to decide. Raft is asked who is a member; pods and ordinals never are.
+// What follows from what was observed, before anything is decided: who leads, who is alive and caught up, how
+// many replicas and voters are aimed at, since when somebody is silent. Refuses: to decide. Raft is asked who
+// is a member; pods and ordinals never are.
 
 import type { ClaimSeen, MemberReport, Observed, PodSeen, RaftMember } from '../model/facts.ts'
 import { claimName, ordinalOf, podName } from '../model/names.ts'
@@ -67,7 +67,9 @@ export type View = {
   readonly leader: Leader | null
   /** As the leader sees them; empty without one. */
   readonly members: readonly Member[]
-  /** By ordinal: since when neither the operator nor the leader has heard of it, milliseconds since the epoch. */
+  /**
+   * By ordinal: since when neither the operator nor the leader has heard of it, milliseconds since the epoch.
+   */
   readonly silentSince: ReadonlyMap<number, number>
 }
 
@@ -108,7 +110,10 @@ const freshReports = (seen: Observed, pods: ReadonlyMap<number, PodSeen>): Map<n
   return reports
 }
 
-/** Whoever leads in the highest term that anybody has heard of. One that leads in an older term does so no more. */
+/**
+ * Whoever leads in the highest term that anybody has heard of. One that leads in an older term does so no
+ * more.
+ */
 const leaderOf = (
   seen: Observed,
   reports: ReadonlyMap<number, MemberReport>,
@@ -181,7 +186,10 @@ export const surging = (v: View): boolean => {
   return [...v.pods.values()].some((p) => p.ordinal < v.wish.replicas && p.revision !== statefulSet.revision)
 }
 
-/** A voter that could lead: alive, caught up, with a disk, not on its way out; of lowest ordinal, which stays longest. */
+/**
+ * A voter that could lead: alive, caught up, with a disk, not on its way out; of lowest ordinal, which stays
+ * longest.
+ */
 export const heir = (v: View, fits: (m: Member, ordinal: number) => boolean): Member | null => {
   const able = voters(v).filter(
     (m) => !m.leads && m.caughtUp && !m.diskFails && !m.draining && m.ordinal !== null && fits(m, m.ordinal),

@@ -1,5 +1,6 @@
-// Cases of the plan as text: a few words for each pod and member become what the operator would have observed, and a plan
-// becomes lines again. Words that nobody knows are refused, so that a case cannot test less than it says.
+// Cases of the plan as text: a few words for each pod and member become what the operator would have
+// observed, and a plan becomes lines again. Words that nobody knows are refused, so that a case cannot test
+// less than it says.
 //
 //   spec     replicas=3 storage.retention=Delete      fields of the specification
 //   meta     deleting finalizer recover=(...)         what else the resource says

@@ -1,4 +1,5 @@
-// kubectl skep, with a kubectl that answers from a small world: what it asks for, what it says, and how it ends.
+// kubectl skep, with a kubectl that answers from a small world: what it asks for, what it says, and how it
+// ends.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// kubectl skep: how a cluster stands, in words; who is in it; what happened; what is wrong. It asks through kubectl and through
+// kubectl skep: how a cluster stands, in words; who is in it; what happened; what is wrong. It asks through
+// kubectl and through
 // `skep ctl` in the pods, so contexts and rights are those of whoever calls it.
 // Refuses: rights and keys of its own, and to change anything but who leads.
 

@@ -1,6 +1,7 @@
-// A small model of replicas and their Raft group: disks, processes, elections, changes of members by the tracker's rules, and how
-// far each has the log. It knows the truth that the operator only hears of, and what was acknowledged.
-// Refuses: logs with entries in them. A number says how far one has it; the tracker's own simulator looks closer.
+// A small model of replicas and their Raft group: disks, processes, elections, changes of members by the
+// tracker's rules, and how far each has the log. It knows the truth that the operator only hears of, and what
+// was acknowledged. Refuses: logs with entries in them. A number says how far one has it; the tracker's own
+// simulator looks closer.
 
 import type { Random } from '@skep/testing/random.ts'
 import type { MemberReport, RaftMember } from '../model/facts.ts'
@@ -216,7 +217,10 @@ export class Group {
     this.acked = Math.max(this.acked, have[majority(have.length) - 1] ?? 0)
   }
 
-  /** What the leader does by itself: swap a lost voter for its successor; a lost learner just makes room for it. */
+  /**
+   * What the leader does by itself: swap a lost voter for its successor; a lost learner just makes room for
+   * it.
+   */
   private tend(nowMs: number): void {
     for (const m of this.members.filter((o) => !o.voter && this.alive(o.id, nowMs) !== null)) {
       const lost = this.members.find((o) => o.name === m.name && this.alive(o.id, nowMs) === null)

@@ -1,6 +1,6 @@
-// What Kubernetes does beside the API server, lazily and in any order: the StatefulSet's controller, scheduler, kubelets, volumes,
-// Jobs, garbage collection, nodes that are lost and come back.
-// Refuses: hurry. Whatever a real cluster may do late is done late here.
+// What Kubernetes does beside the API server, lazily and in any order: the StatefulSet's controller,
+// scheduler, kubelets, volumes, Jobs, garbage collection, nodes that are lost and come back. Refuses: hurry.
+// Whatever a real cluster may do late is done late here.
 
 import { hkdfSync } from 'node:crypto'
 import type { Random } from '@skep/testing/random.ts'

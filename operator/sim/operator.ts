@@ -1,6 +1,7 @@
-// One running operator in the simulated world: its caches, its queue, and the shells that ship (reconcile, observe, act) on top of
-// ports that watch what it does. It may crash at any write and be started again with nothing but what the server knows.
-// Refuses: to let a rule be broken unseen. Each write is held against the truth, not against what the operator believes.
+// One running operator in the simulated world: its caches, its queue, and the shells that ship (reconcile,
+// observe, act) on top of ports that watch what it does. It may crash at any write and be started again with
+// nothing but what the server knows. Refuses: to let a rule be broken unseen. Each write is held against the
+// truth, not against what the operator believes.
 
 import type { Random } from '@skep/testing/random.ts'
 import {

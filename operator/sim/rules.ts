@@ -1,5 +1,6 @@
-// What the operator must never do, looked at from above: each write is held against the truth of the world at that moment.
-// Refuses: to blame it for what it cannot know yet. A fault of the last few seconds is news to everybody.
+// What the operator must never do, looked at from above: each write is held against the truth of the world at
+// that moment. Refuses: to blame it for what it cannot know yet. A fault of the last few seconds is news to
+// everybody.
 
 import { ordinalOf } from '../model/names.ts'
 import type { KubeObject, MemberAnswer } from '../model/ports.ts'
@@ -8,7 +9,9 @@ import { majority } from '../model/units.ts'
 import type { Group } from './group.ts'
 import type { Server } from './server.ts'
 
-/** Until a leader calls somebody dead, the operator has asked it, and the answer counts no more, milliseconds. */
+/**
+ * Until a leader calls somebody dead, the operator has asked it, and the answer counts no more, milliseconds.
+ */
 const NEWS_MS = 15_000
 
 export class Rules {
@@ -19,7 +22,10 @@ export class Rules {
   faultMs = Number.NEGATIVE_INFINITY
   /** Since when there has been no majority of voters alive; null: there is one. */
   private lostSinceMs: number | null = null
-  /** A resource was deleted and made anew at once: pods of the old one, on their way out, may read the Secret of the new one. */
+  /**
+   * A resource was deleted and made anew at once: pods of the old one, on their way out, may read the Secret
+   * of the new one.
+   */
   twoOwners = false
   writes = 0
   readonly counts = new Map<string, number>()

@@ -1,5 +1,5 @@
-// One simulated life of a cluster: wishes of people and faults drawn from a seed, then peace, in which everything has to become as the
-// specification asks, and then silence, in which nothing may be written.
+// One simulated life of a cluster: wishes of people and faults drawn from a seed, then peace, in which
+// everything has to become as the specification asks, and then silence, in which nothing may be written.
 // Refuses: real time and chance. The same seed and options give the same life.
 
 import { Random } from '@skep/testing/random.ts'
@@ -43,7 +43,10 @@ export type Outcome = {
 
 const TICK_MS = 500
 const BEGIN_MS = Date.parse('2026-01-03T12:00:00Z')
-/** After peace all has to be well within this, milliseconds: a lost node has to come to be known, and volumes to be refilled. */
+/**
+ * After peace all has to be well within this, milliseconds: a lost node has to come to be known, and volumes
+ * to be refilled.
+ */
 const PEACE_MS = 900_000
 /** So long nothing is written before the silence begins, ticks; it begins after so many in any case. */
 const QUIET_TICKS = 20
@@ -183,7 +186,10 @@ export class Life {
     if (!this.asWished()) this.rules.break(`was as wished, and is not any more: ${this.why()}`)
   }
 
-  /** The resource is deleted. Volumes go, if that was asked for; or else the same cluster comes back with a new resource. */
+  /**
+   * The resource is deleted. Volumes go, if that was asked for; or else the same cluster comes back with a
+   * new resource.
+   */
   private async secondLife(): Promise<void> {
     const { server, group } = this
     const before = server.get('TrackerCluster', 'n', 't')!
@@ -257,7 +263,8 @@ export class Life {
     this.operator = new Operator(this.surroundings)
   }
 
-  // --- wishes and faults -------------------------------------------------------------------------------------------
+  // --- wishes and faults
+  // -------------------------------------------------------------------------------------------
 
   private trouble(): void {
     const seconds = (this.nowMs - BEGIN_MS) / 1000
@@ -333,8 +340,9 @@ export class Life {
   }
 
   /**
-   * Three voters or more, each with all that was acknowledged, on a volume that stays. A replica on its way out still answers for
-   * seconds after its volume was lost: with another one lost in that time nothing may be left to go on from.
+   * Three voters or more, each with all that was acknowledged, on a volume that stays. A replica on its way
+   * out still answers for seconds after its volume was lost: with another one lost in that time nothing may
+   * be left to go on from.
    */
   private whole(): boolean {
     const { group, server } = this
@@ -358,7 +366,9 @@ export class Life {
     this.server.delete('Pod', 'n', pod, {})
   }
 
-  /** Volumes of most voters at once. Those that are left are whole, so that it can be told from whom to go on. */
+  /**
+   * Volumes of most voters at once. Those that are left are whole, so that it can be told from whom to go on.
+   */
   private loseMajority(): void {
     const { group, server } = this
     if (!this.whole()) return
@@ -409,7 +419,8 @@ export class Life {
     }
   }
 
-  // --- what is wished ----------------------------------------------------------------------------------------------
+  // --- what is wished
+  // ----------------------------------------------------------------------------------------------
 
   private asWished(): boolean {
     return this.why() === ''

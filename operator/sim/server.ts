@@ -1,6 +1,6 @@
-// An API server in memory: resource versions, generations, uids, finalizers, preconditions, a log of changes that each operator's
-// cache follows at its own pace. Requests may fail, or take effect and then fail, or be the last thing an operator does.
-// Refuses: schemas and permissions.
+// An API server in memory: resource versions, generations, uids, finalizers, preconditions, a log of changes
+// that each operator's cache follows at its own pace. Requests may fail, or take effect and then fail, or be
+// the last thing an operator does. Refuses: schemas and permissions.
 
 import type { Random } from '@skep/testing/random.ts'
 import { ApiError, CONFLICT, type KubeObject, NOT_FOUND, type WatchedKind } from '../model/ports.ts'

@@ -1,4 +1,5 @@
-// Lives of clusters by seed, an operator that is gone at many of its writes, and that the rules can be broken at all.
+// Lives of clusters by seed, an operator that is gone at many of its writes, and that the rules can be broken
+// at all.
 // `npm run sim:operator` runs thousands of them.
 
 import assert from 'node:assert/strict'

@@ -1,5 +1,5 @@
-// The command `npm run sim:operator -- --seeds N`: lives of clusters by seed, and of the first that fails what to type to see it.
-// Refuses: to stop at the first failure; all seeds are run, and counted.
+// The command `npm run sim:operator -- --seeds N`: lives of clusters by seed, and of the first that fails
+// what to type to see it. Refuses: to stop at the first failure; all seeds are run, and counted.
 
 import { parseArgs } from 'node:util'
 import { DAY, DAY_SECONDS, live, type Outcome } from './schedule.ts'

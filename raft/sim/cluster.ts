@@ -1,5 +1,6 @@
-// A cluster for text cases (testdata/*.txt): groups of one instance, each with a disk in memory, joined by a network
-// that delivers what it is told to. Everything is drawn from one seed. For tests only; never part of the package.
+// A cluster for text cases (testdata/*.txt): groups of one instance, each with a disk in memory, joined by a
+// network that delivers what it is told to. Everything is drawn from one seed. For tests only; never part of
+// the package.
 import { type Case, integerOption, integersOption } from '@skep/testing/datadriven.ts'
 import { Random } from '@skep/testing/random.ts'
 import { type Core, type CoreOptions, loadCore, RaftPanic } from '../core.ts'

@@ -1,5 +1,5 @@
-// What every run of the test cluster rests on: an entry of the cache is whole, and belongs to the sources it names.
-// Refuses: the network; what is fetched is seen where it is used.
+// What every run of the test cluster rests on: an entry of the cache is whole, and belongs to the sources it
+// names. Refuses: the network; what is fetched is seen where it is used.
 
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

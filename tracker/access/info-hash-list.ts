@@ -1,5 +1,5 @@
-// Lists of info_hashes as people write them: one a line, hexadecimal, base32 or a magnet link; `#` begins a comment.
-// Refuses: a list with any line that is none of these, whole, so that a slip never shortens it.
+// Lists of info_hashes as people write them: one a line, hexadecimal, base32 or a magnet link; `#` begins a
+// comment. Refuses: a list with any line that is none of these, whole, so that a slip never shortens it.
 
 import { createHash } from 'node:crypto'
 import { readInfoHash } from '@skep/wire/info-hash.ts'

@@ -1,6 +1,6 @@
-// npm run bench:log: synced appends a second of each log store, beside a bare file with fdatasync, interleaved in one run.
-// node tracker/bench/log.ts [rounds] [directory]
-// Refuses: absolute promises; the disk decides those. Ratios of medians are what carries.
+// npm run bench:log: synced appends a second of each log store, beside a bare file with fdatasync,
+// interleaved in one run. node tracker/bench/log.ts [rounds] [directory] Refuses: absolute promises; the disk
+// decides those. Ratios of medians are what carries.
 
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'

@@ -1,6 +1,7 @@
-// How fast a whole table reaches a new member, and how long the member that sends it is away from its own work meanwhile.
-// npm run bench:transfer -- [million peers, default 10]: one line a step; beside it a plain TCP copy of as many bytes.
-// Refuses: to stand in for a cluster; load/ measures those. Here are one snapshot, one stream, real sockets, TLS and disks.
+// How fast a whole table reaches a new member, and how long the member that sends it is away from its own
+// work meanwhile. npm run bench:transfer -- [million peers, default 10]: one line a step; beside it a plain
+// TCP copy of as many bytes. Refuses: to stand in for a cluster; load/ measures those. Here are one snapshot,
+// one stream, real sockets, TLS and disks.
 
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'

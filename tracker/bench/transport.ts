@@ -1,7 +1,7 @@
-// What talking costs: CPU of a frame there and one back (both ends in this process), plain and with the network key; and
-// the bytes that really go over the line for each change and each refresh, heads, acknowledgements, notices and TLS
-// included.
-// Refuses: to judge. Run it alone; ratios of one run count, not figures of two.
+// What talking costs: CPU of a frame there and one back (both ends in this process), plain and with the
+// network key; and the bytes that really go over the line for each change and each refresh, heads,
+// acknowledgements, notices and TLS included. Refuses: to judge. Run it alone; ratios of one run count, not
+// figures of two.
 
 import { connect, createServer, type Socket } from 'node:net'
 import { loadCore } from '@skep/raft'
@@ -131,7 +131,10 @@ const counting = (): {
   return { through, bytes: () => bytes, close: () => servers.forEach((s) => void s.close()) }
 }
 
-/** The messages of one cycle between a leader and a follower, from the real core: append, answer, notice, answer. */
+/**
+ * The messages of one cycle between a leader and a follower, from the real core: append, answer, notice,
+ * answer.
+ */
 const cycleOf = async (entryBytes: number): Promise<{ from: number; data: Uint8Array }[]> => {
   const core = await loadCore()
   const confState = { voters: [1, 2], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false }

@@ -1,5 +1,6 @@
-// Lays the sources of options over each other: flag over variable over file over default, and remembers which won.
-// Refuses: unknown names, with the nearest known one; values outside their limits; several faults are told at once.
+// Lays the sources of options over each other: flag over variable over file over default, and remembers which
+// won. Refuses: unknown names, with the nearest known one; values outside their limits; several faults are
+// told at once.
 
 import * as v from 'valibot'
 import { parse } from 'yaml'

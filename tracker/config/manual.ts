@@ -1,5 +1,5 @@
-// The manual of all options: as commented YAML with the values in force (--print-config), as docs/configuration.md.
-// Refuses: any fact about an option that is not in the table.
+// The manual of all options: as commented YAML with the values in force (--print-config), as
+// docs/configuration.md. Refuses: any fact about an option that is not in the table.
 
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

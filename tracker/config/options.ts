@@ -1,5 +1,6 @@
-// The one table of options: --help, completion, SKEP_* variables, the file, --print-config and docs/configuration.md
-// are all made from it. Refuses: options that nothing reads, and settings whose every user would choose the same.
+// The one table of options: --help, completion, SKEP_* variables, the file, --print-config and
+// docs/configuration.md are all made from it. Refuses: options that nothing reads, and settings whose every
+// user would choose the same.
 
 import { availableParallelism } from 'node:os'
 import {

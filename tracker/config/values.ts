@@ -1,5 +1,5 @@
-// What an option's value may be: parsed from a flag, a variable or a file, shown again as a file would hold it.
-// Refuses: knowing any option; a value outside its limits is an error here and never later.
+// What an option's value may be: parsed from a flag, a variable or a file, shown again as a file would hold
+// it. Refuses: knowing any option; a value outside its limits is an error here and never later.
 
 import { isIP } from 'node:net'
 import * as v from 'valibot'

@@ -99,7 +99,9 @@ function told(outcome: 'committed' | 'refused' | 'unknown'): Changed {
   }
 }
 
-/** Reads the access table while nobody writes it: its sequence number is even and the same before and after. */
+/**
+ * Reads the access table while nobody writes it: its sequence number is even and the same before and after.
+ */
 function consistent<T>(store: Store, read: () => T): T {
   for (;;) {
     const before = Atomics.load(store.control, C_ACCESS)

@@ -30,7 +30,9 @@ import { startControlServer } from './server.ts'
 const TOKEN = controlToken('0123456789abcdef0123456789abcdef')
 const HASH = Buffer.alloc(20, 7)
 
-/** A control API over a table whose log is a function call. `outcome` stands in for the log where it fails. */
+/**
+ * A control API over a table whose log is a function call. `outcome` stands in for the log where it fails.
+ */
 async function world(t: TestContext) {
   const limits = { ...limitsFor(16 * 1024 * 1024, false), access: 10 }
   const store = new Store(allocate(limits, true))

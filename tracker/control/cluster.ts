@@ -38,7 +38,10 @@ export type Controlled = {
   born(): Born | null
   /** What is awaited until then. */
   awaits(): string
-  /** Hands leadership over and is not ready; goes on answering for `forMs`, or until `signal`. Resolves with what came of it. */
+  /**
+   * Hands leadership over and is not ready; goes on answering for `forMs`, or until `signal`. Resolves with
+   * what came of it.
+   */
   drain(forMs: number, undo: boolean, signal: AbortSignal): Promise<string>
   /** Begins to stop; returns at once. */
   stop(purge: boolean): void

@@ -14,9 +14,9 @@ export type Headers = {
 export type Refusal = { readonly status: number; readonly code: string; readonly message: string }
 
 /**
- * A page on evil.example whose name is made to point at 127.0.0.1 reaches this port with `Host: evil.example`. So only
- * IP addresses and names of this machine are taken: `names`, and names that begin with one of them and a dot
- * (`r0` also answers as `r0.skep.default.svc`).
+ * A page on evil.example whose name is made to point at 127.0.0.1 reaches this port with `Host:
+ * evil.example`. So only IP addresses and names of this machine are taken: `names`, and names that begin with
+ * one of them and a dot (`r0` also answers as `r0.skep.default.svc`).
  */
 export function hostAllowed(host: string | undefined, names: readonly string[]): boolean {
   const name = hostName(host)

@@ -1,5 +1,5 @@
-// The control API's calls about members: who votes, who leads, what happened, and faults on request.
-// Refuses: deciding; the leader does (membership/requests.ts), and says why not in a sentence that goes on unchanged.
+// The control API's calls about members: who votes, who leads, what happened, and faults on request. Refuses:
+// deciding; the leader does (membership/requests.ts), and says why not in a sentence that goes on unchanged.
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect'

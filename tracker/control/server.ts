@@ -1,5 +1,6 @@
 // The control API's port: HTTP/1.1 and HTTP/2 without TLS on one port, told apart by their first bytes.
-// Refuses: whoever has no token (guard.ts), large bodies, slow and too many connections. The one door to connect-node.
+// Refuses: whoever has no token (guard.ts), large bodies, slow and too many connections. The one door to
+// connect-node.
 
 import { createServer as createHttp1, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createHttp2, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'

@@ -1,5 +1,5 @@
-// A client of the control API with its token. Refuses: retrying what may have been done; only a wrong token is followed by
-// the next one, while keys are being replaced.
+// A client of the control API with its token. Refuses: retrying what may have been done; only a wrong token
+// is followed by the next one, while keys are being replaced.
 
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect'
 import { createConnectTransport } from '@connectrpc/connect-node'

@@ -1,6 +1,6 @@
-// What skep ctl doctor looks at on the machine itself: memory, network, clock, disk. Each part that judges takes what was
-// read as an argument.
-// Refuses: changing anything, but for a file of 4 KiB in the data folder, which it writes to time the disk and takes away.
+// What skep ctl doctor looks at on the machine itself: memory, network, clock, disk. Each part that judges
+// takes what was read as an argument. Refuses: changing anything, but for a file of 4 KiB in the data folder,
+// which it writes to time the disk and takes away.
 
 import { open, rm } from 'node:fs/promises'
 import { totalmem } from 'node:os'

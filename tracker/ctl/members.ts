@@ -21,7 +21,10 @@ export async function members({ client, json, print }: Asked): Promise<undefined
 
 const KEY_FILE = 'network.key'
 
-/** Nothing is asked of the cluster but who is in it: a replica asks to be added itself, under an ID of its own. */
+/**
+ * Nothing is asked of the cluster but who is in it: a replica asks to be added itself, under an ID of its
+ * own.
+ */
 export async function add(
   { client, configured, json, print }: Asked,
   name = '',

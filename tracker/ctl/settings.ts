@@ -1,5 +1,5 @@
-// `name=value` words of skep ctl settings set, spelled and limited like the options that seed the same settings.
-// Refuses: options that are not settings of the cluster.
+// `name=value` words of skep ctl settings set, spelled and limited like the options that seed the same
+// settings. Refuses: options that are not settings of the cluster.
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { ChangeSettingsRequestSchema } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'

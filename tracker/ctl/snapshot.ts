@@ -66,7 +66,10 @@ async function* piecesOf(messages: AsyncIterable<SaveSnapshotResponse>): AsyncGe
   for await (const { piece } of messages) yield piece
 }
 
-/** `412.0 MiB, the table of cluster 01ab... as of entry 1234, made for 1,000,000 torrents and 5,000,000 IPv4 peers`. */
+/**
+ * `412.0 MiB, the table of cluster 01ab... as of entry 1234, made for 1,000,000 torrents and 5,000,000 IPv4
+ * peers`.
+ */
 function describe({ clusterId, index, bytes, birth }: ExportHeader, fileBytes = bytes): string {
   const { limits } = birth as Birth
   const room = `${limits.torrents.toLocaleString('en')} torrents and ${(limits.pages4 * PAGE).toLocaleString('en')} IPv4 peers`

@@ -14,7 +14,10 @@ export type Asker = {
   readonly trusted: boolean
 }
 
-/** Reads what Node calls `remoteAddress`, or any textual address; null if it is none. Zones (`%eth0`) are cut off. */
+/**
+ * Reads what Node calls `remoteAddress`, or any textual address; null if it is none. Zones (`%eth0`) are cut
+ * off.
+ */
 export function parseAddress(text: string, trusted = false): Asker | null {
   const zone = text.indexOf('%')
   const address = zone < 0 ? text : text.slice(0, zone)
@@ -64,8 +67,8 @@ export class TrustedNetworks {
   }
 
   /**
-   * The client's address from the value of X-Forwarded-For (several headers joined by commas): the rightmost hop that is
-   * not itself trusted; the leftmost when all are. Null: the header is not usable.
+   * The client's address from the value of X-Forwarded-For (several headers joined by commas): the rightmost
+   * hop that is not itself trusted; the leftmost when all are. Null: the header is not usable.
    */
   client(forwardedFor: string): Asker | null {
     const hops = forwardedFor.split(',')

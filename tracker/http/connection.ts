@@ -1,5 +1,6 @@
-// One client connection as long as it speaks plain tracker requests: text in, answers out, in order, one parked at a time.
-// Refuses: to parse anything else; at the first other byte the socket goes, with what was read, to the general server.
+// One client connection as long as it speaks plain tracker requests: text in, answers out, in order, one
+// parked at a time. Refuses: to parse anything else; at the first other byte the socket goes, with what was
+// read, to the general server.
 
 import type { Socket } from 'node:net'
 import { monotonicMs } from '../threads/state.ts'
@@ -12,7 +13,10 @@ import type { HttpTracker } from './tracker.ts'
 
 /** Most bytes a client may send ahead while its answer is parked. */
 export const MAX_AHEAD_BYTES = 64 * 1024
-/** Answers to requests sent in one go are written out at this many bytes; a client that does not read gets no more. */
+/**
+ * Answers to requests sent in one go are written out at this many bytes; a client that does not read gets no
+ * more.
+ */
 export const MAX_BEHIND_BYTES = 64 * 1024
 
 export type ConnectionOwner = {

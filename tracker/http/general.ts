@@ -1,6 +1,6 @@
-// The general way of a request, through node:http: every path, HTTP/1.0, bodies, requests in pieces, and tracker requests
-// that are not plain enough for plain.ts. Answers are the same as there.
-// Refuses: methods but GET and HEAD, targets over 8 KiB, bodies (not read; the connection closes after the answer).
+// The general way of a request, through node:http: every path, HTTP/1.0, bodies, requests in pieces, and
+// tracker requests that are not plain enough for plain.ts. Answers are the same as there. Refuses: methods
+// but GET and HEAD, targets over 8 KiB, bodies (not read; the connection closes after the answer).
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'

@@ -1,5 +1,5 @@
-// A Raft of one without a log, for the front end's tests and its bench: takes the changes of one front end from its rings
-// and applies them to a real table in the same thread, or deals out the other outcomes.
+// A Raft of one without a log, for the front end's tests and its bench: takes the changes of one front end
+// from its rings and applies them to a real table in the same thread, or deals out the other outcomes.
 // Refuses: to be durable.
 
 import { Apply } from '../swarm/apply.ts'

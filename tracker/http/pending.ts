@@ -1,6 +1,6 @@
-// Changes of the HTTP front end between the ring and their outcome, by sequence number: who waits, since when, and which
-// slots are free again. The record itself stays in the ring slot and is read back when the answer is built.
-// Refuses: to build answers, to know time but as a number.
+// Changes of the HTTP front end between the ring and their outcome, by sequence number: who waits, since
+// when, and which slots are free again. The record itself stays in the ring slot and is read back when the
+// answer is built. Refuses: to build answers, to know time but as a number.
 
 import { OutcomeRing } from '../threads/outcome.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
@@ -8,7 +8,10 @@ import { ChangeRing } from '../threads/ring.ts'
 import type { Control } from '../threads/state.ts'
 import type { Asker } from './address.ts'
 
-/** Who waits for an answer: a connection. `answer` is called once for a parked request, unless the client is `gone`. */
+/**
+ * Who waits for an answer: a connection. `answer` is called once for a parked request, unless the client is
+ * `gone`.
+ */
 export interface Waiter {
   readonly gone: boolean
   answer(status: number, body: string): void

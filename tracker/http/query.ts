@@ -1,6 +1,6 @@
-// The query string of an announce or a scrape (BEP 3, 7, 23, 48), read in place from the request's text, one character
-// a byte. info_hash and peer_id are bytes, so nothing here decodes them as text.
-// Refuses: hashes that are not 20 bytes, ports that are none, more hashes than a scrape may carry. Parameters it does not
+// The query string of an announce or a scrape (BEP 3, 7, 23, 48), read in place from the request's text, one
+// character a byte. info_hash and peer_id are bytes, so nothing here decodes them as text. Refuses: hashes
+// that are not 20 bytes, ports that are none, more hashes than a scrape may carry. Parameters it does not
 // know, and events it does not know (BEP 21 `paused` is one), are no fault.
 
 import { COMPLETED, LEAVE, PUT, SEEDER } from '../swarm/change.ts'
@@ -159,7 +159,10 @@ function endOfParameter(text: string, from: number, end: number): number {
   return end
 }
 
-/** Percent-decodes up to 20 bytes to `out`; returns how many there were, -1 for a fault or more. A plus stays a plus. */
+/**
+ * Percent-decodes up to 20 bytes to `out`; returns how many there were, -1 for a fault or more. A plus stays
+ * a plus.
+ */
 function decodeBytes(text: string, from: number, end: number, out: Uint8Array, o: number): number {
   let n = 0
   for (let at = from; at < end; at++) {
@@ -191,8 +194,9 @@ function parseCount(text: string, from: number, end: number, limit: number): num
 }
 
 /**
- * A number of bytes into two raw words (64 bits, big-endian; more is cut to all ones). Returns 0 for zero, 1 for anything
- * else, -1 for what is no number. A minus is read as "not known": some clients say left=-1 before they have the metainfo.
+ * A number of bytes into two raw words (64 bits, big-endian; more is cut to all ones). Returns 0 for zero, 1
+ * for anything else, -1 for what is no number. A minus is read as "not known": some clients say left=-1
+ * before they have the metainfo.
  */
 function parseAmount(text: string, from: number, end: number, out: Int32Array, o: number): number {
   const unknown = text.charCodeAt(from) === MINUS && end > from
@@ -213,7 +217,10 @@ function parseAmount(text: string, from: number, end: number, out: Int32Array, o
   return high === 0 && low === 0 ? 0 : 1
 }
 
-/** Up to 8 hex digits, as clients print the 32-bit key of BEP 15, give the same word as there; other text is hashed (FNV-1a). */
+/**
+ * Up to 8 hex digits, as clients print the 32-bit key of BEP 15, give the same word as there; other text is
+ * hashed (FNV-1a).
+ */
 function parseKey(text: string, from: number, end: number): number {
   let value = 0
   let hex = end - from <= 8

@@ -1,9 +1,12 @@
-// Which bytes a client gets for which outcome: bencoded bodies (BEP 3, 7, 23, 24, 31, 48), one character a byte.
-// Refuses: sockets, headers beyond a status line's worth, and to know why an outcome came about.
+// Which bytes a client gets for which outcome: bencoded bodies (BEP 3, 7, 23, 24, 31, 48), one character a
+// byte. Refuses: sockets, headers beyond a status line's worth, and to know why an outcome came about.
 
 import { formatIPv4, formatIPv6 } from '@skep/wire/ip.ts'
 
-/** HTTP statuses of tracker answers. Failures that a client should show go out as 200: most clients drop other bodies. */
+/**
+ * HTTP statuses of tracker answers. Failures that a client should show go out as 200: most clients drop other
+ * bodies.
+ */
 export const OK = 200
 export const UNAVAILABLE = 503
 /** Seconds after which a client may come back when it got 503. */
@@ -19,7 +22,9 @@ const head = (counts: Counts, externalIp: string, { interval, min }: Intervals):
   `d8:completei${counts.seeders}e10:downloadedi${counts.completed}e11:external ip${externalIp}` +
   `10:incompletei${counts.leechers}e8:intervali${interval}e12:min intervali${min}e5:peers`
 
-/** Compact reply (BEP 23): `peers4` is 6 bytes a peer, `peers6` (BEP 7) 18; the latter is left out when `''`. */
+/**
+ * Compact reply (BEP 23): `peers4` is 6 bytes a peer, `peers6` (BEP 7) 18; the latter is left out when `''`.
+ */
 export const compactReply = (
   counts: Counts,
   externalIp: string,
@@ -31,8 +36,8 @@ export const compactReply = (
   (peers6 === '' ? 'e' : `6:peers6${peers6.length}:${peers6}e`)
 
 /**
- * The dictionary form of BEP 3. `bytes` holds count4 x 6 bytes at `at`, then count6 x 18; `peerIds` 20 bytes a peer in
- * that order, or null when the tracker keeps none or the client wants none.
+ * The dictionary form of BEP 3. `bytes` holds count4 x 6 bytes at `at`, then count6 x 18; `peerIds` 20 bytes
+ * a peer in that order, or null when the tracker keeps none or the client wants none.
  */
 export function dictionaryReply(
   counts: Counts,

@@ -1,6 +1,6 @@
-// An announce or a scrape over HTTP from query to body: answers what needs no change, parks what does until the outcome
-// ring tells what became of it, lets everything wait while no lease holds.
-// Refuses: sockets, HTTP, timers (the server calls `turn` and `sweep`), and more waiting requests than its limits.
+// An announce or a scrape over HTTP from query to body: answers what needs no change, parks what does until
+// the outcome ring tells what became of it, lets everything wait while no lease holds. Refuses: sockets,
+// HTTP, timers (the server calls `turn` and `sweep`), and more waiting requests than its limits.
 
 import { addressClass4, addressClass6, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
 import { Announcer, BUSY, CHANGE, DENIED, REFRESH } from '../swarm/announce.ts'
@@ -103,8 +103,8 @@ export class HttpTracker {
   }
 
   /**
-   * Takes one request: the query lies in `text` from `from` to `end`. True: `status` and `body` are the answer. False: the
-   * waiter gets it later.
+   * Takes one request: the query lies in `text` from `from` to `end`. True: `status` and `body` are the
+   * answer. False: the waiter gets it later.
    */
   request(
     kind: number,
@@ -240,7 +240,10 @@ export class HttpTracker {
     this.body = dictionaryReply(announcer, asker.externalIp, intervals, peers, 0, count4, count6, ids)
   }
 
-  /** By the handles of the answer just made. A peer that left meanwhile may show its successor's: then a client drops it. */
+  /**
+   * By the handles of the answer just made. A peer that left meanwhile may show its successor's: then a
+   * client drops it.
+   */
   private peerIds(count: number): (string | null)[] {
     const ids: (string | null)[] = []
     for (let i = 0; i < count; i++)
@@ -343,7 +346,10 @@ export class HttpTracker {
     return this.again.length > 0
   }
 
-  /** Several times a second: lets waiting requests in when a lease holds again, and gives up on what waits too long. */
+  /**
+   * Several times a second: lets waiting requests in when a lease holds again, and gives up on what waits too
+   * long.
+   */
   sweep(nowMs: number): void {
     const { control, counts, parkForMs } = this.options
     this.settings = this.options.store.settings

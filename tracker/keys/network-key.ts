@@ -1,6 +1,6 @@
-// The secrets of the cluster on disk, and the tokens of the control API made from them. One key a line: the first is in use,
-// further ones are taken, too, so that one can replace another without a stop.
-// Refuses: short keys, and showing them or their tokens: only their file and their names (hashes) are ever told.
+// The secrets of the cluster on disk, and the tokens of the control API made from them. One key a line: the
+// first is in use, further ones are taken, too, so that one can replace another without a stop. Refuses:
+// short keys, and showing them or their tokens: only their file and their names (hashes) are ever told.
 
 import { hkdfSync, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
@@ -24,8 +24,8 @@ export type NetworkKey = {
 }
 
 /**
- * Reads the network key. One is made (mode 0600) if the file of the data folder is missing; a file that was named
- * must be there, so that a slip in its name does not split a cluster. Throws `NetworkKeyError`.
+ * Reads the network key. One is made (mode 0600) if the file of the data folder is missing; a file that was
+ * named must be there, so that a slip in its name does not split a cluster. Throws `NetworkKeyError`.
  */
 export function openNetworkKey(dataDir: string, file: string | null): NetworkKey {
   const path = networkKeyPath(dataDir, file)
@@ -46,7 +46,10 @@ export function openNetworkKey(dataDir: string, file: string | null): NetworkKey
   return { key: readNetworkKey(path), path, made, openToOthers: (statSync(path).mode & 0o077) !== 0 }
 }
 
-/** Folder by folder: Node's own recursive mkdir never returns where a file system refuses new folders with ENOENT (/proc). */
+/**
+ * Folder by folder: Node's own recursive mkdir never returns where a file system refuses new folders with
+ * ENOENT (/proc).
+ */
 function makeFolder(path: string): void {
   try {
     mkdirSync(path)
@@ -60,7 +63,10 @@ function makeFolder(path: string): void {
   }
 }
 
-/** The keys in `path`, the one in use first: a line each, without surrounding white space. Throws `NetworkKeyError`. */
+/**
+ * The keys in `path`, the one in use first: a line each, without surrounding white space. Throws
+ * `NetworkKeyError`.
+ */
 export function readNetworkKeys(path: string): readonly string[] {
   let text: string
   try {
@@ -105,8 +111,9 @@ export type Watched<T> = {
 }
 
 /**
- * What `make` makes of the keys in `path`, made again when the file is another one: it is looked at when somebody asks,
- * so that a mounted secret (symbolic links that are turned) counts at once. Throws `NetworkKeyError` now, never later.
+ * What `make` makes of the keys in `path`, made again when the file is another one: it is looked at when
+ * somebody asks, so that a mounted secret (symbolic links that are turned) counts at once. Throws
+ * `NetworkKeyError` now, never later.
  */
 export function watchedKeys<T>(path: string, make: (keys: readonly string[]) => T): Watched<T> {
   let seen = stampOf(path)

@@ -1,6 +1,6 @@
-// The control API of a replica from its first moment on: what it says before there is a member behind it, draining, and
-// the way from there to the whole of it.
-// Refuses: everything but status, draining and stopping before the birth.
+// The control API of a replica from its first moment on: what it says before there is a member behind it,
+// draining, and the way from there to the whole of it. Refuses: everything but status, draining and stopping
+// before the birth.
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { State } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'

@@ -1,6 +1,6 @@
-// The time from the first line of a start to the moment that there is a member: probes and the control API are answered by
-// those who can only say what is awaited.
-// Refuses: to hurry, and to go on when it is told to stop.
+// The time from the first line of a start to the moment that there is a member: probes and the control API
+// are answered by those who can only say what is awaited. Refuses: to hurry, and to go on when it is told to
+// stop.
 
 import type { TrackerConfig } from '../config/options.ts'
 import type { Logger } from '../log.ts'
@@ -21,7 +21,10 @@ export type OpeningOptions = {
   readonly producers: readonly ProducerBuffers[]
 }
 
-/** `httpPort`: the one to take; another than the configured one if any free one was asked for. Rejects: ReplicaFailed, HttpOpenError. */
+/**
+ * `httpPort`: the one to take; another than the configured one if any free one was asked for. Rejects:
+ * ReplicaFailed, HttpOpenError.
+ */
 export async function openMember(
   options: OpeningOptions,
 ): Promise<{ readonly replica: ReplicaHandle; readonly httpPort: number }> {

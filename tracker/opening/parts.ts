@@ -50,7 +50,9 @@ export const udpOptionsOf = (config: TrackerConfig) => ({
   },
 })
 
-/** What a replica with others beside it is told of them; null: it is alone, and opens no port for replicas. */
+/**
+ * What a replica with others beside it is told of them; null: it is alone, and opens no port for replicas.
+ */
 export const clusterOptionsOf = (config: TrackerConfig): ClusterOptions | null =>
   !hasPeers(config)
     ? null

@@ -1,5 +1,5 @@
-// What answers on the HTTP port while a replica is no member of a cluster yet, or still reads its log: probes get the
-// truth (alive, not ready, and why), clients a 503. It closes when the front end takes the port.
+// What answers on the HTTP port while a replica is no member of a cluster yet, or still reads its log: probes
+// get the truth (alive, not ready, and why), clients a 503. It closes when the front end takes the port.
 // Refuses: announces, and to be there at all where the start takes only an instant.
 
 import { createServer, type RequestListener, type Server } from 'node:http'

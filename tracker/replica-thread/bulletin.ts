@@ -1,6 +1,7 @@
-// What members tell each other of themselves about once a second, beside Raft: how far they have applied, what lies on
-// their disk, where their control API is, whether they are being drained. For status, and for who is fit to lead.
-// Refuses: to be relied upon. It rides on keepalives, which may be lost; nothing that must be right is decided by it.
+// What members tell each other of themselves about once a second, beside Raft: how far they have applied,
+// what lies on their disk, where their control API is, whether they are being drained. For status, and for
+// who is fit to lead. Refuses: to be relied upon. It rides on keepalives, which may be lost; nothing that
+// must be right is decided by it.
 
 import { KEEPALIVE } from '../replica/transport/frame.ts'
 

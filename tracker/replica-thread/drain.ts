@@ -1,5 +1,6 @@
-// Draining: a member that is about to be stopped leads no more, so that its end is noticed by nobody. It goes on answering.
-// Refuses: to leave a cluster without a leader. Where nobody else could take over, it goes on leading and says so.
+// Draining: a member that is about to be stopped leads no more, so that its end is noticed by nobody. It goes
+// on answering. Refuses: to leave a cluster without a leader. Where nobody else could take over, it goes on
+// leading and says so.
 
 import { nameOf } from '../replica/membership/directory.ts'
 import { caughtUp, isVoter } from '../replica/membership/view.ts'
@@ -10,7 +11,10 @@ import type { Running } from './running.ts'
 const HAND_OVER_MS = 10_000
 const LOOK_MS = 100
 
-/** Begins it or ends it. Resolves with what came of it, for people, once leadership is elsewhere or nobody takes it. */
+/**
+ * Begins it or ends it. Resolves with what came of it, for people, once leadership is elsewhere or nobody
+ * takes it.
+ */
 export async function drain(r: Running, on: boolean): Promise<string> {
   r.bulletin.draining = on
   r.bulletin.tell(monotonicMs(), true)
@@ -26,13 +30,13 @@ export async function drain(r: Running, on: boolean): Promise<string> {
       return leads
         ? `it still leads: ${why === '' ? 'nobody has taken over' : why}`
         : 'nobody leads at the moment'
-    if (leads) why = await makeWay(r)
+    if (leads) why = await handOver(r)
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
   }
 }
 
 /** One attempt, for whoever leads and is being drained. '' when leadership moved; else why not. */
-export async function makeWay(r: Running): Promise<string> {
+export async function handOver(r: Running): Promise<string> {
   const to = heir(r)
   if (to === 0) return 'no other voter is alive, up to date and not being drained itself'
   r.bulletin.moves(r.member.term, to, monotonicMs())

@@ -1,6 +1,6 @@
-// How a member in its thread comes to its end: leadership elsewhere, what was taken decided, the network and the log
-// closed; and, with a purge, the group left before the data goes.
-// Refuses: to delete data that the group still counts on; it says why and keeps it.
+// How a member in its thread comes to its end: leadership elsewhere, what was taken decided, the network and
+// the log closed; and, with a purge, the group left before the data goes. Refuses: to delete data that the
+// group still counts on; it says why and keeps it.
 
 import { leaveGroup } from '../replica/membership/leave.ts'
 import { monotonicMs, STOPPING } from '../threads/state.ts'
@@ -61,7 +61,9 @@ export class Ending {
     })
   }
 
-  /** Told to stop, leadership is elsewhere, and all that was taken from the rings is decided (or time is up). */
+  /**
+   * Told to stop, leadership is elsewhere, and all that was taken from the rings is decided (or time is up).
+   */
   may(): boolean {
     const { stop } = this
     const { member, p, feed } = this.r

@@ -1,9 +1,9 @@
-// From the front ends' rings to a member and back: drains every producer's changes and touches into a section, and tells
-// each producer what became of its changes.
-// Refuses: to know what Raft does with a batch; the member asks when it wants one.
+// From the front ends' rings to a member and back: drains every producer's changes and touches into a
+// section, and tells each producer what became of its changes. Refuses: to know what Raft does with a batch;
+// the member asks when it wants one.
 //
-// A batch waits a little for company (`lingerMs`), because every cycle has a fixed price; not when many wait already,
-// and not when the last batch was long ago. Touches wait up to a second.
+// A batch waits a little for company (`lingerMs`), because every cycle has a fixed price; not when many wait
+// already, and not when the last batch was long ago. Touches wait up to a second.
 
 import { writeSync } from 'node:fs'
 import type { Fed, Feed } from '../replica/batches/feed.ts'

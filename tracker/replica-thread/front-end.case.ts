@@ -26,7 +26,9 @@ export class FrontEnd {
   constructor(control: SharedArrayBuffer) {
     this.control = new Control(control)
   }
-  /** Joins peers first..first+count-1 to the swarm `hash`; returns their outcomes as [first, count, outcome]. */
+  /**
+   * Joins peers first..first+count-1 to the swarm `hash`; returns their outcomes as [first, count, outcome].
+   */
   async join(hash: number, first: number, count: number): Promise<number[][]> {
     const from = this.changes.tail
     for (let i = 0; i < count; i++) {

@@ -15,7 +15,9 @@ import type { Settings } from '../swarm/settings.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
 import type { SaveBegun } from './saving.ts'
 
-/** Of the replica thread's heap, MiB: what it allocates dies young, and V8 would let it lie around up to 48. */
+/**
+ * Of the replica thread's heap, MiB: what it allocates dies young, and V8 would let it lie around up to 48.
+ */
 const YOUNG_MIB = 6
 
 export type ReplicaOptions = {
@@ -43,7 +45,9 @@ export type ReplicaOptions = {
   readonly consistency?: 'committed' | 'relaxed'
   /** Null or absent: alone, and nobody can join. */
   readonly cluster?: ClusterOptions | null
-  /** Of this program, and where this replica's control API is (host:port, '' on loopback): told to the others. */
+  /**
+   * Of this program, and where this replica's control API is (host:port, '' on loopback): told to the others.
+   */
   readonly version?: string
   readonly controlAddress?: string
   /** What a starting replica waits for, whenever that changes; '' once it waits for nothing. */
@@ -198,15 +202,20 @@ export interface ReplicaHandle {
   propose(entry: Uint8Array): Promise<Outcome>
   /** Resolves with the snapshot's index once it is on disk and the log is cut. */
   snapshot(): Promise<number>
-  /** Adds, promotes, demotes or removes a member, or moves leadership; only the leader does. The sentence is for people. */
+  /**
+   * Adds, promotes, demotes or removes a member, or moves leadership; only the leader does. The sentence is
+   * for people.
+   */
   members(request: Request): Promise<Reply>
   /** Those after number `since`, oldest first: the last 1,000 are kept. */
   events(since: number): Promise<readonly TimelineEvent[]>
-  /** A fault between this replica and another one, or null to end it; false: no such member, or not allowed. */
+  /**
+   * A fault between this replica and another one, or null to end it; false: no such member, or not allowed.
+   */
   fault(member: number, fault: Fault | null): Promise<boolean>
   /**
-   * `on`: leads no more if anybody else can, and does not come to lead; it goes on answering. Resolves with what came of it
-   * once leadership is elsewhere.
+   * `on`: leads no more if anybody else can, and does not come to lead; it goes on answering. Resolves with
+   * what came of it once leadership is elsewhere.
    */
   drain(on: boolean): Promise<string>
   /** A snapshot of now as a portable file, without keys, piece by piece. */
@@ -292,7 +301,10 @@ export type News =
 type OrderBody = Order extends infer O ? (O extends Order ? Omit<O, 'number'> : never) : never
 type Asked = { readonly resolve: (value: never) => void; readonly reject: (error: Error) => void }
 
-/** Starts the replica; resolves when its table can be read (it may still be WAITING for a leader). Rejects: ReplicaFailed. */
+/**
+ * Starts the replica; resolves when its table can be read (it may still be WAITING for a leader). Rejects:
+ * ReplicaFailed.
+ */
 export const openReplica = ({ onNote, signal, ...options }: ReplicaOptions): Promise<ReplicaHandle> => {
   const worker = new Worker(new URL('./thread.ts', import.meta.url), {
     workerData: options,

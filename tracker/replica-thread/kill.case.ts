@@ -1,5 +1,5 @@
-// A process with a replica that takes joins until it is killed; prints how many were answered, one line a round.
-// node kill.case.ts DIR
+// A process with a replica that takes joins until it is killed; prints how many were answered, one line a
+// round. node kill.case.ts DIR
 
 import { writeSync } from 'node:fs'
 import { APPLIED } from '../threads/outcome.ts'

@@ -7,7 +7,10 @@ import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { withDir } from './front-end.case.ts'
 
-/** One life: runs until it has printed `lines` answers, then it is killed. Returns what it found and what it answered. */
+/**
+ * One life: runs until it has printed `lines` answers, then it is killed. Returns what it found and what it
+ * answered.
+ */
 const life = async (dir: string, lines: number): Promise<{ found: number; answered: number }> => {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'kill.case.ts'), dir], {
     stdio: ['ignore', 'pipe', 'inherit'],

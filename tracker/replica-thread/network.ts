@@ -1,6 +1,6 @@
-// What a replica has of the network: the port for other replicas, the keys, the questions of newcomers, snapshots on their
-// way. One of them stands before the member does (a cluster is born by asking), and serves it afterwards.
-// Refuses: to run without the network key, and to decide who is a member.
+// What a replica has of the network: the port for other replicas, the keys, the questions of newcomers,
+// snapshots on their way. One of them stands before the member does (a cluster is born by asking), and serves
+// it afterwards. Refuses: to run without the network key, and to decide who is a member.
 
 import { randomBytes } from 'node:crypto'
 import { watchedKeys } from '../keys/network-key.ts'

@@ -1,5 +1,5 @@
-// A member at work in its thread: the loop, its sleep, what the front ends see of it, and the orders of the main thread.
-// Refuses: to decide; the member does, and the desk for changes of members.
+// A member at work in its thread: the loop, its sleep, what the front ends see of it, and the orders of the
+// main thread. Refuses: to decide; the member does, and the desk for changes of members.
 
 import type { MessagePort } from 'node:worker_threads'
 import type { ConfState, Core, Entry } from '@skep/raft'
@@ -25,7 +25,7 @@ import { SwarmMachine } from '../swarm/machine.ts'
 import { Store } from '../swarm/store.ts'
 import { Control, monotonicMs, SERVING, STOPPING, WAITING } from '../threads/state.ts'
 import { Bulletin } from './bulletin.ts'
-import { drain, makeWay } from './drain.ts'
+import { drain, handOver } from './drain.ts'
 import { Ending } from './ending.ts'
 import { type Parked, RingFeed } from './feed.ts'
 import type { News, Order, ReplicaOptions } from './handle.ts'
@@ -33,7 +33,10 @@ import type { Network } from './network.ts'
 import { Saving } from './saving.ts'
 import { statusOf } from './status.ts'
 
-/** Between syncs of the mark (and, with `--fsync interval`, of the log), and looks for changes that wait too long. */
+/**
+ * Between syncs of the mark (and, with `--fsync interval`, of the log), and looks for changes that wait too
+ * long.
+ */
 const FLUSH_MS = 1000
 const HOUSEKEEPING_MS = 100
 /** Between looks at who might be a member next. */
@@ -81,7 +84,7 @@ export class Running {
   private served = false
   private wasBorn = false
   private tendMs = Number.NEGATIVE_INFINITY
-  private kick: (() => void) | null = null
+  private wakeUp: (() => void) | null = null
   private order = new Map<string, number>()
 
   constructor(parts: RunningParts) {
@@ -137,7 +140,7 @@ export class Running {
     port.on('message', (order: Order) => this.take(order))
     say({ kind: 'open', store: this.store.buffers })
     const flushing = setInterval(() => this.flush(), FLUSH_MS)
-    const housekeeping = setInterval(() => this.member.houseKeep(monotonicMs()), HOUSEKEEPING_MS)
+    const housekeeping = setInterval(() => this.member.abandonLate(monotonicMs()), HOUSEKEEPING_MS)
     await drive(this.surroundings(), this.driven)
     clearInterval(flushing)
     clearInterval(housekeeping)
@@ -229,7 +232,7 @@ export class Running {
 
   wake<T>(what: () => T): T {
     const done = what()
-    this.kick?.()
+    this.wakeUp?.()
     return done
   }
 
@@ -323,27 +326,27 @@ export class Running {
     this.bulletin.tell(nowMs)
     if (!this.member.replica.leads) return
     // Elected again while it is being drained: not for long.
-    if (this.bulletin.draining && !this.member.transferring) void makeWay(this)
+    if (this.bulletin.draining && !this.member.transferring) void handOver(this)
     if (desk.due <= nowMs) void desk.turn(nowMs).catch(() => {})
   }
 
   /**
-   * Until something comes in or the time is there. While changes wait (for company, for a leader) the rings are not
-   * watched: each front end's next batch would wake this thread for nothing.
+   * Until something comes in or the time is there. While changes wait (for company, for a leader) the rings
+   * are not watched: each front end's next batch would wake this thread for nothing.
    */
   private async sleep(dueMs: number): Promise<void> {
     const untilMs = Math.min(dueMs, this.transfers?.due() ?? dueMs, this.ending.byMs)
     const ms = Math.max(0, Math.min(untilMs - monotonicMs(), LONGEST_SLEEP_MS))
-    const kicked = new Promise<void>((resolve) => (this.kick = resolve))
+    const woken = new Promise<void>((resolve) => (this.wakeUp = resolve))
     if (this.feed.waiting()) {
-      const timer = setTimeout(() => this.kick?.(), Math.max(1, ms))
-      await kicked
+      const timer = setTimeout(() => this.wakeUp?.(), Math.max(1, ms))
+      await woken
       clearTimeout(timer)
       return
     }
     const slept = this.control.sleepReplica(ms)
     // Published between the last look and the sleep: nobody has seen that this thread sleeps.
-    if (slept.async && !this.feed.waiting()) await Promise.race([slept.value, kicked])
+    if (slept.async && !this.feed.waiting()) await Promise.race([slept.value, woken])
     this.control.replicaAwake()
   }
 
@@ -385,7 +388,7 @@ export class Running {
       this.ending.begin(order)
       this.publish()
     }
-    this.kick?.()
+    this.wakeUp?.()
   }
 
   /** Monotonic times as wall times of now: for display. */

@@ -1,5 +1,6 @@
-// Snapshots on their way to a file: the main thread takes them piece by piece, as fast as whoever asked reads.
-// Refuses: keys in what leaves, more than a few at once, and to wait for ever for somebody who has gone.
+// Snapshots on their way to a file: the main thread takes them piece by piece, as fast as whoever asked
+// reads. Refuses: keys in what leaves, more than a few at once, and to wait for ever for somebody who has
+// gone.
 
 import { randomUUID } from 'node:crypto'
 import { exportOf } from '../replica/transfer/export.ts'
@@ -27,7 +28,9 @@ export class Saving {
     this.r = running
   }
 
-  /** A snapshot of now, or the newest one if nothing has happened since. Rejects when there is none to be had. */
+  /**
+   * A snapshot of now, or the newest one if nothing has happened since. Rejects when there is none to be had.
+   */
   async begin(): Promise<SaveBegun> {
     this.sweep()
     if (this.saves.size >= MOST) throw new Error(`${MOST} snapshots are being saved already: try again later`)

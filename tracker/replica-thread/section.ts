@@ -1,5 +1,6 @@
-// Is this really a batch's section? Checked by a leader before another member's bytes get into the log, where everybody
-// will have to apply them. Refuses: to repair anything, and to look at what a change says: apply judges that, alike everywhere.
+// Is this really a batch's section? Checked by a leader before another member's bytes get into the log, where
+// everybody will have to apply them. Refuses: to repair anything, and to look at what a change says: apply
+// judges that, alike everywhere.
 
 import { loggedWords } from '../swarm/change.ts'
 import { CHANGES, PART_WORDS, SECTION_WORDS, TOUCHES } from '../swarm/entry.ts'

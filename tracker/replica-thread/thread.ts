@@ -1,6 +1,6 @@
-// Thread entry of the replica: opens the log, becomes a member of a cluster (or of one of its own), and runs it.
-// The only thread that writes the swarm table. Refuses: to go on after a panic of the core, a damaged log or a bug: it says
-// why and ends, and the process with it.
+// Thread entry of the replica: opens the log, becomes a member of a cluster (or of one of its own), and runs
+// it. The only thread that writes the swarm table. Refuses: to go on after a panic of the core, a damaged log
+// or a bug: it says why and ends, and the process with it.
 
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -53,7 +53,9 @@ const disk = async (): Promise<LogDisk> => {
   return (await import('../replica/log/level.ts')).levelDisk(dir)
 }
 
-/** Who this replica is: from its log, or settled now with the others, and written down before anything else. */
+/**
+ * Who this replica is: from its log, or settled now with the others, and written down before anything else.
+ */
 const become = async (log: LogStore): Promise<{ identity: Identity; network: Network | null }> => {
   const { cluster } = options
   let network: Network | null = null

@@ -1,5 +1,5 @@
-// A few members in one thread, for tests: virtual time, disks in memory, frames that are lost, late, twice or out of order
-// as a seed says. The simulator (tracker/sim) does this at length; here each test is one story.
+// A few members in one thread, for tests: virtual time, disks in memory, frames that are lost, late, twice or
+// out of order as a seed says. The simulator (tracker/sim) does this at length; here each test is one story.
 // Refuses: real time, and a promise that is broken: every answer is checked as it is given.
 
 import assert from 'node:assert/strict'
@@ -330,7 +330,7 @@ export class Cluster {
       for (const life of this.living) {
         if (life.paused) continue
         if (await life.turn()) busy = true
-        life.member.houseKeep(life.now)
+        life.member.abandonLate(life.now)
         await life.member.replica.snapshots.running
       }
       this.check()

@@ -39,8 +39,8 @@ export type Driven = { readonly syncMs: ReturnType<typeof histogram>; failedWrit
 export const drive = async (s: Surroundings, driven: Driven): Promise<void> => {
   const { member } = s
   while (!s.ended()) {
-    // Something beside the loop (a snapshot, a compaction) has failed to write: the log takes nothing until it is mended,
-    // so no Ready may be taken from the core, whose entries would then be on no disk.
+    // Something beside the loop (a snapshot, a compaction) has failed to write: the log takes nothing until
+    // it is mended, so no Ready may be taken from the core, whose entries would then be on no disk.
     if (s.log.failed !== null && !(await healed(s, driven))) return
     const now = s.now()
     s.between(now)
@@ -70,7 +70,10 @@ const written = async (s: Surroundings, began: number, driven: Driven): Promise<
   return healed(s, driven)
 }
 
-/** The loop stands still: nothing of a Ready may be sent or counted as stored before it is on disk. False: told to stop. */
+/**
+ * The loop stands still: nothing of a Ready may be sent or counted as stored before it is on disk. False:
+ * told to stop.
+ */
 const healed = async (s: Surroundings, driven: Driven): Promise<boolean> => {
   for (let wait = MEND_FIRST_MS; s.log.failed !== null; wait = Math.min(2 * wait, MEND_MOST_MS)) {
     driven.failedWrites++

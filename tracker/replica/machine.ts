@@ -2,7 +2,10 @@
 
 /** Called for each committed normal entry, in log order, once. */
 export interface Machine {
-  /** Applies one entry: deterministic, never throws for a committed entry. `data` is valid only during the call. */
+  /**
+   * Applies one entry: deterministic, never throws for a committed entry. `data` is valid only during the
+   * call.
+   */
   apply(index: number, term: number, data: Uint8Array): void
   /** After the committed entries of one Ready: outcomes become visible to the front ends here. */
   applied(index: number): void

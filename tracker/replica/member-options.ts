@@ -13,7 +13,10 @@ export type MemberTransport = Pick<
   'send' | 'sendBatch' | 'sendNotice' | 'keepalive' | 'flush'
 >
 
-/** Snapshots travel beside Raft's messages (transfer/transfer.ts). All bytes are views: copied before the call returns. */
+/**
+ * Snapshots travel beside Raft's messages (transfer/transfer.ts). All bytes are views: copied before the call
+ * returns.
+ */
 export interface SnapshotWays {
   /** Raft wants `to` to have the snapshot that this MsgSnap names. `Member.reportSnapshot` must follow. */
   offer(to: number, message: Uint8Array): void
@@ -46,7 +49,10 @@ export type MemberOptions<T> = {
   readonly preference?: (id: number) => number
   /** Makes way for a caught-up member that is preferred. */
   readonly preferHighest?: boolean
-  /** Somebody asked for this member to lead: it makes way for nobody before the next election or change of members. */
+  /**
+   * Somebody asked for this member to lead: it makes way for nobody before the next election or change of
+   * members.
+   */
   readonly staysPut?: () => boolean
   readonly onLeading?: (leads: boolean) => void
   /** After each applied change of the configuration (`entry`), or a snapshot (null). */

@@ -176,14 +176,15 @@ test('a restarted voter neither votes nor stands for one election timeout', asyn
   const c = await Cluster.of(THREE)
   await served(c)
   const old = c.leader!
-  // 12 hears nothing of the leader and stands again and again; 11 hears it, so it does not vote for 12, whose log is as
-  // long as anybody's.
+  // 12 hears nothing of the leader and stands again and again; 11 hears it, so it does not vote for 12, whose
+  // log is as long as anybody's.
   await c.run(500)
   old.member.leading.holding = true
   c.part([old.id], [12])
   await c.run(4000)
   assert.equal(c.leader, old)
-  // Now 11 forgets, and cannot hear the leader either. What it promised holds: the leader's lease rests on it.
+  // Now 11 forgets, and cannot hear the leader either. What it promised holds: the leader's lease rests on
+  // it.
   c.part([old.id], [11])
   c.kill(11)
   await c.restart(11)

@@ -1,6 +1,6 @@
-// One member of a group: the loop around Raft, who leads, whose batches go where, and until when answers may be given.
-// Driven from outside by `turn`, `receive` and time; the simulator drives exactly this.
-// Refuses: sockets, timers, clocks, chance; to know what it replicates; to decide who is to be a member.
+// One member of a group: the loop around Raft, who leads, whose batches go where, and until when answers may
+// be given. Driven from outside by `turn`, `receive` and time; the simulator drives exactly this. Refuses:
+// sockets, timers, clocks, chance; to know what it replicates; to decide who is to be a member.
 
 import type { ConfChange, ConfState, Entry, Status } from '@skep/raft'
 import {
@@ -37,8 +37,8 @@ const MSG_PRE_VOTE = 17
 /** Ticks of a keepalive; an election takes `missed` times as many. */
 export const KEEPALIVE_TICKS = 10
 /**
- * Ticks between heartbeats. A follower's lease is counted from a time that went to the leader and back, less the age of
- * the leader's own: three heartbeats in all, which must fit into a lease with room for lost ones.
+ * Ticks between heartbeats. A follower's lease is counted from a time that went to the leader and back, less
+ * the age of the leader's own: three heartbeats in all, which must fit into a lease with room for lost ones.
  */
 const HEARTBEAT_TICKS = 2
 
@@ -408,7 +408,7 @@ export class Member<T> {
   }
 
   /** Changes that wait for too long are unknown. Every now and then. */
-  houseKeep(nowMs: number): void {
+  abandonLate(nowMs: number): void {
     this.forward.abandon(nowMs - this.o.parkForMs)
   }
 
@@ -428,8 +428,8 @@ export class Member<T> {
   }
 
   /**
-   * A MsgSnap whose snapshot is here, complete and synced, as `record`. Null: the log has all of it already; the message
-   * tells the leader so.
+   * A MsgSnap whose snapshot is here, complete and synced, as `record`. Null: the log has all of it already;
+   * the message tells the leader so.
    */
   stepSnapshot(message: Uint8Array, record: SnapshotRecord | null, nowMs: number): void {
     this.nowMs = nowMs

@@ -1,6 +1,6 @@
-// Planned moves of leadership by the member that leads: on request, for a preferred member, or because somebody was asked to
-// take over in this term and this member's lease is gone with it.
-// Refuses: to move to whom could not carry it: who does not answer, is far behind, or has a disk that takes nothing.
+// Planned moves of leadership by the member that leads: on request, for a preferred member, or because
+// somebody was asked to take over in this term and this member's lease is gone with it. Refuses: to move to
+// whom could not carry it: who does not answer, is far behind, or has a disk that takes nothing.
 
 import type { Status } from '@skep/raft'
 import type { Timeline } from './events.ts'
@@ -96,7 +96,7 @@ export class Moves {
   /** One look at what is under way. `status`: of the core, now. */
   turn(status: Status, nowMs: number): void {
     if (this.move === null) {
-      this.makeWay(nowMs)
+      this.handOver(nowMs)
       return
     }
     const { replica, outgoing, events, keepaliveMs } = this.o
@@ -127,13 +127,14 @@ export class Moves {
     }
   }
 
-  private makeWay(nowMs: number): void {
+  private handOver(nowMs: number): void {
     const { replica, preference, preferHighest, id, keepaliveMs } = this.o
     if (!replica.leads) return
     // Whoever could still stand has this configuration in its log, and no vote in it.
     if (this.yielded && replica.alone) this.yielded = false
     if (this.yielded) {
-      // Who was asked may stand yet, at any time: without a lease in this term, all that is left is to hand over.
+      // Who was asked may stand yet, at any time: without a lease in this term, all that is left is to hand
+      // over.
       const to = this.successor(nowMs)
       if (to !== 0) void this.begin(to, nowMs)
       return

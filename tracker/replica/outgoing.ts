@@ -1,6 +1,6 @@
-// Raft messages on their way out: what only says how far the commit index is waits a moment for an append to ride on,
-// snapshots go to whoever streams them, and who is asked to take over is remembered.
-// Refuses: to hold back anything that others wait for longer than changes linger.
+// Raft messages on their way out: what only says how far the commit index is waits a moment for an append to
+// ride on, snapshots go to whoever streams them, and who is asked to take over is remembered. Refuses: to
+// hold back anything that others wait for longer than changes linger.
 
 import { MSG_APP, MSG_SNAP, MSG_TIMEOUT_NOW, MSG_VOTE_RESP, messageInfo } from '@skep/raft/message.ts'
 import type { Linger } from './batches/linger.ts'

@@ -1,6 +1,6 @@
-// The three Raft messages that a member writes by hand while its core waits for a disk that takes nothing: a heartbeat, the
-// answer to one, and the request to take over. None of them speaks of anything that would have to be on that disk.
-// Refuses: every other message; the core writes those.
+// The three Raft messages that a member writes by hand while its core waits for a disk that takes nothing: a
+// heartbeat, the answer to one, and the request to take over. None of them speaks of anything that would have
+// to be on that disk. Refuses: every other message; the core writes those.
 
 import { MSG_HEARTBEAT, MSG_HEARTBEAT_RESP, MSG_TIMEOUT_NOW } from '@skep/raft/message.ts'
 

@@ -1,6 +1,6 @@
-// The loop around Raft: persist, send, apply, advance. Log, transport, machine, core and time are arguments, and there
-// is no timer in here: `turn` does one cycle's work, whoever calls it, whenever.
-// Refuses: to know what an entry says, and to answer for the machine's state before it is restored.
+// The loop around Raft: persist, send, apply, advance. Log, transport, machine, core and time are arguments,
+// and there is no timer in here: `turn` does one cycle's work, whoever calls it, whenever. Refuses: to know
+// what an entry says, and to answer for the machine's state before it is restored.
 //
 // The order of one Ready, and why:
 //   1. a leader's appends and heartbeats leave at once (Raft thesis 10.2.1: the leader's own write is one vote among
@@ -129,7 +129,10 @@ export class Replica {
     this.o.core.campaign(this.handle)
   }
 
-  /** A message of another member. Time comes first: a timer that it restarts is not to get ticks of the time before it. */
+  /**
+   * A message of another member. Time comes first: a timer that it restarts is not to get ticks of the time
+   * before it.
+   */
   step(message: Uint8Array, nowMs: number): Result {
     this.tick(nowMs)
     return this.o.core.step(this.handle, message)
@@ -206,7 +209,8 @@ export class Replica {
     const { tickMs, core } = this.o
     let ticks = Math.max(0, Math.floor((nowMs - this.lastTickMs) / tickMs))
     this.lastTickMs += ticks * tickMs
-    // A thread that was held up does not owe its ticks: others' clocks went on, ours must not run an election for it.
+    // A thread that was held up does not owe its ticks: others' clocks went on, ours must not run an election
+    // for it.
     for (ticks = Math.min(ticks, MAX_TICKS); ticks > 0; ticks--) core.tick(this.handle)
   }
 
@@ -241,7 +245,10 @@ export class Replica {
     return record
   }
 
-  /** The write is on disk, at once or after mending the log: what comes before `finish`. A restart would restore the same. */
+  /**
+   * The write is on disk, at once or after mending the log: what comes before `finish`. A restart would
+   * restore the same.
+   */
   async resume(): Promise<void> {
     const record = this.installing
     if (record === null) return

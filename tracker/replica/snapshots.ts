@@ -1,6 +1,6 @@
-// When the log has grown long enough: a snapshot of the machine beside it, taken while everything goes on, then the
-// entries it covers are dropped. And the way back at a start.
-// Refuses: more than one at a time, and to stop the loop: chunks are written between its turns.
+// When the log has grown long enough: a snapshot of the machine beside it, taken while everything goes on,
+// then the entries it covers are dropped. And the way back at a start. Refuses: more than one at a time, and
+// to stop the loop: chunks are written between its turns.
 
 import type { ConfState, Core } from '@skep/raft'
 import type { LogStore, SnapshotRecord } from './log/log.ts'
@@ -49,8 +49,9 @@ export class Snapshots {
   }
 
   /**
-   * Somebody is sent the snapshot of entry `index`: until the returned function is called the log keeps what follows it,
-   * and no newer snapshot is begun for the log's length alone (or the receiver would never catch up), within a limit.
+   * Somebody is sent the snapshot of entry `index`: until the returned function is called the log keeps what
+   * follows it, and no newer snapshot is begun for the log's length alone (or the receiver would never catch
+   * up), within a limit.
    */
   pin(index: number): () => void {
     const pin = { index }
@@ -62,7 +63,10 @@ export class Snapshots {
     return this.o.log.bytes >= PINNED_LOGS * this.o.logBytes
   }
 
-  /** One snapshot at the applied index, now. Rejects when it could not be written; the old one is then still valid. */
+  /**
+   * One snapshot at the applied index, now. Rejects when it could not be written; the old one is then still
+   * valid.
+   */
   take(applied: number, confState: ConfState): Promise<void> {
     if (this.running !== null) return this.running
     if (applied <= (this.o.log.snapshot?.index ?? 0)) return Promise.resolve()

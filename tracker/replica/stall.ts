@@ -1,6 +1,6 @@
-// A member whose disk takes nothing. Its core stands still at a Ready that cannot be stored, so the member says itself what
-// others must hear: that it is alive and cannot store; as a leader, who should lead instead, or, when nobody can store,
-// that it still leads, so that changes are refused with a word and reads go on.
+// A member whose disk takes nothing. Its core stands still at a Ready that cannot be stored, so the member
+// says itself what others must hear: that it is alive and cannot store; as a leader, who should lead instead,
+// or, when nobody can store, that it still leads, so that changes are refused with a word and reads go on.
 // Refuses: to say anything that would have to be on that disk; to stand for election before it is mended.
 
 import type { Status } from '@skep/raft'
@@ -76,7 +76,10 @@ export class Stall<T> {
     }
   }
 
-  /** A heartbeat was stepped: the core's own answer waits for the disk, and this one promises nothing that it must store. */
+  /**
+   * A heartbeat was stepped: the core's own answer waits for the disk, and this one promises nothing that it
+   * must store.
+   */
   answer(leader: number, term: number): void {
     const { transport, group, id } = this.o
     transport.send(group, leader, heartbeatAnswer(leader, id, term))

@@ -1,6 +1,6 @@
-// A simulated member's network: what replica-thread/network.ts is in production, over messages instead of sockets. Frames are
-// real ones, written and read; connections, dials and admission follow the same rules, in fewer steps.
-// Refuses: keys and bytes of TLS; they have tests of their own.
+// A simulated member's network: what replica-thread/network.ts is in production, over messages instead of
+// sockets. Frames are real ones, written and read; connections, dials and admission follow the same rules, in
+// fewer steps. Refuses: keys and bytes of TLS; they have tests of their own.
 
 import { MSG_SNAP, messageInfo } from '@skep/raft/message.ts'
 import type { Directory } from '../replica/membership/directory.ts'

@@ -1,5 +1,5 @@
-// A simulator that cannot fail shows nothing: each known bug must be found within a bounded number of seeds, by the check
-// that is there for it.
+// A simulator that cannot fail shows nothing: each known bug must be found within a bounded number of seeds,
+// by the check that is there for it.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

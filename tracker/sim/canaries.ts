@@ -1,5 +1,5 @@
-// Known bugs, put in on request: wrappers around the parts they spoil. Whoever simulates must find each of them.
-// Refuses: to be anywhere near production.
+// Known bugs, put in on request: wrappers around the parts they spoil. Whoever simulates must find each of
+// them. Refuses: to be anywhere near production.
 
 import type { Random } from '@skep/testing/random.ts'
 import type { LogDisk } from '../replica/log/disk.ts'

@@ -1,6 +1,6 @@
-// What must hold in a simulated cluster, whatever happens: one history, equal tables, no answer that is not in it, no
-// answer that has forgotten one given before, no change twice or out of order.
-// Refuses: to stop at the first doubt of its own: it records the first violation and lets whoever drives decide.
+// What must hold in a simulated cluster, whatever happens: one history, equal tables, no answer that is not
+// in it, no answer that has forgotten one given before, no change twice or out of order. Refuses: to stop at
+// the first doubt of its own: it records the first violation and lets whoever drives decide.
 
 import { Announcer } from '../swarm/announce.ts'
 import { LEAVE, PUT, SEEDER } from '../swarm/change.ts'
@@ -362,7 +362,8 @@ export class Checkers {
   private announced(name: string, twin: Twin, operation: Operation, b: Buffer): void {
     const swarm = operation.swarms[0]!
     const last = twin.last.get(`${swarm} ${operation.peer}`)
-    // Not simply its last change: a copy of an older request, through another member, may have moved the peer back.
+    // Not simply its last change: a copy of an older request, through another member, may have moved the peer
+    // back.
     const peer = twin.model.swarms.get(String(swarm))?.peers.get(operation.peer)
     const holds = operation.leave
       ? peer === undefined || this.o.expires

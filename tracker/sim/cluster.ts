@@ -1,6 +1,6 @@
-// A cluster in one thread: members in front of virtual disks, between them a network that obeys a seed, clients around
-// them. It only ever does what it is told to: faults.ts says what goes wrong, workload.ts what is asked.
-// Refuses: real time, and to repair what a checker has found.
+// A cluster in one thread: members in front of virtual disks, between them a network that obeys a seed,
+// clients around them. It only ever does what it is told to: faults.ts says what goes wrong, workload.ts what
+// is asked. Refuses: real time, and to repair what a checker has found.
 
 import type { Core } from '@skep/raft'
 import { MemberClock, VirtualClock } from '@skep/testing/clock.ts'
@@ -376,7 +376,9 @@ export class Cluster {
     this.clock.after(AGAIN_MS, () => this.start(seat.number))
   }
 
-  /** Its process is told to stop in good order, as before an upgrade, and started again a moment after it has. */
+  /**
+   * Its process is told to stop in good order, as before an upgrade, and started again a moment after it has.
+   */
   finish(number: number): void {
     const { member } = this.seat(number)
     if (member === null) return

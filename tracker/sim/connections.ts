@@ -1,6 +1,6 @@
-// The network between simulated members: datagrams, and connections that end with the first message they lose or with the
-// process at either end, are dialled anew until they stand, and carry nothing meanwhile.
-// Refuses: to know what a message says.
+// The network between simulated members: datagrams, and connections that end with the first message they lose
+// or with the process at either end, are dialled anew until they stand, and carry nothing meanwhile. Refuses:
+// to know what a message says.
 
 import type { VirtualClock } from '@skep/testing/clock.ts'
 import { CALM, Network } from '@skep/testing/network.ts'

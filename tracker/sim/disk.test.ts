@@ -82,7 +82,8 @@ test('a format file that a dead process wrote is on disk before anything relies 
   const first = new VirtualDisk(clock, random, PACE)
   void openLog(simulatedLogDisk(first, 'm1'), OPTIONS).catch(() => {})
   await settled()
-  // Killed while the format file is on its way to the disk; the next process sees it, as the system has it in memory.
+  // Killed while the format file is on its way to the disk; the next process sees it, as the system has it in
+  // memory.
   const second = first.crash('process')
   const opening = openLog(simulatedLogDisk(second, 'm1'), OPTIONS)
   while (clock.step()) await settled()

@@ -1,6 +1,6 @@
-// A log's disk over the simulated one: the key-value store is a journal of checksummed batches in one file, cut at the
-// first that is not whole; mark and snapshots are files. So a power cut tears real bytes, and the log above has to cope.
-// Refuses: speed, and to hide a fault of the disk below.
+// A log's disk over the simulated one: the key-value store is a journal of checksummed batches in one file,
+// cut at the first that is not whole; mark and snapshots are files. So a power cut tears real bytes, and the
+// log above has to cope. Refuses: speed, and to hide a fault of the disk below.
 
 import { crc32 } from 'node:zlib'
 import { diskError, type VirtualDisk } from '@skep/testing/disk.ts'
@@ -85,7 +85,10 @@ const blobWriter = (disk: VirtualDisk, name: string): BlobWriter => {
   }
 }
 
-/** A record: [bytes of the rest 4, CRC-32 of it 4, then puts and deletes: kind 1, key length 1, value length 4, key, value]. */
+/**
+ * A record: [bytes of the rest 4, CRC-32 of it 4, then puts and deletes: kind 1, key length 1, value length
+ * 4, key, value].
+ */
 class Journal implements KeyValue {
   private readonly disk: VirtualDisk
   private readonly closed: () => void

@@ -1,6 +1,6 @@
-// What goes wrong in a simulated world, when and for how long: drawn from the seed, every run with a mixture of its own,
-// so that rare combinations come up, too.
-// Refuses: more than the promise is about: a lost disk never leaves less than a majority.
+// What goes wrong in a simulated world, when and for how long: drawn from the seed, every run with a mixture
+// of its own, so that rare combinations come up, too. Refuses: more than the promise is about: a lost disk
+// never leaves less than a majority.
 
 import type { Random } from '@skep/testing/random.ts'
 import type { Cluster } from './cluster.ts'
@@ -63,7 +63,10 @@ const TWICE_MS = 6500
 /** Between half an election timeout and a whole one. */
 const AMBUSH_MS = 1000
 
-/** Each run has some kinds of faults and not others: a mixture of all hides what only a few show. `only`: these, then. */
+/**
+ * Each run has some kinds of faults and not others: a mixture of all hides what only a few show. `only`:
+ * these, then.
+ */
 export const drawPlan = (random: Random, only: readonly Fault[] | null): Plan => {
   const drawn = FAULT_KINDS.filter(() => random.chance(0.4))
   return {
@@ -208,7 +211,10 @@ export class Faults {
     }
   }
 
-  /** The leader is cut off; so is the next one, as soon as it is elected, by voters that start anew and meet the first. */
+  /**
+   * The leader is cut off; so is the next one, as soon as it is elected, by voters that start anew and meet
+   * the first.
+   */
   private twice(leader: number): () => void {
     const { cluster } = this
     const mend = this.separate([leader])
@@ -307,8 +313,8 @@ export class Faults {
   }
 
   /**
-   * A candidate that has not heard the leader for long, and voters that have just forgotten, in a restart, that they did:
-   * the leader still has its lease.
+   * A candidate that has not heard the leader for long, and voters that have just forgotten, in a restart,
+   * that they did: the leader still has its lease.
    */
   private ambush(leader: number): () => void {
     const { cluster, random } = this
@@ -378,8 +384,9 @@ export class Faults {
   }
 
   /**
-   * Never of more voters than the rest can do without, in either half of a joint configuration, nor of more members: until
-   * its silence is noticed, a learner may be made a voter. Somebody may start a new replica in its place.
+   * Never of more voters than the rest can do without, in either half of a joint configuration, nor of more
+   * members: until its silence is noticed, a learner may be made a voter. Somebody may start a new replica in
+   * its place.
    */
   private loseDisk(one: number): null {
     const { cluster, random } = this
@@ -400,7 +407,9 @@ export class Faults {
     return null
   }
 
-  /** While a loss may not have been noticed nobody is asked to take votes away: the rest could be one too few. */
+  /**
+   * While a loss may not have been noticed nobody is asked to take votes away: the rest could be one too few.
+   */
   private changeMembers(): void {
     const { cluster, random } = this
     const names = random.shuffle(cluster.members().map((n) => cluster.seat(n).name))

@@ -25,7 +25,10 @@ const BATCH = 16
 const ANSWER_BYTES = 1200
 const WAITING_MOST = 64
 const PARK_FOR_MS = 3500
-/** A worker that only waits looks again this often at most, milliseconds: 5 in production, more here to save events. */
+/**
+ * A worker that only waits looks again this often at most, milliseconds: 5 in production, more here to save
+ * events.
+ */
 const LEAST_SLEEP_MS = 25
 /** From a wake-up to running, milliseconds. */
 const WAKE_MS = 0.05
@@ -93,8 +96,8 @@ export type FrontEndParts = {
   /** An answer leaves. */
   readonly answered: (to: Endpoint, bytes: Uint8Array) => void
   /**
-   * Requests became changes in the ring: their sequence numbers, from `first` up to, not including, `end`, and the
-   * transaction of each slot.
+   * Requests became changes in the ring: their sequence numbers, from `first` up to, not including, `end`,
+   * and the transaction of each slot.
    */
   readonly parked: (
     ring: ChangeRing,

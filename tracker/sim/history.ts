@@ -1,5 +1,6 @@
-// The one history of a simulated cluster: committed entries as the first member to apply them saw them, decoded, and the
-// slow twin of the table at any index. Refuses: the real table's code; batches and changes are read from the words.
+// The one history of a simulated cluster: committed entries as the first member to apply them saw them,
+// decoded, and the slow twin of the table at any index. Refuses: the real table's code; batches and changes
+// are read from the words.
 
 import { crc32 } from 'node:zlib'
 import { COMPLETED, IPV6, KIND_MASK, LEAVE, loggedWords, SEEDER } from '../swarm/change.ts'

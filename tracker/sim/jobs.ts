@@ -1,6 +1,6 @@
 // Many seeds on many cores: processes that each run one seed after another, handed out as they get done.
-// Refuses: to share anything between two runs but the core's code; a process that ends takes one seed with it, which is
-// told as failed.
+// Refuses: to share anything between two runs but the core's code; a process that ends takes one seed with
+// it, which is told as failed.
 
 import { type ChildProcess, fork } from 'node:child_process'
 import type { Outcome, RunOptions } from './run.ts'

@@ -1,7 +1,7 @@
-// The production's member in a simulated world: birth, log, loop, Raft, apply, batches, lease, elections, snapshots and
-// changes of members are the real ones; around them stands what a thread does otherwise, in virtual time (replica-thread/running.ts
-// is its twin over real time).
-// Refuses: decisions of its own; who needs another shell writes another `StartMember`.
+// The production's member in a simulated world: birth, log, loop, Raft, apply, batches, lease, elections,
+// snapshots and changes of members are the real ones; around them stands what a thread does otherwise, in
+// virtual time (replica-thread/running.ts is its twin over real time). Refuses: decisions of its own; who
+// needs another shell writes another `StartMember`.
 
 import type { ConfState, Entry } from '@skep/raft'
 import { drive, newDriven } from '../replica/drive.ts'
@@ -64,7 +64,7 @@ class SimulatedMember implements Member {
   /** The entry that changes the configuration now. */
   private configuring = 0
   private tendMs = Number.NEGATIVE_INFINITY
-  private kick: (() => void) | null = null
+  private wakeUp: (() => void) | null = null
   private role = ''
   private born = false
   private births: Birth | null = null
@@ -141,12 +141,12 @@ class SimulatedMember implements Member {
   }
 
   wake(): void {
-    this.kick?.()
+    this.wakeUp?.()
   }
 
   stop(): void {
     this.stopped = true
-    this.kick = null
+    this.wakeUp = null
     if (this.handle > 0) this.place.core.destroy(this.handle)
   }
 
@@ -183,7 +183,7 @@ class SimulatedMember implements Member {
     })
     this.connect(identity, log, member)
     air.follow(members.directory, identity.memberId)
-    this.houseKeep(0)
+    this.abandonLate(0)
     await drive(this.surroundings(log, member), newDriven())
     await this.end(log, member)
   }
@@ -319,7 +319,7 @@ class SimulatedMember implements Member {
     // What comes late to a process that has ended meets nobody.
     if (this.stopped) return
     what()
-    this.kick?.()
+    this.wakeUp?.()
   }
 
   private configured(confState: ConfState, entry: Entry | null): void {
@@ -434,12 +434,12 @@ class SimulatedMember implements Member {
     return new Promise((resolve) => {
       const wake = (): void => {
         clock.cancel(timer)
-        this.kick = null
+        this.wakeUp = null
         stir()
         resolve()
       }
       const timer = clock.after(untilMs - nowMs, wake)
-      this.kick = wake
+      this.wakeUp = wake
     })
   }
 
@@ -453,22 +453,22 @@ class SimulatedMember implements Member {
     })
   }
 
-  private houseKeep(turn: number): void {
+  private abandonLate(turn: number): void {
     const { clock, stir } = this.place
     clock.after(HOUSEKEEPING_MS, () => {
-      this.member!.houseKeep(clock.now())
+      this.member!.abandonLate(clock.now())
       if (turn % FLUSH_EVERY === 0 && this.log!.failed === null) {
         stir()
         void this.log!.flush().catch(() => {})
       }
-      this.houseKeep(turn + 1)
+      this.abandonLate(turn + 1)
     })
   }
 
   receive(from: number, frame: Frame): void {
     if (this.stopped) return
     this.air.receive(from, frame)
-    this.kick?.()
+    this.wakeUp?.()
   }
 
   broken(member: number, channel: number): void {
@@ -483,14 +483,14 @@ class SimulatedMember implements Member {
     const { place } = this
     if (this.member === null) place.stopped()
     this.ending ??= { byMs: place.clock.now() + STOP_WAIT_MS, moved: false }
-    this.kick?.()
+    this.wakeUp?.()
   }
 
   change(request: Request): void {
     if (this.desk === null || !this.leads) return
     this.place.note('change', CHANGES.indexOf(request.kind))
     void this.desk.request(request)
-    this.kick?.()
+    this.wakeUp?.()
   }
 }
 

@@ -42,7 +42,10 @@ export type SimOptions = {
   readonly trace: boolean
 }
 
-/** `nowSeconds`: of the wall clock, where a soak begins. Throws RangeError or TypeError, with what is wrong. Null: help. */
+/**
+ * `nowSeconds`: of the wall clock, where a soak begins. Throws RangeError or TypeError, with what is wrong.
+ * Null: help.
+ */
 export const readOptions = (args: readonly string[], nowSeconds: number): SimOptions | null => {
   const { values } = parseArgs({
     args: [...args],

@@ -1,5 +1,5 @@
-// What a simulated world gives to one life of a member, and what it wants of it: the seam behind which any shell around
-// the replica can be put. Refuses: to know what the shell does.
+// What a simulated world gives to one life of a member, and what it wants of it: the seam behind which any
+// shell around the replica can be put. Refuses: to know what the shell does.
 
 import type { Core } from '@skep/raft'
 import type { MemberClock } from '@skep/testing/clock.ts'
@@ -89,7 +89,10 @@ export type Place = {
   wakeFrontEnd(): void
   /** Something asynchronous goes on now: it is let run before time passes. */
   stir(): void
-  /** The process has ended by itself; `bug` false: a disk that takes nothing, and whoever started it tries again. */
+  /**
+   * The process has ended by itself; `bug` false: a disk that takes nothing, and whoever started it tries
+   * again.
+   */
   ended(error: unknown, bug: boolean): void
   /** The process was told to stop, and has. */
   stopped(): void

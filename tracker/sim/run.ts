@@ -1,6 +1,6 @@
-// One simulated life of a cluster: some time with faults, then everything heals, and it has to serve again within a bound,
-// with nothing forgotten.
-// Refuses: to judge; checkers.ts does, and it is asked after every event.
+// One simulated life of a cluster: some time with faults, then everything heals, and it has to serve again
+// within a bound, with nothing forgotten. Refuses: to judge; checkers.ts does, and it is asked after every
+// event.
 
 import { type Core, loadCore, RaftPanic } from '@skep/raft'
 import { Random } from '@skep/testing/random.ts'
@@ -143,7 +143,8 @@ const heal = async (cluster: Cluster): Promise<number> => {
       checkers.fail(`no progress: client ${c.number} got no answer within ${PROGRESS_MS} ms after healing`)
   })
   for (const client of clients) client.rest()
-  // Changes of members are entries, too, and the table forgets who was removed: all must have applied the same of them.
+  // Changes of members are entries, too, and the table forgets who was removed: all must have applied the
+  // same of them.
   const level = (): boolean =>
     cluster.leader() !== 0 &&
     cluster.members().every((n) => checkers.appliedBy(n) === checkers.length) &&

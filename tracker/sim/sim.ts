@@ -1,5 +1,6 @@
-// The simulator's command: runs seeds, says how many passed, and of the first failures what happened and how to see it
-// again. Refuses: to guess a seed that was not asked for twice: they start at 1, with --hours at the time.
+// The simulator's command: runs seeds, says how many passed, and of the first failures what happened and how
+// to see it again. Refuses: to guess a seed that was not asked for twice: they start at 1, with --hours at
+// the time.
 
 import { runJobs } from './jobs.ts'
 import { describeFailure, readOptions, runOf, type SimOptions, Sums, USAGE } from './options.ts'

@@ -1,6 +1,6 @@
-// Snapshots between simulated members: production's two ends of a stream, over messages that arrive in order or break with
-// their connection; what comes while a chunk is being worked off waits, as it would in a socket.
-// Refuses: to look into what it carries.
+// Snapshots between simulated members: production's two ends of a stream, over messages that arrive in order
+// or break with their connection; what comes while a chunk is being worked off waits, as it would in a
+// socket. Refuses: to look into what it carries.
 
 import {
   type Frame,

@@ -1,6 +1,6 @@
-// What happened in a simulated world: every event folded into one hash, the last ones of each member kept as numbers and
-// turned into sentences only when somebody reads them.
-// Refuses: to influence anything: the same seed gives the same trace, whether it is printed or not.
+// What happened in a simulated world: every event folded into one hash, the last ones of each member kept as
+// numbers and turned into sentences only when somebody reads them. Refuses: to influence anything: the same
+// seed gives the same trace, whether it is printed or not.
 
 import { MESSAGE_TYPES } from '@skep/raft/message.ts'
 

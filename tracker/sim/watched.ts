@@ -1,6 +1,6 @@
-// A simulated member's machine, with a known bug if one is asked for, and with ears at it: checkers hear of each entry as it is
-// applied and of each state that is restored.
-// Refuses: to change what it passes on, but for the bug.
+// A simulated member's machine, with a known bug if one is asked for, and with ears at it: checkers hear of
+// each entry as it is applied and of each state that is restored. Refuses: to change what it passes on, but
+// for the bug.
 
 import type { Machine } from '../replica/machine.ts'
 import type { Replica } from '../replica/replica.ts'

@@ -1,6 +1,6 @@
-// Seeded BitTorrent clients of a simulated cluster, one request at a time each: they connect, join, refresh, complete,
-// move, leave and scrape over BEP 15, send again when nothing comes, and ask another member when that does not help.
-// Refuses: to know what the right answer is; checkers.ts does.
+// Seeded BitTorrent clients of a simulated cluster, one request at a time each: they connect, join, refresh,
+// complete, move, leave and scrape over BEP 15, send again when nothing comes, and ask another member when
+// that does not help. Refuses: to know what the right answer is; checkers.ts does.
 
 import type { Timer, VirtualClock } from '@skep/testing/clock.ts'
 import type { Random } from '@skep/testing/random.ts'
@@ -38,9 +38,14 @@ type State = 'absent' | 'leecher' | 'seeder' | 'unknown'
 /** What an answer to the current request makes of the client's state. */
 type Wish = { readonly to: State; readonly event: number; readonly left: bigint }
 
-/** A connection ID is renewed after this; it is good for two minutes of cluster time at least, milliseconds. */
+/**
+ * A connection ID is renewed after this; it is good for two minutes of cluster time at least, milliseconds.
+ */
 const ID_MS = 60_000
-/** Waits for an answer at least this long, at most twice as long, milliseconds: sooner than real clients, for more cases. */
+/**
+ * Waits for an answer at least this long, at most twice as long, milliseconds: sooner than real clients, for
+ * more cases.
+ */
 const RETRY_MS = 1000
 /** Then it wants something else. */
 const TRIES = 8

@@ -1,4 +1,5 @@
-// A whole cluster as people start it: processes of its own, UDP clients, kill -9 of whoever leads, and a clean stop.
+// A whole cluster as people start it: processes of its own, UDP clients, kill -9 of whoever leads, and a
+// clean stop.
 
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'

@@ -1,6 +1,6 @@
 // skep start --replicas n: a whole cluster in one terminal, a process of skep tracker for each replica.
-// Refuses: starting again what has ended (somebody may have killed it to see), and leaving replicas behind: they notice
-// when this process is gone, and stop.
+// Refuses: starting again what has ended (somebody may have killed it to see), and leaving replicas behind:
+// they notice when this process is gone, and stop.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// Real processes before, beside and after their service: waiting to be born, being drained, leaving as a file and beginning
-// anew from one.
+// Real processes before, beside and after their service: waiting to be born, being drained, leaving as a file
+// and beginning anew from one.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'

@@ -94,7 +94,9 @@ ${urls.map((url) => `    ${url}`).join('\n')}
 const others = (names: readonly string[]): string =>
   names.length === 1 ? 'give clients several' : `also at ${names.slice(1).join(', ')}`
 
-/** The addresses behind one to listen on, as they stand in a URL: loopback first, link-local ones left out. */
+/**
+ * The addresses behind one to listen on, as they stand in a URL: loopback first, link-local ones left out.
+ */
 function addressesOf(host: string): string[] {
   if (host !== '0.0.0.0' && host !== '::') return [host.includes(':') ? `[${host}]` : host]
   const family = host === '::' ? 'IPv6' : 'IPv4'

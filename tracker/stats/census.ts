@@ -1,5 +1,5 @@
-// Seeders and leechers of all torrents together: the table is walked a piece a second, so that nobody waits for it.
-// Refuses: to be exact while the table changes; each torrent's own counts are.
+// Seeders and leechers of all torrents together: the table is walked a piece a second, so that nobody waits
+// for it. Refuses: to be exact while the table changes; each torrent's own counts are.
 
 import { C_TORRENT_TOP, RECORD, T_STATE } from '../swarm/layout.ts'
 import type { Store } from '../swarm/store.ts'

@@ -7,7 +7,10 @@ import { type IntervalState, nextInterval, startInterval } from './interval.ts'
 
 const limits = { intervalSeconds: 1800, intervalMaxSeconds: 3600, targetAnswers: 100 }
 
-/** `peers` announce again after the interval they were given; returns the state and the rate of the last ten hours. */
+/**
+ * `peers` announce again after the interval they were given; returns the state and the rate of the last ten
+ * hours.
+ */
 function simulate(peers: number, hours: number): { state: IntervalState; rate: number } {
   let state = startInterval(limits)
   const due = new Map<number, number>()

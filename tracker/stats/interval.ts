@@ -1,5 +1,5 @@
-// The announce interval under load: longer when more is asked than this replica shall answer. Pure.
-// Refuses: reacting to a second's noise; an interval only takes effect when peers come back, an interval later.
+// The announce interval under load: longer when more is asked than this replica shall answer. Pure. Refuses:
+// reacting to a second's noise; an interval only takes effect when peers come back, an interval later.
 
 export type IntervalLimits = {
   readonly intervalSeconds: number
@@ -9,7 +9,10 @@ export type IntervalLimits = {
 }
 
 export type IntervalState = {
-  /** Answers a second, smoothed over an interval: shorter, and the bunches that every change of it makes would echo. */
+  /**
+   * Answers a second, smoothed over an interval: shorter, and the bunches that every change of it makes would
+   * echo.
+   */
   readonly rate: number
   /** The interval that the peers asking now were given, smoothed over its own length. */
   readonly heldSeconds: number
@@ -27,8 +30,9 @@ export const startInterval = (limits: IntervalLimits): IntervalState => ({
 })
 
 /**
- * One step of `elapsedSeconds` in which `answers` were given. Peers that come back every `heldSeconds` cause `rate`, so
- * there are about rate x heldSeconds of them; spread over the target that is the interval to ask of them.
+ * One step of `elapsedSeconds` in which `answers` were given. Peers that come back every `heldSeconds` cause
+ * `rate`, so there are about rate x heldSeconds of them; spread over the target that is the interval to ask
+ * of them.
  */
 export function nextInterval(
   state: IntervalState,

@@ -1,6 +1,6 @@
-// What Prometheus sees: one table of metrics, each with the place it is read from. docs/metrics.md lists the same table,
-// and a test holds the two together.
-// Refuses: labels whose values come from clients (addresses, info_hashes, user agents), and secrets of any kind.
+// What Prometheus sees: one table of metrics, each with the place it is read from. docs/metrics.md lists the
+// same table, and a test holds the two together. Refuses: labels whose values come from clients (addresses,
+// info_hashes, user agents), and secrets of any kind.
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Registry } from 'prom-client'
@@ -61,7 +61,9 @@ type Figures = {
   readonly http: Record<string, number>
   readonly replica: ReplicaFigures | null
   readonly memory: NodeJS.MemoryUsage
-  /** Seconds that the main thread's event loop came late since the last look: median, 99th percentile, worst. */
+  /**
+   * Seconds that the main thread's event loop came late since the last look: median, 99th percentile, worst.
+   */
   readonly delay: { readonly p50: number; readonly p99: number; readonly max: number }
 }
 

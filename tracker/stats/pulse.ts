@@ -1,5 +1,6 @@
-// Once a second on the main thread: the interval follows the load, the census walks on, the connection-ID key is
-// renewed, and it is noted whether the replica thread still answers. Refuses: anything that must happen sooner.
+// Once a second on the main thread: the interval follows the load, the census walks on, the connection-ID key
+// is renewed, and it is noted whether the replica thread still answers. Refuses: anything that must happen
+// sooner.
 
 import { randomBytes } from 'node:crypto'
 import type { Logger } from '../log.ts'
@@ -13,7 +14,10 @@ import type { Census } from './census.ts'
 import { type IntervalLimits, nextInterval, startInterval } from './interval.ts'
 
 const SECOND_MS = 1000
-/** An election must not take a replica out of a load balancer: ready this long after the last lease, milliseconds. */
+/**
+ * An election must not take a replica out of a load balancer: ready this long after the last lease,
+ * milliseconds.
+ */
 const READY_FOR_MS = 10_000
 /** A replica thread that has not answered for so long is dead, milliseconds. */
 const SILENT_MS = 30_000

@@ -1,5 +1,5 @@
-// All that a replica says of itself, put together once: pages and probes for HTTP, Status for the control API.
-// Refuses: computing any of it (stats.ts, metrics.ts, pulse.ts do).
+// All that a replica says of itself, put together once: pages and probes for HTTP, Status for the control
+// API. Refuses: computing any of it (stats.ts, metrics.ts, pulse.ts do).
 
 import type { TrackerConfig } from '../config/options.ts'
 import type { StatusMessage } from '../control/cluster.ts'
@@ -14,7 +14,7 @@ import { answersOf, metricSourcesOf, type StatsSources, statsOf, statusMessageOf
 
 type Counts = () => Readonly<Record<string, number>>
 
-export type TellingOptions = {
+export type ReportOptions = {
   readonly config: TrackerConfig
   readonly version: string
   readonly store: Store
@@ -27,7 +27,7 @@ export type TellingOptions = {
   readonly drained: () => boolean
 }
 
-export type Telling = {
+export type Report = {
   /** What the HTTP front end shows. */
   readonly pages: {
     readonly stats: () => Promise<object>
@@ -43,7 +43,7 @@ export type Telling = {
   stop(): void
 }
 
-export function startTelling(options: TellingOptions): Telling {
+export function startReport(options: ReportOptions): Report {
   const { config, store, log, udp } = options
   let httpCounts: Counts = () => ({})
   const counts = { udp, http: () => httpCounts() }

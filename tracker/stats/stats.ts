@@ -1,5 +1,5 @@
-// What a replica says of itself, from its thread's status, its table and its counters: /stats, the control API, /metrics.
-// Refuses: naming clients or torrents.
+// What a replica says of itself, from its thread's status, its table and its counters: /stats, the control
+// API, /metrics. Refuses: naming clients or torrents.
 
 import { statfs } from 'node:fs/promises'
 import type { MessageInitShape } from '@bufbuild/protobuf'
@@ -44,7 +44,9 @@ type Counted = Pick<StatsSources, 'udp' | 'http'>
 const announcesOf = (sources: Counted): number =>
   (sources.udp().announces ?? 0) + (sources.http().announces ?? 0)
 
-/** Announces from addresses that no peer on the Internet has: private, loopback, link-local, not to be routed. */
+/**
+ * Announces from addresses that no peer on the Internet has: private, loopback, link-local, not to be routed.
+ */
 const privateOf = (sources: Counted): number =>
   (sources.udp().privateAnnounces ?? 0) + (sources.http().privateAnnounces ?? 0)
 

@@ -1,6 +1,6 @@
 // Allow and deny lists of info_hashes, both at once, replicated. An open-addressing table of 6 words an entry
-// (info_hash, flags) under one sequence number. A denied hash is refused; while the allow list is on, so is every
-// hash that is not on it. Refuses: to read files; that is access/file.ts.
+// (info_hash, flags) under one sequence number. A denied hash is refused; while the allow list is on, so is
+// every hash that is not on it. Refuses: to read files; that is access/file.ts.
 
 import { accessSlots, C_ACCESS } from './layout.ts'
 import { bufferNumber, type Store } from './store.ts'
@@ -11,7 +11,9 @@ export type AccessList = typeof ALLOW | typeof DENY
 /** Flag of an entry that is in no list any more: it keeps its slot until the table is laid anew. */
 const USED = 4
 
-/** Words at C_ACCESS: sequence; lists that are on (bits); entries of allow, of deny; revisions; slots taken. */
+/**
+ * Words at C_ACCESS: sequence; lists that are on (bits); entries of allow, of deny; revisions; slots taken.
+ */
 const SEQUENCE = C_ACCESS
 const ACTIVE = C_ACCESS + 1
 const ENTRIES = C_ACCESS + 1 // + list
@@ -42,7 +44,9 @@ export const accessState = (store: Store, list: AccessList) => ({
   revision: store.control[REVISION + list]! >>> 0,
 })
 
-/** Every info_hash on a list, as 20-byte views of one array. Call on the replica thread or expect a mixture. */
+/**
+ * Every info_hash on a list, as 20-byte views of one array. Call on the replica thread or expect a mixture.
+ */
 export function accessEntries(store: Store, list: AccessList): Uint8Array[] {
   const out: Uint8Array[] = []
   const bytes = new Uint8Array(store.buffers.access)
@@ -52,8 +56,9 @@ export function accessEntries(store: Store, list: AccessList): Uint8Array[] {
 }
 
 /**
- * Replica thread: changes one list. `hashes` holds five words an info_hash. A revision that is not newer than the
- * list's is ignored (revision 0: next). Returns false when ignored or when the table would be over its limit.
+ * Replica thread: changes one list. `hashes` holds five words an info_hash. A revision that is not newer than
+ * the list's is ignored (revision 0: next). Returns false when ignored or when the table would be over its
+ * limit.
  */
 export function changeAccess(
   store: Store,

@@ -1,9 +1,11 @@
-// What kind of address a peer has: may it be stored, may it be handed out. Raw network bytes as native words in,
-// little-endian machines only (layout.ts says so for everything). Sources: RFC 6890, RFC 4291, RFC 4193.
+// What kind of address a peer has: may it be stored, may it be handed out. Raw network bytes as native words
+// in, little-endian machines only (layout.ts says so for everything). Sources: RFC 6890, RFC 4291, RFC 4193.
 // Refuses: to know who asks.
 
 export const PUBLIC = 0
-/** Reachable in somebody's own network only: RFC 1918, loopback, link-local, shared (RFC 6598), unique local. */
+/**
+ * Reachable in somebody's own network only: RFC 1918, loopback, link-local, shared (RFC 6598), unique local.
+ */
 export const PRIVATE = 1
 /** Never a peer: unspecified, multicast, broadcast, reserved, documentation. */
 export const BOGON = 2

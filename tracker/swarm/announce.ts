@@ -1,6 +1,6 @@
-// The read side of an announce: which change it asks for, and the answer. Per packet: numbers and buffers, nothing
-// allocated. Readers run beside the writer: everything between two loads of a swarm's sequence number counts only
-// if the number stayed the same and even. Refuses: to write to the table.
+// The read side of an announce: which change it asks for, and the answer. Per packet: numbers and buffers,
+// nothing allocated. Readers run beside the writer: everything between two loads of a swarm's sequence number
+// counts only if the number stayed the same and even. Refuses: to write to the table.
 
 import { allowed } from './access.ts'
 import { addressClass4, addressClass6, PUBLIC } from './address.ts'
@@ -70,9 +70,9 @@ export class Announcer {
   }
 
   /**
-   * Decides and answers. `words[at..]` is a change record (change.ts). Peers go to `out` from half-word `o`: `count4`
-   * times 3 half-words, then `count6` times 9. `families`: 1 IPv4, 2 IPv6, 3 both. After CHANGE, DENIED and BUSY
-   * nothing of the answer counts.
+   * Decides and answers. `words[at..]` is a change record (change.ts). Peers go to `out` from half-word `o`:
+   * `count4` times 3 half-words, then `count6` times 9. `families`: 1 IPv4, 2 IPv6, 3 both. After CHANGE,
+   * DENIED and BUSY nothing of the answer counts.
    */
   announce(
     words: Int32Array,
@@ -99,7 +99,10 @@ export class Announcer {
     return BUSY
   }
 
-  /** The same answer without deciding anything: after the change was applied. False if the swarm kept changing. */
+  /**
+   * The same answer without deciding anything: after the change was applied. False if the swarm kept
+   * changing.
+   */
   answer(
     words: Int32Array,
     at: number,
@@ -154,8 +157,8 @@ export class Announcer {
   }
 
   /**
-   * Reads, once a batch, what the announces noted by `willLook` are about to read. Independent loads wait for memory together,
-   * dependent ones one after the other: with cold caches this saves a fifth of an announce.
+   * Reads, once a batch, what the announces noted by `willLook` are about to read. Independent loads wait for
+   * memory together, dependent ones one after the other: with cold caches this saves a fifth of an announce.
    */
   warm(): void {
     const slots = this.warmSlots
@@ -178,7 +181,9 @@ export class Announcer {
     this.warmed = sum
   }
 
-  /** peer_id of a peer by a handle from `handles`, as five words into `to`; false where details are not kept. */
+  /**
+   * peer_id of a peer by a handle from `handles`, as five words into `to`; false where details are not kept.
+   */
   peerId(handle: number, to: Int32Array): boolean {
     const family = handle < 0 ? this.store.peers6 : this.store.peers4
     if (family.details.length === 0) return false

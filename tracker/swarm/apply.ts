@@ -1,5 +1,5 @@
-// Log entry -> table. The only caller of the write side: same entries, same bytes, on every member. Peers expire here, by
-// the entry's time. Refuses: anything that two members could see differently.
+// Log entry -> table. The only caller of the write side: same entries, same bytes, on every member. Peers
+// expire here, by the entry's time. Refuses: anything that two members could see differently.
 
 import { type AccessList, changeAccess } from './access.ts'
 import { KIND_MASK, LEAVE, loggedWords } from './change.ts'
@@ -107,7 +107,9 @@ export class Apply {
     }
   }
 
-  /** Time is a counter in the log: it moves forward, a little an entry, and takes the silent peers with it. */
+  /**
+   * Time is a counter in the log: it moves forward, a little an entry, and takes the silent peers with it.
+   */
   private advance(timeMs: number): void {
     const times = this.store.times
     const was = times[C_TIME / 2]!
@@ -152,7 +154,9 @@ export class Apply {
     }
   }
 
-  /** Batches of a member count only in order: an old join cannot come back after a leave. Numbers go round. */
+  /**
+   * Batches of a member count only in order: an old join cannot come back after a leave. Numbers go round.
+   */
   private isNext(member: number, incarnation: number, number: number): boolean {
     const c = this.store.control
     const low = member | 0

@@ -1,4 +1,5 @@
-// The swarm table as text cases: what a person would want to read about a tracker. One store a file; commands:
+// The swarm table as text cases: what a person would want to read about a tracker. One store a file;
+// commands:
 //   store interval=S peers=N torrents=N [allow-private=auto|on|off]   a new cluster (interval: the largest one)
 //   apply t=S                     lines: join | leave SWARM ADDRESS [left=N] [completed] [id=N]; touch SWARM ADDRESS
 //   announce SWARM ADDRESS [left=N] [want=N] [stopped] [id=N]         what would be asked for, and the answer

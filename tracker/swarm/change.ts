@@ -1,6 +1,6 @@
-// A change as a fixed record of 32-bit words: what a front end asks for, what the ring carries, and (compacted) what
-// the log keeps. Addresses, ports, hashes and IDs are raw: the network's bytes as they lie in memory.
-// Refuses: to judge a change; that is announce.ts before the log and apply.ts after it.
+// A change as a fixed record of 32-bit words: what a front end asks for, what the ring carries, and
+// (compacted) what the log keeps. Addresses, ports, hashes and IDs are raw: the network's bytes as they lie
+// in memory. Refuses: to judge a change; that is announce.ts before the log and apply.ts after it.
 //
 // Record in the ring (RECORD_WORDS = 24, threads/ring.ts):
 //   word 0      kind (bits 0-2), flags (bits 3-7), port (bits 16-31)
@@ -55,8 +55,9 @@ export function compact(from: Int32Array, at: number, to: Int32Array, out: numbe
 }
 
 /**
- * The 32-bit tag of a peer's identity: a mix of peer_id (five words) and key; 0 when the key is 0, never 0 otherwise.
- * Two addresses with one tag are one client seen twice (IPv4 and IPv6), or one that has moved (same family and port).
+ * The 32-bit tag of a peer's identity: a mix of peer_id (five words) and key; 0 when the key is 0, never 0
+ * otherwise. Two addresses with one tag are one client seen twice (IPv4 and IPv6), or one that has moved
+ * (same family and port).
  */
 export function peerTag(p0: number, p1: number, p2: number, p3: number, p4: number, key: number): number {
   if (key === 0) return 0

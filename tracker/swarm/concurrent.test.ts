@@ -10,7 +10,10 @@ import { allocate, limitsFor, type StoreBuffers } from './layout.ts'
 import { DEFAULT_SETTINGS } from './settings.ts'
 import { Store } from './store.ts'
 
-/** Peer n has address 1.(low n).(high n).0 and port n: a torn read shows as an address that does not fit its port. */
+/**
+ * Peer n has address 1.(low n).(high n).0 and port n: a torn read shows as an address that does not fit its
+ * port.
+ */
 const READER = `
 import { parentPort, workerData } from 'node:worker_threads'
 import { Announcer } from '${new URL('./announce.ts', import.meta.url)}'

@@ -1,9 +1,9 @@
-// BEP 15 connection IDs of a cluster: stateless, a keyed hash of the asker's address and a window of cluster time. The
-// keys are replicated, so an ID from one member is good at every other and through a change of leader.
-// Refuses: to know the wall clock.
+// BEP 15 connection IDs of a cluster: stateless, a keyed hash of the asker's address and a window of cluster
+// time. The keys are replicated, so an ID from one member is good at every other and through a change of
+// leader. Refuses: to know the wall clock.
 //
-// ID, as two words in packet order: HalfSipHash-1-3 (Aumasson, Bernstein) of address and window; 24 further bits of the
-// same state, then the window's low 8 bits.
+// ID, as two words in packet order: HalfSipHash-1-3 (Aumasson, Bernstein) of address and window; 24 further
+// bits of the same state, then the window's low 8 bits.
 
 import { C_ID_KEYS, C_TIME } from './layout.ts'
 import type { Store } from './store.ts'

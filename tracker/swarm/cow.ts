@@ -1,5 +1,5 @@
-// Copy on write for snapshots: while one is being read, the old bytes of a 64 KiB block are set aside before their first
-// later write. Refuses: to write anything itself, and more than one snapshot at a time.
+// Copy on write for snapshots: while one is being read, the old bytes of a 64 KiB block are set aside before
+// their first later write. Refuses: to write anything itself, and more than one snapshot at a time.
 
 /** Bytes a block. */
 export const BLOCK = 65536
@@ -39,7 +39,9 @@ export class CopyOnWrite {
     }
   }
 
-  /** The block as it was when the snapshot began, until the next write to the table; each is asked for once. */
+  /**
+   * The block as it was when the snapshot began, until the next write to the table; each is asked for once.
+   */
   read(buffer: number, block: number): Uint8Array {
     const aside = this.aside[buffer]!
     const kept = aside.get(block)

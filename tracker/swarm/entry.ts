@@ -2,7 +2,8 @@
 // Refuses: to decide anything; what may be proposed was settled before.
 //
 // Every entry: word 0 kind | version << 8, words 1-2 cluster time in milliseconds (low, high; 0: none).
-// BATCH: word 3 sections; a section: member ID low, high, incarnation, number, words (all of it), parts; a part:
+// BATCH: word 3 sections; a section: member ID low, high, incarnation, number, words (all of it), parts; a
+// part:
 //   producer | what << 16 (0 changes, 1 touches), first sequence, count, words, then that many words: records as change.ts has
 //   them, or touches, packed (touches.ts).
 // ACCESS: word 3 list | operation << 8, word 4 revision, then five words an info_hash.
@@ -167,7 +168,10 @@ export const levelEntry = (level: number): Uint8Array => jsonEntry(LEVEL, 0, { l
 /** A new key for connection IDs, good from the next window on; the old one stays for the windows before. */
 export const idKeyEntry = (key: readonly [number, number]): Uint8Array => jsonEntry(ID_KEY, 0, { key })
 
-/** `hashes`: 20 bytes an info_hash. `revision` 0 takes the next one; one that is not newer is ignored by apply. */
+/**
+ * `hashes`: 20 bytes an info_hash. `revision` 0 takes the next one; one that is not newer is ignored by
+ * apply.
+ */
 export function accessEntry(
   list: AccessList,
   operation: AccessOperation,

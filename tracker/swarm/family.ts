@@ -3,8 +3,8 @@
 // (Fagin et al. 1979): a directory of 2^depth pages of at most 64 units, so no write moves more than a page.
 // Refuses: to know swarms, locks, or time.
 //
-// form: 0 empty; 1-12 a block of CAPS[form - 1] units at `root`; 32 + depth: a directory at `root`, indexed by the
-// top `depth` bits of the unit's hash.
+// form: 0 empty; 1-12 a block of CAPS[form - 1] units at `root`; 32 + depth: a directory at `root`, indexed
+// by the top `depth` bits of the unit's hash.
 
 import type { CopyOnWrite } from './cow.ts'
 import type { Directory } from './directory.ts'
@@ -99,7 +99,10 @@ export class Family {
     return (h ^ (h >>> 16)) >>> 0
   }
 
-  /** The unit with `key`, or -1. Safe for a reader while the set changes: bounded, and any number may come out. */
+  /**
+   * The unit with `key`, or -1. Safe for a reader while the set changes: bounded, and any number may come
+   * out.
+   */
   find(set: Int32Array, at: number): number {
     const root = set[at]!
     const word = set[at + 1]!
@@ -124,7 +127,9 @@ export class Family {
     return -1
   }
 
-  /** `find` for IPv4 without the detour over `key`: one comparison of words a unit. The hot path of announces. */
+  /**
+   * `find` for IPv4 without the detour over `key`: one comparison of words a unit. The hot path of announces.
+   */
   find4(set: Int32Array, at: number, address: number, port: number): number {
     const word = set[at + 1]!
     const form = word >>> 26
@@ -150,7 +155,10 @@ export class Family {
     return depth === 0 ? 0 : hash >>> (32 - depth)
   }
 
-  /** A new unit with `key` (which is not in the set), the rest of it undefined; -1 at capacity, the set unchanged. */
+  /**
+   * A new unit with `key` (which is not in the set), the rest of it undefined; -1 at capacity, the set
+   * unchanged.
+   */
   insert(set: Int32Array, at: number): number {
     let word = set[at + 1]!
     let form = formOf(word)

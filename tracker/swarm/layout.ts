@@ -1,6 +1,6 @@
-// Where everything of the swarm table lies: buffers, word offsets, capacity. All state, the allocators' too, is in
-// these buffers, so equal buffers are equal replicas and a snapshot is a copy of what is used.
-// Refuses: any logic beyond sizes.
+// Where everything of the swarm table lies: buffers, word offsets, capacity. All state, the allocators' too,
+// is in these buffers, so equal buffers are equal replicas and a snapshot is a copy of what is used. Refuses:
+// any logic beyond sizes.
 //
 // Torrent record (16 words, one cache line), array `torrents`:
 //   0-4 info_hash   5 sequence (odd: being written)   6 completed
@@ -84,7 +84,9 @@ export const COUNTERS = [
 export type Counter = (typeof COUNTERS)[number]
 /** Free lists of directories by power of two: words 100-131. */
 export const C_DIRECTORY_FREE = 100
-/** Families: 32 words each from here: page top, free pages, units in use, then 12 lists of partly used pages. */
+/**
+ * Families: 32 words each from here: page top, free pages, units in use, then 12 lists of partly used pages.
+ */
 export const C_FAMILIES = 144
 export const FAMILY_WORDS = 32
 export const F_TOP = 0
@@ -158,8 +160,9 @@ export const accessSlots = (entries: number): number => {
 }
 
 /**
- * Splits `bytes` of memory into capacities. Pages that are never touched cost nothing, so the split only says what is
- * refused first: 30 % torrents, 45 % IPv4 peers, 15 % IPv6 peers, the rest for big swarms' directories and tags.
+ * Splits `bytes` of memory into capacities. Pages that are never touched cost nothing, so the split only says
+ * what is refused first: 30 % torrents, 45 % IPv4 peers, 15 % IPv6 peers, the rest for big swarms'
+ * directories and tags.
  */
 export function limitsFor(bytes: number, details: boolean): Limits {
   const extra = details ? DETAIL_BYTES : 0

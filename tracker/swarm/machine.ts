@@ -1,5 +1,5 @@
-// The swarm table as a machine that a log drives: apply, snapshot, restore. Has the shape that replica/ asks for,
-// without either knowing the other. Refuses: to know who wrote the log.
+// The swarm table as a machine that a log drives: apply, snapshot, restore. Has the shape that replica/ asks
+// for, without either knowing the other. Refuses: to know who wrote the log.
 
 import { Apply, type ApplyEvents } from './apply.ts'
 import { Restorer, takeSnapshot } from './snapshot.ts'

@@ -1,5 +1,5 @@
-// The swarm table's slow, obvious twin, in maps and strings: what the real one must agree with. For tests and the
-// simulator only. Refuses: to be fast, and capacity.
+// The swarm table's slow, obvious twin, in maps and strings: what the real one must agree with. For tests and
+// the simulator only. Refuses: to be fast, and capacity.
 
 export type ModelPeer = {
   readonly address: string

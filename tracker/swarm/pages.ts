@@ -1,6 +1,6 @@
-// The allocator of one family of units (IPv4 peers, IPv6 peers, tags): pages of 64 units, cut into blocks of one of
-// twelve sizes or used whole. Like malloc's size classes, but every list lies in shared memory, so that equal
-// logs give equal bytes. Refuses: to know what a unit holds.
+// The allocator of one family of units (IPv4 peers, IPv6 peers, tags): pages of 64 units, cut into blocks of
+// one of twelve sizes or used whole. Like malloc's size classes, but every list lies in shared memory, so
+// that equal logs give equal bytes. Refuses: to know what a unit holds.
 //
 // Page words: 0 kind (0 free, 1-12 cut into blocks of CAPS[kind - 1], 31 a leaf) | count << 8 | depth << 16;
 // 1-2 bit mask of free block slots; 3 next, 4 previous page + 1 in the list of partly used (or free) pages.

@@ -1,5 +1,5 @@
-// Settings that are in the log: every member obeys the same ones. Command-line values only seed them at birth.
-// Refuses: settings of one machine (ports, threads, paths); those are options (config/options.ts).
+// Settings that are in the log: every member obeys the same ones. Command-line values only seed them at
+// birth. Refuses: settings of one machine (ports, threads, paths); those are options (config/options.ts).
 
 import { C_SETTINGS } from './layout.ts'
 
@@ -12,7 +12,10 @@ export type Settings = {
   readonly numwantDefault: number
   /** Most peers given to anyone. */
   readonly numwantMax: number
-  /** `auto`: private addresses are taken, and shown to private askers only; `off`: refused; `on`: like any other. */
+  /**
+   * `auto`: private addresses are taken, and shown to private askers only; `off`: refused; `on`: like any
+   * other.
+   */
   readonly allowPrivate: 'auto' | 'on' | 'off'
 }
 

@@ -1,6 +1,6 @@
-// What of a table belongs to one cluster only: the connection-ID keys, its ID, its members' batch numbers. Taken out of a
-// snapshot that leaves the cluster, put anew into one that becomes another.
-// Refuses: to touch anything else. The seed of the hash tables stays: the index in the snapshot is built on it.
+// What of a table belongs to one cluster only: the connection-ID keys, its ID, its members' batch numbers.
+// Taken out of a snapshot that leaves the cluster, put anew into one that becomes another. Refuses: to touch
+// anything else. The seed of the hash tables stays: the index in the snapshot is built on it.
 
 import { ID_KEY_WORDS } from './connection-id.ts'
 import { BATCH_MEMBERS, C_BATCHES, C_BIRTH, C_ID_KEYS } from './layout.ts'

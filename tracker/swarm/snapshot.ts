@@ -1,8 +1,10 @@
-// Table <-> checksummed chunks: the used part of every buffer in order, 64 KiB a chunk, all-zero ones left out. Equal applied
-// index gives equal bytes. Refuses: files, streams and time; and a chunk that does not fit.
+// Table <-> checksummed chunks: the used part of every buffer in order, 64 KiB a chunk, all-zero ones left
+// out. Equal applied index gives equal bytes. Refuses: files, streams and time; and a chunk that does not
+// fit.
 //
-// Chunk: words 0 magic, 1 buffer (or FIRST, LAST), 2 block, 3 bytes, 4 checksum of the bytes; then the bytes, padded to 4.
-// FIRST carries a manifest as JSON: limits, used bytes a buffer. LAST carries the number of chunks.
+// Chunk: words 0 magic, 1 buffer (or FIRST, LAST), 2 block, 3 bytes, 4 checksum of the bytes; then the bytes,
+// padded to 4. FIRST carries a manifest as JSON: limits, used bytes a buffer. LAST carries the number of
+// chunks.
 
 import { BLOCK } from './cow.ts'
 import {
@@ -84,8 +86,8 @@ export function usedBytes(store: Store): number[] {
 }
 
 /**
- * Begins a snapshot of this moment and yields its chunks; the table may change between two of them, and a chunk is valid
- * until the next is asked for.
+ * Begins a snapshot of this moment and yields its chunks; the table may change between two of them, and a
+ * chunk is valid until the next is asked for.
  * `release` when it is given up early.
  */
 export function takeSnapshot(store: Store): {

@@ -1,4 +1,5 @@
-// Views of the table that are older than the cluster: front ends open theirs before their replica is a member.
+// Views of the table that are older than the cluster: front ends open theirs before their replica is a
+// member.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

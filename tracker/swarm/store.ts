@@ -48,7 +48,10 @@ export const BUFFER_NAMES = [
 ] as const
 export const bufferNumber = (name: (typeof BUFFER_NAMES)[number]): number => BUFFER_NAMES.indexOf(name)
 
-/** Most index slots looked at before a look-up gives up (it then counts as a miss, which is safe: apply looks again). */
+/**
+ * Most index slots looked at before a look-up gives up (it then counts as a miss, which is safe: apply looks
+ * again).
+ */
 const MAX_PROBES = 1 << 16
 
 export class Store {
@@ -168,8 +171,8 @@ export class Store {
       if (entry > 0) {
         const k = (entry - 1) * RECORD
         if (T[k] === a && T[k + 1] === b && T[k + 2] === c && T[k + 3] === d && T[k + 4] === e) {
-          // Looked at twice: the record may have become another torrent's between the first look and the sequence
-          // number. (Atomic loads are calls, 30 ns each: only where the order matters.)
+          // Looked at twice: the record may have become another torrent's between the first look and the
+          // sequence number. (Atomic loads are calls, 30 ns each: only where the order matters.)
           this.sequence = Atomics.load(T, k + T_SEQUENCE)
           if (T[k] === a && T[k + 1] === b && T[k + 2] === c && T[k + 3] === d && T[k + 4] === e) return k
         }

@@ -1,5 +1,5 @@
-// The swarm table against its slow twin: random changes, growth to directories and back, twins, moves, expiry,
-// snapshots in the middle, equal bytes.
+// The swarm table against its slow twin: random changes, growth to directories and back, twins, moves,
+// expiry, snapshots in the middle, equal bytes.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

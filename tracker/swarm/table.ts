@@ -1,6 +1,7 @@
-// The write side of the swarm table: put, leave, touch, sweep. Only `apply` calls it, on the replica thread, so it is
-// deterministic: same calls, same bytes. Every write to a swarm lies between two steps of its sequence number.
-// Refuses: time, chance, and deciding what a request means (announce.ts does that before the log).
+// The write side of the swarm table: put, leave, touch, sweep. Only `apply` calls it, on the replica thread,
+// so it is deterministic: same calls, same bytes. Every write to a swarm lies between two steps of its
+// sequence number. Refuses: time, chance, and deciding what a request means (announce.ts does that before the
+// log).
 
 import { allowed } from './access.ts'
 import { addressClass4, addressClass6, PUBLIC } from './address.ts'
@@ -65,7 +66,9 @@ export class Table {
     this.store.control[this.counter[name]]! += by
   }
 
-  /** A peer is here: `words[at..]` is a logged record (change.ts). Nothing happens if it may not be stored. */
+  /**
+   * A peer is here: `words[at..]` is a logged record (change.ts). Nothing happens if it may not be stored.
+   */
   put(words: Int32Array, at: number): void {
     const s = this.store
     const word0 = words[at]!
@@ -142,7 +145,9 @@ export class Table {
     return true
   }
 
-  /** BEP 48 `downloaded`: a stored peer that stops being incomplete, or an unknown one that says `completed`. */
+  /**
+   * BEP 48 `downloaded`: a stored peer that stops being incomplete, or an unknown one that says `completed`.
+   */
   private countDownload(
     k: number,
     seeder: boolean,
@@ -156,7 +161,9 @@ export class Table {
     this.count('completions')
   }
 
-  /** Same tag and port at another address of the family: the client has moved, its old address is forgotten. */
+  /**
+   * Same tag and port at another address of the family: the client has moved, its old address is forgotten.
+   */
   private takeMoved(k: number, v6: boolean, family: Family, tag: number, from: Found): void {
     forgetTag(this, k, v6, tag, from.seeder, family.hashOf(from.unit))
     const set = v6 ? this.store.extensions : this.store.torrents
@@ -207,8 +214,8 @@ export class Table {
   }
 
   /**
-   * "Still here": a touch word is unit (bits 0-24), family (bit 25), check of the address (bits 26-31). A stale one
-   * is dropped; the peer's next announce repairs that, since a peer lives for at least two.
+   * "Still here": a touch word is unit (bits 0-24), family (bit 25), check of the address (bits 26-31). A
+   * stale one is dropped; the peer's next announce repairs that, since a peer lives for at least two.
    */
   touch(word: number): void {
     const family = (word & (1 << 25)) !== 0 ? this.store.peers6 : this.store.peers4
@@ -222,7 +229,10 @@ export class Table {
     this.count('touches')
   }
 
-  /** Takes out peers that have been silent for longer than twice the largest interval; `stepMs` since the last entry. */
+  /**
+   * Takes out peers that have been silent for longer than twice the largest interval; `stepMs` since the last
+   * entry.
+   */
   sweep(stepMs: number): void {
     const c = this.store.control
     const top = c[C_TORRENT_TOP]!

@@ -1,6 +1,6 @@
-// Writing the torrent index: open addressing with 2^level slots that doubles step by step, so that no insert pays for all
-// of it. While it doubles, look-ups try the new level, then the old (store.ts). Refuses: to run anywhere but on
-// the replica thread.
+// Writing the torrent index: open addressing with 2^level slots that doubles step by step, so that no insert
+// pays for all of it. While it doubles, look-ups try the new level, then the old (store.ts). Refuses: to run
+// anywhere but on the replica thread.
 
 import { C_INDEX_CURSOR, C_INDEX_LEVEL, C_INDEX_OLD, C_INDEX_SEQUENCE, C_TORRENTS, RECORD } from './layout.ts'
 import { bufferNumber, type Store } from './store.ts'

@@ -1,4 +1,5 @@
-// Touches come out of a log entry as they went in, in the order of their units, and fewer bytes than they were.
+// Touches come out of a log entry as they went in, in the order of their units, and fewer bytes than they
+// were.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

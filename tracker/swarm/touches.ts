@@ -1,6 +1,6 @@
-// Touches in a log entry: in the order of their units, each as its distance to the one before, in bytes of seven bits (LEB128,
-// DWARF 5 section 7.6). Two or three bytes a refresh instead of four, and apply goes through the table in one direction.
-// Refuses: to know what a touch does (table.ts).
+// Touches in a log entry: in the order of their units, each as its distance to the one before, in bytes of
+// seven bits (LEB128, DWARF 5 section 7.6). Two or three bytes a refresh instead of four, and apply goes
+// through the table in one direction. Refuses: to know what a touch does (table.ts).
 
 /** Most bytes of one; with thousands of them in a part they are three at most, on average. */
 export const TOUCH_BYTES = 5
@@ -9,13 +9,16 @@ const MORE = 0x80
 /** Fills the last word: the beginning of a touch that never comes. */
 export const PADDING = MORE
 
-/** A touch word (table.ts) turned so that family and unit come first: what is near in the table is near as a number. */
+/**
+ * A touch word (table.ts) turned so that family and unit come first: what is near in the table is near as a
+ * number.
+ */
 const keyOf = (word: number): number => (word << 6) | (word >>> 26)
 const wordOf = (key: number): number => (key >>> 6) | (key << 26)
 
 /**
- * Packs `words[0..count)` into `bytes` from `at` on, where `TOUCH_BYTES` each must fit; `keys` is room for `count` numbers.
- * Returns the end.
+ * Packs `words[0..count)` into `bytes` from `at` on, where `TOUCH_BYTES` each must fit; `keys` is room for
+ * `count` numbers. Returns the end.
  */
 export function packTouches(
   words: Int32Array,

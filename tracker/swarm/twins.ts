@@ -1,6 +1,7 @@
-// One client seen twice: the same tag on IPv4 and IPv6 counts once (a seeder if either is), the same tag in one family
-// and with the same port at another address has moved. Sets are scanned up to some hundred peers; torrents with a larger one
-// keep a tag index: a family of units (tag, hash of the peer's address). Refuses: tag 0, which is nobody's.
+// One client seen twice: the same tag on IPv4 and IPv6 counts once (a seeder if either is), the same tag in
+// one family and with the same port at another address has moved. Sets are scanned up to some hundred peers;
+// torrents with a larger one keep a tag index: a family of units (tag, hash of the peer's address). Refuses:
+// tag 0, which is nobody's.
 
 import { type Family, formOf, sizeOf } from './family.ts'
 import {
@@ -17,7 +18,10 @@ import { WHOLE } from './pages.ts'
 import type { Store } from './store.ts'
 import type { Table } from './table.ts'
 
-/** A torrent with a set of so many peers gets a tag index: below it a scan costs less than the index takes room. */
+/**
+ * A torrent with a set of so many peers gets a tag index: below it a scan costs less than the index takes
+ * room.
+ */
 const INDEXED_FROM = 256
 /** And loses it when all of its sets are smaller than this: nobody makes it come and go with one peer. */
 const INDEXED_UNTIL = 128
@@ -113,8 +117,8 @@ function setTagKey(tags: Family, tag: number, hash: number): void {
 }
 
 /**
- * A peer was stored: notes its tag and counts its pair once (tag 0: only keeps the index complete). True if its twin in the other family
- * seeds already (its download is counted then).
+ * A peer was stored: notes its tag and counts its pair once (tag 0: only keeps the index complete). True if
+ * its twin in the other family seeds already (its download is counted then).
  */
 export function rememberTag(
   table: Table,

@@ -1,6 +1,7 @@
-// Which peers an answer holds: runs of units from a random place on, leechers first for a seeder, both in the swarm's
-// proportion for a leecher, never the asker. Reads tables that may change meanwhile: every loop is bounded, and the
-// caller throws the result away if the swarm's sequence moved. Refuses: to decide, and to allocate.
+// Which peers an answer holds: runs of units from a random place on, leechers first for a seeder, both in the
+// swarm's proportion for a leecher, never the asker. Reads tables that may change meanwhile: every loop is
+// bounded, and the caller throws the result away if the swarm's sequence moved. Refuses: to decide, and to
+// allocate.
 
 import { addressClass4, addressClass6, PUBLIC } from './address.ts'
 import { type Family, formOf, sizeOf } from './family.ts'
@@ -12,7 +13,10 @@ import { tagOf } from './twins.ts'
 const MAX_LEAVES = 256
 
 export class Windows {
-  /** The asker: its state, its unit in the family being written (-1: none), and whether it is stored in the other state. */
+  /**
+   * The asker: its state, its unit in the family being written (-1: none), and whether it is stored in the
+   * other state.
+   */
   seeder = false
   me = -1
   meOther = false
@@ -42,7 +46,10 @@ export class Windows {
     return r
   }
 
-  /** Writes up to `want` peers of one family: leechers' set at `at`, seeders' at `at + 2`. Returns the new offset. */
+  /**
+   * Writes up to `want` peers of one family: leechers' set at `at`, seeders' at `at + 2`. Returns the new
+   * offset.
+   */
   write(f: Family, set: Int32Array, at: number, want: number, out: Uint16Array, o: number): number {
     const mine = this.me < 0 ? 0 : 1
     const inLeechers = this.seeder === this.meOther ? mine : 0
@@ -114,7 +121,10 @@ export class Windows {
     return this.hidden || this.tag !== 0 || this.handles !== null
   }
 
-  /** IPv4 units first + (start, start + 1, ... mod n) but the asker, at most `count` of them: 6 bytes each to `out`. */
+  /**
+   * IPv4 units first + (start, start + 1, ... mod n) but the asker, at most `count` of them: 6 bytes each to
+   * `out`.
+   */
   private run4(
     f: Family,
     first: number,

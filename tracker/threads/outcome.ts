@@ -1,5 +1,6 @@
-// What became of the changes of one front end: ranges of sequence numbers with an outcome, replica thread -> front end.
-// Refuses: outcomes of single changes; why one peer was not stored is seen in the table that the answer is built from.
+// What became of the changes of one front end: ranges of sequence numbers with an outcome, replica thread ->
+// front end. Refuses: outcomes of single changes; why one peer was not stored is seen in the table that the
+// answer is built from.
 
 import { WordRing } from './ring.ts'
 
@@ -25,7 +26,10 @@ export class OutcomeRing {
     this.ring = new WordRing(buffer)
   }
 
-  /** Replica thread: adds a range. False when the ring is full (it holds as many ranges as changes can wait, so: a bug). */
+  /**
+   * Replica thread: adds a range. False when the ring is full (it holds as many ranges as changes can wait,
+   * so: a bug).
+   */
   push(first: number, count: number, outcome: Outcome): boolean {
     const r = this.ring
     if (r.room(WORDS) < WORDS) return false
@@ -65,7 +69,9 @@ export class OutcomeRing {
     return this.ring.takeSleeper()
   }
 
-  /** The control words, for `Atomics.waitAsync` by a front end that sleeps in the event loop (word index 32). */
+  /**
+   * The control words, for `Atomics.waitAsync` by a front end that sleeps in the event loop (word index 32).
+   */
   get control(): Int32Array<SharedArrayBuffer> {
     return this.ring.control
   }

@@ -10,11 +10,17 @@ export type ProducerBuffers = {
   readonly touches: SharedArrayBuffer
   /** `OutcomeRing`: what became of the changes. */
   readonly outcomes: SharedArrayBuffer
-  /** Linux eventfd that wakes a front end that sleeps in poll(2), written with 8 bytes; -1: it sleeps in Atomics.waitAsync. */
+  /**
+   * Linux eventfd that wakes a front end that sleeps in poll(2), written with 8 bytes; -1: it sleeps in
+   * Atomics.waitAsync.
+   */
   readonly eventFd: number
 }
 
-/** `parked`: changes that may wait at once, a power of two; `touches`: refreshes that may wait, a power of two. */
+/**
+ * `parked`: changes that may wait at once, a power of two; `touches`: refreshes that may wait, a power of
+ * two.
+ */
 export const producerBuffers = (parked: number, touches: number, eventFd = -1): ProducerBuffers => ({
   changes: resident(changeRingBuffer(parked)),
   touches: resident(ringBuffer(touches)),

@@ -1,5 +1,5 @@
-// The rings between two real threads: nothing lost, nothing twice, order kept, nobody sleeps through a wake-up, positions
-// wrap at 2^32.
+// The rings between two real threads: nothing lost, nothing twice, order kept, nobody sleeps through a
+// wake-up, positions wrap at 2^32.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

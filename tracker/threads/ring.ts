@@ -1,7 +1,9 @@
-// Single-producer single-consumer rings in shared memory: front end -> replica thread.
-// Refuses: more than one producer or consumer a ring, records that wrap, waiting. Positions only grow (mod 2^32).
+// Single-producer single-consumer rings in shared memory: front end -> replica thread. Refuses: more than one
+// producer or consumer a ring, records that wrap, waiting. Positions only grow (mod 2^32).
 
-/** Words (32 bits) of a control block: 0 head, 16 tail, 32 "consumer sleeps"; each on a cache line of its own. */
+/**
+ * Words (32 bits) of a control block: 0 head, 16 tail, 32 "consumer sleeps"; each on a cache line of its own.
+ */
 const CONTROL_BYTES = 256
 const HEAD = 0
 const TAIL = 16
@@ -15,7 +17,9 @@ export const ringBuffer = (words: number): SharedArrayBuffer => {
   return new SharedArrayBuffer(CONTROL_BYTES + words * 4)
 }
 
-/** A ring of 32-bit words; the producer publishes its tail once a batch, the consumer its head once a drain. */
+/**
+ * A ring of 32-bit words; the producer publishes its tail once a batch, the consumer its head once a drain.
+ */
 export class WordRing {
   readonly control: Int32Array<SharedArrayBuffer>
   readonly words: Int32Array<SharedArrayBuffer>

@@ -51,7 +51,9 @@ export class Control {
     return Atomics.load(this.words, STATE) === SERVING && nowMs < this.floats[LEASE_UNTIL_MS / 2]!
   }
 
-  /** May the answer of a committed change leave now? As `mayAnswer`, and while draining before the end too. */
+  /**
+   * May the answer of a committed change leave now? As `mayAnswer`, and while draining before the end too.
+   */
   mayRelease(nowMs: number): boolean {
     const state = Atomics.load(this.words, STATE)
     return (state === SERVING || state === STOPPING) && nowMs < this.floats[LEASE_UNTIL_MS / 2]!
@@ -84,7 +86,10 @@ export class Control {
     return Atomics.load(this.words, DISK_FULL) === 1
   }
 
-  /** Replica thread: about to sleep on the returned wait; look at the rings once more between this and awaiting. */
+  /**
+   * Replica thread: about to sleep on the returned wait; look at the rings once more between this and
+   * awaiting.
+   */
   sleepReplica(timeoutMs: number): { async: boolean; value: Promise<string> | string } {
     Atomics.store(this.words, REPLICA_SLEEPS, 1)
     return Atomics.waitAsync(this.words, REPLICA_SLEEPS, 1, timeoutMs)

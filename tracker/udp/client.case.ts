@@ -1,5 +1,5 @@
-// A BEP 15 client for tests: one socket, requests by transaction ID. Refuses: to repeat a request; a test that loses one
-// shall see it.
+// A BEP 15 client for tests: one socket, requests by transaction ID. Refuses: to repeat a request; a test
+// that loses one shall see it.
 
 import { createSocket, type Socket } from 'node:dgram'
 import { type Answer, decodeAnswer, EVENT_STARTED, encodeRequest } from '@skep/wire/udp-tracker.ts'
@@ -43,7 +43,9 @@ export class TestClient {
     })
   }
 
-  /** `from`: the client's own address. The socket is connected, so answers from another address are not seen. */
+  /**
+   * `from`: the client's own address. The socket is connected, so answers from another address are not seen.
+   */
   static async open(host: string, port: number, from?: string): Promise<TestClient> {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
     await new Promise<void>((resolve) =>
@@ -117,7 +119,10 @@ export class TestClient {
     )
   }
 
-  /** Nothing sent before this is still unanswered: a connect is answered, and datagrams of one socket keep order. */
+  /**
+   * Nothing sent before this is still unanswered: a connect is answered, and datagrams of one socket keep
+   * order.
+   */
   async silence(): Promise<boolean> {
     const before = this.strays.length
     const unanswered = this.waiting.size

@@ -26,7 +26,10 @@ export const UDP_COUNTERS = [
   'denied',
   /** Announces from private addresses while the cluster refuses those: error answer. */
   'privateRefused',
-  /** Announces from addresses that no peer on the Internet has: private, loopback, link-local, not to be routed. */
+  /**
+   * Announces from addresses that no peer on the Internet has: private, loopback, link-local, not to be
+   * routed.
+   */
   'privateAnnounces',
   /** Refreshes handed to the replica thread. */
   'touches',

@@ -1,7 +1,7 @@
-// UDP one datagram at a time over node:dgram: where batched system calls are not to be had (other systems, no FFI).
-// The same slots and the same worker loop, driven by events.
-// Refuses: to answer from the address that was asked when it is bound to all of them (node:dgram does not say which it
-// was); to count what the kernel dropped (it does not say that either).
+// UDP one datagram at a time over node:dgram: where batched system calls are not to be had (other systems, no
+// FFI). The same slots and the same worker loop, driven by events. Refuses: to answer from the address that
+// was asked when it is bound to all of them (node:dgram does not say which it was); to count what the kernel
+// dropped (it does not say that either).
 
 import { createSocket, type Socket } from 'node:dgram'
 import { formatIPv4, formatIPv6, parseIPv4, parseIPv6 } from '@skep/wire/ip.ts'
@@ -9,7 +9,10 @@ import { ADDRESS_WORDS, AF_INET, AF_INET6, Inbox, Outbox, RECEIVE_BYTES } from '
 import { UdpOpenError, type UdpSocket, type UdpSocketOptions } from './socket.ts'
 
 export type EventSocket = UdpSocket & {
-  /** Calls `turn` whenever datagrams may be received: when the inbox is full, or when no more came in this round. */
+  /**
+   * Calls `turn` whenever datagrams may be received: when the inbox is full, or when no more came in this
+   * round.
+   */
   listen(turn: () => void): void
 }
 

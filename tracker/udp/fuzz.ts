@@ -1,5 +1,6 @@
 // The real packet code without a socket: for fuzzing, and for tests that build a datagram byte by byte.
-// Refuses: threads; changes that are asked for are answered REFUSED, APPLIED or not at all, as the caller says.
+// Refuses: threads; changes that are asked for are answered REFUSED, APPLIED or not at all, as the caller
+// says.
 
 import { Announcer } from '../swarm/announce.ts'
 import { ConnectionIds } from '../swarm/connection-id.ts'
@@ -22,8 +23,8 @@ export type PacketBench = {
   readonly counts: Counts
   readonly ids: ConnectionIds
   /**
-   * One datagram from `address` (4 or 16 raw bytes, network order) and `port`; the answer, or null for silence. The
-   * bytes are a view that the next call overwrites.
+   * One datagram from `address` (4 or 16 raw bytes, network order) and `port`; the answer, or null for
+   * silence. The bytes are a view that the next call overwrites.
    */
   handle(datagram: Uint8Array, address: Uint8Array, port: number): Uint8Array | null
   /** Tells the outcome of the oldest parked change; its answer, or null. */
@@ -117,9 +118,10 @@ export function fuzzBench(): { readonly bench: PacketBench; readonly replica: Lo
 }
 
 /**
- * One datagram through the packet code, as it came or made to pass the first checks: byte 0 of `bytes` chooses the
- * family, whether connection ID and action are put right, and what becomes of a change; the rest is the datagram.
- * Throws if an answer is larger than allowed, or than was asked by somebody who has proven nothing.
+ * One datagram through the packet code, as it came or made to pass the first checks: byte 0 of `bytes`
+ * chooses the family, whether connection ID and action are put right, and what becomes of a change; the rest
+ * is the datagram. Throws if an answer is larger than allowed, or than was asked by somebody who has proven
+ * nothing.
  */
 export function fuzzDatagram({ bench, replica }: ReturnType<typeof fuzzBench>, bytes: Uint8Array): void {
   const how = bytes[0] ?? 0

@@ -6,7 +6,10 @@ import { Gather } from './gather.ts'
 
 const REST = 200
 
-/** One millisecond at a time: datagrams that arrive, and the share of time asleep. Returns milliseconds with rest. */
+/**
+ * One millisecond at a time: datagrams that arrive, and the share of time asleep. Returns milliseconds with
+ * rest.
+ */
 function play(
   gather: Gather,
   from: number,

@@ -1,7 +1,7 @@
-// When a worker should rest a moment before it looks at its sockets again, so that several datagrams share one wake-up:
-// what network cards call interrupt coalescing. At some thousand requests a second waking is most of the price.
-// Refuses: sockets and clocks; to rest where somebody waits for it: with few requests, with a busy core, or with
-// clients that send only after they were answered.
+// When a worker should rest a moment before it looks at its sockets again, so that several datagrams share
+// one wake-up: what network cards call interrupt coalescing. At some thousand requests a second waking is
+// most of the price. Refuses: sockets and clocks; to rest where somebody waits for it: with few requests,
+// with a busy core, or with clients that send only after they were answered.
 
 /** Least datagrams a millisecond for which resting pays. */
 const LEAST_RATE = 4

@@ -1,5 +1,6 @@
-// A replica thread without a log, for tests and measurements of the front ends: it takes changes from the rings, applies
-// them at once, and tells the outcomes. Held, it is a leader that cannot commit. Refuses: to be used outside tests.
+// A replica thread without a log, for tests and measurements of the front ends: it takes changes from the
+// rings, applies them at once, and tells the outcomes. Held, it is a leader that cannot commit. Refuses: to
+// be used outside tests.
 
 import { writeSync } from 'node:fs'
 import { Apply } from '../swarm/apply.ts'

@@ -1,6 +1,6 @@
-// UDP in batches: recvmmsg(2) and sendmmsg(2) through FFI. The only file that knows koffi and kernel structures.
-// Linux on 64-bit little-endian machines; importing it anywhere else throws, and dgram.ts takes its place.
-// Refuses: to know what is in a datagram; to block, except in `wait`.
+// UDP in batches: recvmmsg(2) and sendmmsg(2) through FFI. The only file that knows koffi and kernel
+// structures. Linux on 64-bit little-endian machines; importing it anywhere else throws, and dgram.ts takes
+// its place. Refuses: to know what is in a datagram; to block, except in `wait`.
 
 import { endianness } from 'node:os'
 import { getSystemErrorName } from 'node:util'
@@ -72,8 +72,9 @@ const align = (buffer: ArrayBuffer): number => -addressOf(new Uint8Array(buffer)
 const errorName = (): string => getSystemErrorName(-koffi.errno())
 
 /**
- * Words that never move, with their address, for calls that take pointers to small things. Always used through this
- * object: a variable that no function mentions any more is collected, and the kernel would write into freed memory.
+ * Words that never move, with their address, for calls that take pointers to small things. Always used
+ * through this object: a variable that no function mentions any more is collected, and the kernel would write
+ * into freed memory.
  */
 type Pinned = { readonly words: Int32Array; readonly address: number }
 const pin = (): Pinned => {
@@ -106,8 +107,8 @@ export function openUdp(options: UdpSocketOptions): UdpSocket {
   }
   if (options.reusePort && !set(SOL_SOCKET, SO_REUSEPORT, 1)) fail('SO_REUSEPORT')
   if (family === 6 && !set(IPPROTO_IPV6, IPV6_V6ONLY, 1)) fail('IPV6_V6ONLY')
-  // Bound to all addresses, the kernel would choose the answer's source by route: a client that asked another of
-  // ours would not know the answer. One bound address needs none of it.
+  // Bound to all addresses, the kernel would choose the answer's source by route: a client that asked another
+  // of ours would not know the answer. One bound address needs none of it.
   const wildcard = raw.every((byte) => byte === 0)
   if (wildcard && !(family === 4 ? set(IPPROTO_IP, IP_PKTINFO, 1) : set(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)))
     fail('PKTINFO')
@@ -188,7 +189,8 @@ class BatchSocket implements UdpSocket {
   }
 
   receive(): number {
-    // Every datagram of a wildcard socket carries its control message, of one size, so the header needs no repair.
+    // Every datagram of a wildcard socket carries its control message, of one size, so the header needs no
+    // repair.
     const n = recvmmsg(this.fd, this.receiveHeads, this.inbox.slots, MSG_DONTWAIT, 0) as number
     if (n >= 0) return n
     const code = koffi.errno()
@@ -295,8 +297,8 @@ export function rest(microseconds: number): void {
 const SCHED_SETATTR = process.arch === 'x64' ? 314 : 274
 
 /**
- * Asks for a scheduler slice of the calling thread (sched_setattr(2), Linux 6.12+): a long one lets threads with short
- * slices go first when they wake. False where the kernel knows nothing of it.
+ * Asks for a scheduler slice of the calling thread (sched_setattr(2), Linux 6.12+): a long one lets threads
+ * with short slices go first when they wake. False where the kernel knows nothing of it.
  */
 export function setSchedulerSlice(nanoseconds: number): boolean {
   scratch.fill(0, 0, 14)

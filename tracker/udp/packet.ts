@@ -1,7 +1,7 @@
-// The tracker's UDP protocol (BEP 15) at offsets in the batch buffers: what to do with one datagram. The hot path:
-// numbers and buffers only, nothing is allocated for a packet.
-// Refuses: to answer more than was asked to an address that has proven nothing; to believe the `ip` field; to look at
-// BEP 41 options (nothing here needs them); sockets and clocks.
+// The tracker's UDP protocol (BEP 15) at offsets in the batch buffers: what to do with one datagram. The hot
+// path: numbers and buffers only, nothing is allocated for a packet. Refuses: to answer more than was asked
+// to an address that has proven nothing; to believe the `ip` field; to look at BEP 41 options (nothing here
+// needs them); sockets and clocks.
 //
 // Words are raw, as they lie in the packet: on a little-endian machine action 1 is 0x01000000.
 
@@ -126,7 +126,8 @@ export class Packets {
     this.nowMs = nowMs
     this.intervalSeconds = intervalSeconds
     this.storeFull = storeFull
-    // Workers open before their cluster is born: until then there are no settings, and nobody would get peers.
+    // Workers open before their cluster is born: until then there are no settings, and nobody would get
+    // peers.
     if (this.want4 === 0) this.readSettings()
     this.ids.refresh(graceWindows)
   }
@@ -150,8 +151,9 @@ export class Packets {
   }
 
   /**
-   * Decides on datagram i of the inbox. An answer is written into the outbox's next slot, without its address: its bytes
-   * are returned. 0: no answer, or none yet. `socket`: where an answer that waits will go out.
+   * Decides on datagram i of the inbox. An answer is written into the outbox's next slot, without its
+   * address: its bytes are returned. 0: no answer, or none yet. `socket`: where an answer that waits will go
+   * out.
    */
   handle(inbox: Inbox, i: number, outbox: Outbox, socket: number): number {
     const length = inbox.lengths[i * 16 + 14]!
@@ -309,7 +311,10 @@ export class Packets {
     return 0
   }
 
-  /** The first 20 bytes of an announce answer, around what the Announcer has found. Returns the answer's bytes. */
+  /**
+   * The first 20 bytes of an announce answer, around what the Announcer has found. Returns the answer's
+   * bytes.
+   */
   private head(outbox: Outbox, o: number, transaction: number): number {
     const { announcer } = this
     let r = this.random
@@ -359,8 +364,9 @@ export class Packets {
   }
 
   /**
-   * The outcome of a parked request is known: its answer into the outbox's next slot. Returns its bytes; 0: silence. The
-   * slot is free then, except where the swarm could not be read: it comes once more through `pending.again`.
+   * The outcome of a parked request is known: its answer into the outbox's next slot. Returns its bytes; 0:
+   * silence. The slot is free then, except where the swarm could not be read: it comes once more through
+   * `pending.again`.
    */
   release(slot: number, outcome: number, outbox: Outbox): number {
     const { pending, counts } = this
@@ -382,7 +388,10 @@ export class Packets {
     return length
   }
 
-  /** Built now, from the table with the change in it; the record still lies in the ring. 0: the writer is in the way. */
+  /**
+   * Built now, from the table with the change in it; the record still lies in the ring. 0: the writer is in
+   * the way.
+   */
   private answer(slot: number, transaction: number, outbox: Outbox): number {
     const { pending } = this
     const o = outbox.count * outbox.strideWords

@@ -1,8 +1,8 @@
-// Announces whose change is on its way through the log. A change's sequence number in the ring is its place here, so a
-// parked request costs no search; its record stays in the ring slot until the outcome came.
-// Refuses: to time anything out by itself: a slot is held until its outcome, only the answer may come too late. Looking
-// for the same request twice: clients repeat after 15 seconds, later than any change waits, and applying a change twice
-// equals applying it once.
+// Announces whose change is on its way through the log. A change's sequence number in the ring is its place
+// here, so a parked request costs no search; its record stays in the ring slot until the outcome came.
+// Refuses: to time anything out by itself: a slot is held until its outcome, only the answer may come too
+// late. Looking for the same request twice: clients repeat after 15 seconds, later than any change waits, and
+// applying a change twice equals applying it once.
 
 import { ENDPOINT_WORDS, type Inbox, saveEndpoint } from './slots.ts'
 
@@ -18,7 +18,10 @@ export class Pending {
   readonly arrivedMs: Float64Array
   private readonly held: Uint8Array
   private readonly mask: number
-  /** One less than the ring has slots: the next request is written into the ring before anyone knows what it asks. */
+  /**
+   * One less than the ring has slots: the next request is written into the ring before anyone knows what it
+   * asks.
+   */
   readonly most: number
   /** Slots whose change is applied while their swarm could not be read: looked at again in the next turn. */
   readonly again: Int32Array

@@ -1,7 +1,7 @@
-// Where datagrams lie in memory, the same for every kind of socket: fixed slots, one Inbox of received datagrams and
-// one Outbox of answers a socket. The layouts are the kernel's (mmsg.ts points it at these very buffers), so that
-// nothing is copied between a system call and the code that decides.
-// Refuses: to know what the bytes mean; anything but little-endian machines.
+// Where datagrams lie in memory, the same for every kind of socket: fixed slots, one Inbox of received
+// datagrams and one Outbox of answers a socket. The layouts are the kernel's (mmsg.ts points it at these very
+// buffers), so that nothing is copied between a system call and the code that decides. Refuses: to know what
+// the bytes mean; anything but little-endian machines.
 //
 // Address slot (8 words), a sockaddr as the kernel writes it, raw network bytes:
 //   IPv4: word 0 family (low half), port (high half)   1 address
@@ -10,8 +10,8 @@
 // IPV6_PKTINFO), so that the answer leaves from there: words 0-3 its head, then
 //   IPv4: word 4 interface   5 our address   6 the packet's destination
 //   IPv6: words 4-7 our address   8 interface
-// A length of received datagram i is at i * 16 + 14 of `lengths`, of an answer at o * 4 + 2: inside the structures
-// that recvmmsg(2) and sendmmsg(2) take.
+// A length of received datagram i is at i * 16 + 14 of `lengths`, of an answer at o * 4 + 2: inside the
+// structures that recvmmsg(2) and sendmmsg(2) take.
 
 /** AF_INET, AF_INET6 on Linux. */
 export const AF_INET = 2
@@ -27,13 +27,17 @@ export const RECEIVE_BYTES = 1500
 /** Words of an endpoint as `saveEndpoint` keeps it: address slot, our address, interface. */
 export const ENDPOINT_WORDS = 12
 
-/** Bytes from slot to slot: an odd number of cache lines, so that slots do not fall on the same cache sets. */
+/**
+ * Bytes from slot to slot: an odd number of cache lines, so that slots do not fall on the same cache sets.
+ */
 export function slotStride(bytes: number): number {
   const lines = Math.ceil(bytes / 64)
   return 64 * (lines | 1)
 }
 
-/** Bytes that start on a cache line and never move (an ArrayBuffer of this size is never inside the JS heap). */
+/**
+ * Bytes that start on a cache line and never move (an ArrayBuffer of this size is never inside the JS heap).
+ */
 export function alignedBytes(bytes: number, align: (buffer: ArrayBuffer) => number = () => 0): Uint8Array {
   const buffer = new ArrayBuffer(bytes + 4096)
   return new Uint8Array(buffer, align(buffer), bytes)
@@ -131,7 +135,10 @@ export class Outbox {
     this.answerFrom6(t, inbox.control, f, inbox.control[f + 4]!)
   }
 
-  /** Our side of an IPv6 answer: the address asked; the interface only where the address means nothing without. */
+  /**
+   * Our side of an IPv6 answer: the address asked; the interface only where the address means nothing
+   * without.
+   */
   private answerFrom6(t: number, source: Int32Array, f: number, from: number): void {
     const control = this.control
     const first = source[f]!

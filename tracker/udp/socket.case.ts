@@ -1,5 +1,6 @@
-// What every kind of UDP socket must do, asked from outside through real clients: the whole way through a worker thread,
-// the rings and a table. mmsg.test.ts and dgram.test.ts run it. Gaps are named by the one who has them.
+// What every kind of UDP socket must do, asked from outside through real clients: the whole way through a
+// worker thread, the rings and a table. mmsg.test.ts and dgram.test.ts run it. Gaps are named by the one who
+// has them.
 
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'

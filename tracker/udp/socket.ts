@@ -1,10 +1,12 @@
-// What the worker sees of a UDP socket, whoever makes the system calls: mmsg.ts (batches, Linux) or dgram.ts (anywhere).
-// Refuses: to know either of them.
+// What the worker sees of a UDP socket, whoever makes the system calls: mmsg.ts (batches, Linux) or dgram.ts
+// (anywhere). Refuses: to know either of them.
 
 import type { Inbox, Outbox } from './slots.ts'
 
 export type UdpSocketOptions = {
-  /** A literal address; `0.0.0.0` and `::` mean all. Its family is the socket's; IPv6 sockets take no IPv4. */
+  /**
+   * A literal address; `0.0.0.0` and `::` mean all. Its family is the socket's; IPv6 sockets take no IPv4.
+   */
   readonly host: string
   /** 0: any free one. */
   readonly port: number
@@ -28,16 +30,23 @@ export type UdpSocket = {
   readonly outbox: Outbox
   /** Datagrams now in the inbox, up to a batch; 0: none waiting. Those of the call before are gone. */
   receive(): number
-  /** Sends everything in the outbox and empties it; returns how many the kernel took. Waits for room a few milliseconds. */
+  /**
+   * Sends everything in the outbox and empties it; returns how many the kernel took. Waits for room a few
+   * milliseconds.
+   */
   send(): number
   /** Datagrams that arrived and found no room, since the socket was opened. */
   drops(): number
-  /** Datagrams not sent because of an error of their own (no route, address in the way), since it was opened. */
+  /**
+   * Datagrams not sent because of an error of their own (no route, address in the way), since it was opened.
+   */
   readonly sendErrors: number
   close(): void
 }
 
-/** A socket could not be opened. `code` is errno's name: EADDRINUSE, EACCES, EADDRNOTAVAIL, EAFNOSUPPORT... */
+/**
+ * A socket could not be opened. `code` is errno's name: EADDRINUSE, EACCES, EADDRNOTAVAIL, EAFNOSUPPORT...
+ */
 export class UdpOpenError extends Error {
   override name = 'UdpOpenError'
   readonly code: string

@@ -12,7 +12,9 @@ import { counterBuffer, countsOf, sumCounters, type UdpCounter } from './counter
 import { UdpOpenError } from './socket.ts'
 import type { WorkerLimits, WorkerNews, WorkerOrders } from './worker.ts'
 
-/** Of a worker's heap: hardly anything is allocated there, and V8 would let garbage lie around up to 48 MiB. */
+/**
+ * Of a worker's heap: hardly anything is allocated there, and V8 would let garbage lie around up to 48 MiB.
+ */
 const YOUNG_MIB = 3
 
 export { UdpOpenError } from './socket.ts'
@@ -69,7 +71,9 @@ export async function createEventFd(useDgram = false): Promise<number> {
   return useDgram || !(await nativeUdp()) ? -1 : (await import('./mmsg.ts')).createEventFd()
 }
 
-/** Scheduler slice of the calling thread and of those it starts from then on; false where the system has none. */
+/**
+ * Scheduler slice of the calling thread and of those it starts from then on; false where the system has none.
+ */
 export async function setSchedulerSlice(nanoseconds: number): Promise<boolean> {
   return (await nativeUdp()) && (await import('./mmsg.ts')).setSchedulerSlice(nanoseconds)
 }
@@ -171,8 +175,8 @@ function wake(producer: ProducerBuffers): void {
 }
 
 /**
- * The port, after one look that nobody holds it: sockets that share a port would share it with another process of the
- * same user too, and each would answer half of the clients.
+ * The port, after one look that nobody holds it: sockets that share a port would share it with another
+ * process of the same user too, and each would answer half of the clients.
  */
 async function freePort(hosts: readonly string[], port: number): Promise<number> {
   let found = port

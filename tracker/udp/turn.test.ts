@@ -1,4 +1,5 @@
-// A worker's turns over a socket in memory and a clock that is told: what happens when a lease ends in the middle.
+// A worker's turns over a socket in memory and a clock that is told: what happens when a lease ends in the
+// middle.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,6 +1,7 @@
-// One turn of a UDP worker: outcomes -> answers; datagrams -> answers or parked changes; everything handed over at once.
-// The driver (worker.ts) calls it until nothing is left and then sleeps, in poll or in the event loop.
-// Refuses: offsets and hashing (packet.ts); to answer while no lease holds, tested before every batch that is sent.
+// One turn of a UDP worker: outcomes -> answers; datagrams -> answers or parked changes; everything handed
+// over at once. The driver (worker.ts) calls it until nothing is left and then sleeps, in poll or in the
+// event loop. Refuses: offsets and hashing (packet.ts); to answer while no lease holds, tested before every
+// batch that is sent.
 
 import { APPLIED, type OutcomeRing } from '../threads/outcome.ts'
 import type { ChangeRing, WordRing } from '../threads/ring.ts'
@@ -27,7 +28,9 @@ import type { Inbox } from './slots.ts'
 import type { UdpSocket } from './socket.ts'
 import { looksLikeRequest, Waiting } from './waiting.ts'
 
-/** Turns between two looks at a socket that had nothing last time, while another one keeps the worker busy. */
+/**
+ * Turns between two looks at a socket that had nothing last time, while another one keeps the worker busy.
+ */
 const COLD_TURNS = 8
 /** After a batch smaller than this the socket is taken to be empty, until poll says otherwise. */
 const MORE_LEAST = 16
@@ -214,7 +217,9 @@ export class Turn {
     }
   }
 
-  /** A lease holds again: requests that waited are handled as if they had come just now, in order of arrival. */
+  /**
+   * A lease holds again: requests that waited are handled as if they had come just now, in order of arrival.
+   */
   private handleWaiting(place: Place): boolean {
     this.dropOld(place)
     const { waiting, socket } = place
@@ -226,7 +231,8 @@ export class Turn {
       this.decide(place, waiting.inbox, first, n)
       const replies = socket.outbox.count
       if (replies > 0 && !this.send(place, null)) {
-        // Only what could not be sent waits again: changes among them are parked, and would be made and answered twice.
+        // Only what could not be sent waits again: changes among them are parked, and would be made and
+        // answered twice.
         waiting.shiftBut(n, place.origin, replies)
         return false
       }
@@ -236,8 +242,9 @@ export class Turn {
   }
 
   /**
-   * Sends what is in the outbox if a lease holds still. If it does not, the requests answered go to wait (`inbox` holds
-   * them; null: they wait already), and answers of parked ones are dropped, since their records are free by now.
+   * Sends what is in the outbox if a lease holds still. If it does not, the requests answered go to wait
+   * (`inbox` holds them; null: they wait already), and answers of parked ones are dropped, since their
+   * records are free by now.
    */
   private send(place: Place, inbox: Inbox | null): boolean {
     const { control, counts } = this.parts
@@ -260,7 +267,10 @@ export class Turn {
     return true
   }
 
-  /** What this turn has written becomes visible; the replica thread is woken for changes, or when touches pile up. */
+  /**
+   * What this turn has written becomes visible; the replica thread is woken for changes, or when touches pile
+   * up.
+   */
   private publish(): void {
     const { ring, touches, control } = this.parts
     touches.publish()

@@ -1,7 +1,7 @@
-// Requests that arrived while there was nobody to decide on them (no leader, no lease, still starting): raw copies in
-// order of arrival, bounded in number and in age. A BEP 15 client that gets nothing comes back after 15 seconds only,
-// so waiting here is what makes a change of leader invisible.
-// Refuses: datagrams that are no request by their shape; to wait for ever.
+// Requests that arrived while there was nobody to decide on them (no leader, no lease, still starting): raw
+// copies in order of arrival, bounded in number and in age. A BEP 15 client that gets nothing comes back
+// after 15 seconds only, so waiting here is what makes a change of leader invisible. Refuses: datagrams that
+// are no request by their shape; to wait for ever.
 
 import { ANNOUNCE, MAGIC_HI, MAGIC_LO, SCRAPE } from './packet.ts'
 import { copyDatagram, Inbox } from './slots.ts'
@@ -40,8 +40,8 @@ export class Waiting {
   }
 
   /**
-   * Forgets the n oldest, which lie in one run, but the first `count` of `kept`: their slots, in order of arrival. Those
-   * go on waiting, in their order and before all others.
+   * Forgets the n oldest, which lie in one run, but the first `count` of `kept`: their slots, in order of
+   * arrival. Those go on waiting, in their order and before all others.
    */
   shiftBut(n: number, kept: ArrayLike<number>, count: number): void {
     let to = n
@@ -61,7 +61,10 @@ export class Waiting {
   }
 }
 
-/** Could datagram i be a request: long enough, an action a client may ask, a connect's protocol_id? (IDs tell later.) */
+/**
+ * Could datagram i be a request: long enough, an action a client may ask, a connect's protocol_id? (IDs tell
+ * later.)
+ */
 export function looksLikeRequest(inbox: Inbox, i: number): boolean {
   const w = i * inbox.strideWords
   const action = inbox.words[w + 2]!

@@ -1,5 +1,5 @@
-// A UDP worker: the thread's entry and its loop. It owns one socket for every address the tracker listens on, and
-// sleeps in poll(2) on all of them and its eventfd (or in the event loop, without native sockets).
+// A UDP worker: the thread's entry and its loop. It owns one socket for every address the tracker listens on,
+// and sleeps in poll(2) on all of them and its eventfd (or in the event loop, without native sockets).
 // Refuses: to live on after a failure: whatever is thrown ends the thread, and with it the process.
 
 import { writeFileSync } from 'node:fs'
@@ -32,7 +32,10 @@ export type WorkerLimits = {
   /** Of each socket, bytes. */
   readonly receiveBufferBytes: number
   readonly sendBufferBytes: number
-  /** Scheduler slice asked for this thread, nanoseconds; a long one lets the replica thread go first. 0: the system's. */
+  /**
+   * Scheduler slice asked for this thread, nanoseconds; a long one lets the replica thread go first. 0: the
+   * system's.
+   */
   readonly sliceNanoseconds: number
   /** How long a steady stream of requests is gathered for one wake-up, microseconds (gather.ts). */
   readonly gatherMicroseconds: number
@@ -109,7 +112,9 @@ function turnOf(
   })
 }
 
-/** Told to end, by its owner or by the replica: it still answers what is parked, for as long as that may take. */
+/**
+ * Told to end, by its owner or by the replica: it still answers what is parked, for as long as that may take.
+ */
 function shutting(orders: WorkerOrders): () => boolean {
   const stop = new Int32Array(orders.stop)
   const control = new Control(orders.control)

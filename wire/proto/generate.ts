@@ -1,5 +1,5 @@
-// npm run generate: makes gen/ from the .proto files with buf and protoc-gen-es, fetched by npx for this run only.
-// Refuses: being needed by anyone who does not change a .proto file; what it makes is committed.
+// npm run generate: makes gen/ from the .proto files with buf and protoc-gen-es, fetched by npx for this run
+// only. Refuses: being needed by anyone who does not change a .proto file; what it makes is committed.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'

@@ -1,5 +1,5 @@
-// The chart's own life: both Helms find nothing wrong in it, its test announces, upgrades and rollbacks hold, and an
-// uninstall leaves nothing behind. Refuses: to be run before the cluster is there.
+// The chart's own life: both Helms find nothing wrong in it, its test announces, upgrades and rollbacks hold,
+// and an uninstall leaves nothing behind. Refuses: to be run before the cluster is there.
 
 import { CLUSTER, event, NAMESPACE, RELEASE, type Scenario, type World, waitFor, whole } from '../world.ts'
 import { CHART, values } from './life.ts'

@@ -1,5 +1,5 @@
-// Clusters of their own beside the main one: deleted with and without their volumes, lost to the last majority, saved and
-// restored, refused for what is wrong in them. Refuses: to leave them behind.
+// Clusters of their own beside the main one: deleted with and without their volumes, lost to the last
+// majority, saved and restored, refused for what is wrong in them. Refuses: to leave them behind.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ApiRefusal } from '../api.ts'

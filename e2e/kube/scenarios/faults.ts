@@ -1,5 +1,5 @@
-// What goes wrong by itself: pods, nodes, networks, disks, the operator. Whatever it is, users go on announcing, and nothing
-// that was acknowledged is lost. Refuses: faults that do not end.
+// What goes wrong by itself: pods, nodes, networks, disks, the operator. Whatever it is, users go on
+// announcing, and nothing that was acknowledged is lost. Refuses: faults that do not end.
 
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -52,8 +52,8 @@ async function crash(world: World, pod: string): Promise<void> {
 }
 
 /**
- * Another container than before runs, of the same pod or of one in its place, and is ready; and all is whole. What the
- * operator says may be older: it may have been on the node that was lost.
+ * Another container than before runs, of the same pod or of one in its place, and is ready; and all is whole.
+ * What the operator says may be older: it may have been on the node that was lost.
  */
 async function restarted(world: World, pod: string, before: string, replicas: number): Promise<void> {
   await waitFor(`${pod} started again`, 120, async () => {
@@ -163,7 +163,10 @@ export const power: Scenario = {
   },
 }
 
-/** Asks a pod from its own node, where a network cut does not show: connect, then an announce; prints what came back. */
+/**
+ * Asks a pod from its own node, where a network cut does not show: connect, then an announce; prints what
+ * came back.
+ */
 const ASK = `
 const [address, at] = process.argv.slice(1)
 const socket = require('node:dgram').createSocket('udp4')
@@ -298,7 +301,9 @@ export const two: Scenario = {
   },
 }
 
-/** All pods of the operator at once, as soon as its step count in status has moved a drawn number of times. */
+/**
+ * All pods of the operator at once, as soon as its step count in status has moved a drawn number of times.
+ */
 async function killOperator(world: World): Promise<void> {
   const waitMs = 300 + world.random.below(6000)
   await sleep(waitMs)

@@ -1,4 +1,5 @@
-// Numbered batches against lost, repeated and refused deliveries: each is applied once, in order, or given back.
+// Numbered batches against lost, repeated and refused deliveries: each is applied once, in order, or given
+// back.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -72,7 +73,10 @@ test('a refusal is repeated to whoever has not heard it, in whichever flow of th
   }
 })
 
-/** What is on its way: a batch for the leader of a term, or a leader's refusal. Delivered any number of times, in any order. */
+/**
+ * What is on its way: a batch for the leader of a term, or a leader's refusal. Delivered any number of times,
+ * in any order.
+ */
 type Sent =
   | { kind: 'batch'; term: number; number: number; flow: number; content: number }
   | { kind: 'refusal'; term: number; number: number; flow: number }

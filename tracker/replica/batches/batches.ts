@@ -1,17 +1,17 @@
-// The numbered batches of one member on their way to the log. Batch n of an incarnation counts only after n - 1, so a
-// batch may be sent again to every new leader and is still applied once.
-// Refuses: to send, and to know what a batch holds.
+// The numbered batches of one member on their way to the log. Batch n of an incarnation counts only after n -
+// 1, so a batch may be sent again to every new leader and is still applied once. Refuses: to send, and to
+// know what a batch holds.
 //
-// The rule of the other side: a leader proposes of a member only the batch that follows the last one it proposed or
-// saw applied; earlier ones it has, later ones must come again. When it cannot store, it refuses. A refusal of n says that
-// neither n nor anything after it was appended by that leader, or ever will be; so n is used again for the next batch. A
-// late copy of the refused one must not pass for the new one, however the network repeats and reorders: each batch is
-// for the leader of one term, and names a flow; what follows a refusal goes in the next flow, and the leader takes nothing
-// of an older one.
+// The rule of the other side: a leader proposes of a member only the batch that follows the last one it
+// proposed or saw applied; earlier ones it has, later ones must come again. When it cannot store, it refuses.
+// A refusal of n says that neither n nor anything after it was appended by that leader, or ever will be; so n
+// is used again for the next batch. A late copy of the refused one must not pass for the new one, however the
+// network repeats and reorders: each batch is for the leader of one term, and names a flow; what follows a
+// refusal goes in the next flow, and the leader takes nothing of an older one.
 
 /**
- * Batch numbers are 32-bit words that go round (after some hundred days of a busy member): what is half a circle ahead of a
- * number or less comes after it.
+ * Batch numbers are 32-bit words that go round (after some hundred days of a busy member): what is half a
+ * circle ahead of a number or less comes after it.
  */
 export const isAfter = (a: number, b: number): boolean => ((a - b) | 0) > 0
 export const numberAfter = (number: number): number => (number + 1) | 0
@@ -87,8 +87,8 @@ export class Batches<T> {
   }
 
   /**
-   * The leader has appended neither `number` nor anything after it, of this flow: these are given back. Nothing if it
-   * speaks of another flow: it has been heard.
+   * The leader has appended neither `number` nor anything after it, of this flow: these are given back.
+   * Nothing if it speaks of another flow: it has been heard.
    */
   refused(flow: number, number: number): Batch<T>[] {
     if (flow !== this.flow) return []
@@ -99,7 +99,9 @@ export class Batches<T> {
     return this.waiting.splice(at)
   }
 
-  /** For a new leader, given the last of this member that is applied here: all that may be missing, in order. */
+  /**
+   * For a new leader, given the last of this member that is applied here: all that may be missing, in order.
+   */
   unresolved(last: { incarnation: number; number: number }): Batch<T>[] {
     if (last.incarnation !== this.incarnation) return [...this.waiting]
     return this.waiting.filter((b) => isAfter(b.number, last.number))
@@ -121,15 +123,18 @@ export class Expected {
   private readonly term: number
   private readonly applied: (member: number) => { incarnation: number; number: number }
 
-  /** `applied`: the last batch of a member in the applied table; read when this leader first hears of the member. */
+  /**
+   * `applied`: the last batch of a member in the applied table; read when this leader first hears of the
+   * member.
+   */
   constructor(term: number, applied: (member: number) => { incarnation: number; number: number }) {
     this.term = term
     this.applied = applied
   }
 
   /**
-   * `term`: whose leader it was sent to. 'take' it. 'old': taken already or not for us, say nothing. 'early': one before
-   * it is missing, it will come again. 'refused': its flow was refused before, say so again.
+   * `term`: whose leader it was sent to. 'take' it. 'old': taken already or not for us, say nothing. 'early':
+   * one before it is missing, it will come again. 'refused': its flow was refused before, say so again.
    */
   judge(
     term: number,

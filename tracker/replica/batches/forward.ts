@@ -1,13 +1,15 @@
-// This member's own batches on their way to whoever leads: made, sent, sent again, resolved. A leader's own go the same
-// way, into its own hands.
-// Refuses: to keep changes from their outcome. A batch is applied, refused, or unknown after `--park-for`; an unknown one
-// still goes again to each new leader until the log has decided it, because the next one counts only after it.
+// This member's own batches on their way to whoever leads: made, sent, sent again, resolved. A leader's own
+// go the same way, into its own hands. Refuses: to keep changes from their outcome. A batch is applied,
+// refused, or unknown after `--park-for`; an unknown one still goes again to each new leader until the log
+// has decided it, because the next one counts only after it.
 
 import { Batches, isAfter, numberAfter, wireNumber } from './batches.ts'
 import type { Feed } from './feed.ts'
 import type { Linger } from './linger.ts'
 
-/** Batches on their way to another member at once: one is being stored, one gathers. That is the group commit. */
+/**
+ * Batches on their way to another member at once: one is being stored, one gathers. That is the group commit.
+ */
 const FORWARDED = 2
 /** Own batches of a leader that are not applied, at most; and what a lost leadership leaves behind. */
 const UNDER_WAY = 64
@@ -79,7 +81,10 @@ export class Forward<T> {
     return this.batches.unresolved(last).map(({ number, content }) => ({ number, section: content.section }))
   }
 
-  /** Sends to another member what is due; `along`: something leaves for it anyway, so what waits goes with that. */
+  /**
+   * Sends to another member what is due; `along`: something leaves for it anyway, so what waits goes with
+   * that.
+   */
   turn(nowMs: number, along = false): void {
     if (this.to === 0 || nowMs < this.blockedMs) return
     const { batches } = this

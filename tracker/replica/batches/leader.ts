@@ -1,7 +1,7 @@
-// What a leader does with batches: takes each member's next one, joins several in one entry, stamps the cluster's time,
-// or refuses, when a majority cannot store.
-// Refuses: to reorder a member's batches, and to forget one without a word: what it took is proposed, refused, or, when it
-// leads no more, sent again by its member to the next leader.
+// What a leader does with batches: takes each member's next one, joins several in one entry, stamps the
+// cluster's time, or refuses, when a majority cannot store. Refuses: to reorder a member's batches, and to
+// forget one without a word: what it took is proposed, refused, or, when it leads no more, sent again by its
+// member to the next leader.
 
 import { Expected, flowOf, numberOf, wireNumber } from './batches.ts'
 import { ClusterClock } from './cluster-clock.ts'
@@ -18,7 +18,10 @@ const ENOUGH_BYTES = 16 * 1024
 const IDLE_MS = 1000
 /** After a proposal that Raft dropped (too much is uncommitted, or leadership moves), milliseconds. */
 const DROPPED_MS = 2
-/** Bytes of sections that may wait for a proposal; more come again. Each member sends two at most, unless it led before. */
+/**
+ * Bytes of sections that may wait for a proposal; more come again. Each member sends two at most, unless it
+ * led before.
+ */
 const MOST_WAITING_BYTES = 16 * 1024 * 1024
 
 type Section = {

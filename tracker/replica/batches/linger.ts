@@ -1,6 +1,6 @@
-// How long changes gather before they leave together. A cycle (propose, write, tell) has a fixed price, so where cycles take
-// long, because the cores are busy or the disk is slow, more company is waited for: it costs nobody much, and frees the cores.
-// Refuses: clocks; it is told how long a cycle took.
+// How long changes gather before they leave together. A cycle (propose, write, tell) has a fixed price, so
+// where cycles take long, because the cores are busy or the disk is slow, more company is waited for: it
+// costs nobody much, and frees the cores. Refuses: clocks; it is told how long a cycle took.
 
 /** So many cycles as of late are waited for. */
 const CYCLES = 3

@@ -1,5 +1,6 @@
-// Who waits for which entry: single proposals (settings, access lists, membership) from their proposal to their fate.
-// Refuses: to guess. An entry that its leader may have sent is "unknown" until the log says what stands in its place.
+// Who waits for which entry: single proposals (settings, access lists, membership) from their proposal to
+// their fate. Refuses: to guess. An entry that its leader may have sent is "unknown" until the log says what
+// stands in its place.
 
 import type { Entry } from '@skep/raft'
 import { ENTRY_NORMAL } from '@skep/raft'
@@ -18,7 +19,10 @@ export class Proposals {
     this.unplaced.push({ term, change, done })
   }
 
-  /** Entries of a Ready. Only the leader of a term makes entries of it: ours lie in the order in which they were proposed. */
+  /**
+   * Entries of a Ready. Only the leader of a term makes entries of it: ours lie in the order in which they
+   * were proposed.
+   */
   place(entries: readonly Entry[]): void {
     if (this.unplaced.length === 0) return
     const at = new Map<string, number>()
@@ -61,6 +65,9 @@ export class Proposals {
   }
 }
 
-/** A new leader's own empty entry is nobody's proposal; an empty change of configuration is one: leaving a joint one. */
+/**
+ * A new leader's own empty entry is nobody's proposal; an empty change of configuration is one: leaving a
+ * joint one.
+ */
 const isOurs = (entry: Entry, change: boolean): boolean =>
   change ? entry.type !== ENTRY_NORMAL : entry.type === ENTRY_NORMAL && entry.data.byteLength > 0

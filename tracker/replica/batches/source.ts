@@ -5,7 +5,10 @@ import type { ConfState, Entry } from '@skep/raft'
 
 /** Where entries come from while this replica leads. */
 export interface Source {
-  /** When the next entry is due, milliseconds: at most `nowMs` when it is. Infinity: not before something happens. */
+  /**
+   * When the next entry is due, milliseconds: at most `nowMs` when it is. Infinity: not before something
+   * happens.
+   */
   due(nowMs: number): number
   /** The next entry, copied by the caller, or null. */
   next(nowMs: number): Uint8Array | null

@@ -1,6 +1,6 @@
-// When to stand for election. Raft alone elects; here is only who tries first and how soon, so that the silence after a
-// leader's death has a bound instead of a random length.
-// Refuses: clocks and messages; and to try while others may still believe in the leader.
+// When to stand for election. Raft alone elects; here is only who tries first and how soon, so that the
+// silence after a leader's death has a bound instead of a random length. Refuses: clocks and messages; and to
+// try while others may still believe in the leader.
 
 export type Standing = {
   readonly id: number
@@ -21,8 +21,8 @@ export const rankOf = (s: Standing): number => {
 }
 
 /**
- * Ticks beyond an election timeout before the first try: others have heard the leader's last word as late as we did, but
- * their ticks lie elsewhere; until their own timeout is over they would not even answer.
+ * Ticks beyond an election timeout before the first try: others have heard the leader's last word as late as
+ * we did, but their ticks lie elsewhere; until their own timeout is over they would not even answer.
  */
 const MARGIN_TICKS = 1.5
 /** After so many tries the time between them doubles, at most twice: nobody is there to hear. */

@@ -1,6 +1,6 @@
-// What a follower or learner may answer from its own table: grants of the leader, each with the commit index that must
-// have been applied before it counts.
-// Refuses: to grant anything by itself, or over the end of a term.
+// What a follower or learner may answer from its own table: grants of the leader, each with the commit index
+// that must have been applied before it counts. Refuses: to grant anything by itself, or over the end of a
+// term.
 
 import { followerLeaseUntil, type LeaseGrant } from './lease.ts'
 

@@ -1,6 +1,7 @@
-// A planned move of leadership: nothing new is proposed, what is proposed gets applied, the target catches up, and only
-// then Raft is asked to move. So nothing is lost, and no request waits longer than the vote takes.
-// Refuses: clocks, messages, and to hold back proposals without an end: a target that does not get there in time is given up.
+// A planned move of leadership: nothing new is proposed, what is proposed gets applied, the target catches
+// up, and only then Raft is asked to move. So nothing is lost, and no request waits longer than the vote
+// takes. Refuses: clocks, messages, and to hold back proposals without an end: a target that does not get
+// there in time is given up.
 
 import type { Progress } from '@skep/raft'
 
@@ -59,8 +60,8 @@ export class Handover {
 }
 
 /**
- * Who should lead next: of the voters that answer, can store and are at most `lag` entries behind, the preferred one; 0:
- * nobody.
+ * Who should lead next: of the voters that answer, can store and are at most `lag` entries behind, the
+ * preferred one; 0: nobody.
  */
 export const successor = (
   self: number,

@@ -1,8 +1,9 @@
-// The end of a joint configuration, so that those who stay can elect a leader whatever is lost meanwhile. A member counts by the
-// configuration it knows to be committed. After a crash it may have forgotten that the joint one is over, and needs votes of those
-// who went; they give none to a shorter log, and do not stand. So nothing is proposed behind the end before it is applied, and
-// whoever has no vote is sent nothing newer before a majority of those who stay has something newer on disk: with it, that it is over.
-// Refuses: to decide when a joint configuration ends (membership/plan.ts).
+// The end of a joint configuration, so that those who stay can elect a leader whatever is lost meanwhile. A
+// member counts by the configuration it knows to be committed. After a crash it may have forgotten that the
+// joint one is over, and needs votes of those who went; they give none to a shorter log, and do not stand. So
+// nothing is proposed behind the end before it is applied, and whoever has no vote is sent nothing newer
+// before a majority of those who stay has something newer on disk: with it, that it is over. Refuses: to
+// decide when a joint configuration ends (membership/plan.ts).
 
 import type { ConfState } from '@skep/raft'
 

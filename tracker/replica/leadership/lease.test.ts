@@ -55,8 +55,8 @@ test('a follower counts from its own echoed time, less the age of the leader’s
 })
 
 /**
- * A voter that echoed time t will not vote for another before an election timeout has passed on its clock. With clocks
- * that differ in rate by up to 5 %, the leader's lease ends before a majority could have voted.
+ * A voter that echoed time t will not vote for another before an election timeout has passed on its clock.
+ * With clocks that differ in rate by up to 5 %, the leader's lease ends before a majority could have voted.
  */
 test('with drifting clocks no lease outlives the earliest possible election', () => {
   const rate = fc.double({ min: 0.95, max: 1.05, noNaN: true })
@@ -66,7 +66,8 @@ test('with drifting clocks no lease outlives the earliest possible election', ()
       rate,
       fc.array(fc.tuple(rate, fc.nat(3000)), { minLength: 2, maxLength: 4 }),
       (own, others) => {
-        // True time 0 is now. Voter i was last heard at true time -ago; the leader's clock then stood at `at`.
+        // True time 0 is now. Voter i was last heard at true time -ago; the leader's clock then stood at
+        // `at`.
         const voters = [1, ...others.map((_, i) => i + 2)]
         const echoed = new Map(others.map(([, ago], i) => [i + 2, -ago * own]))
         const until = leaderLeaseUntil({
@@ -77,7 +78,8 @@ test('with drifting clocks no lease outlives the earliest possible election', ()
           leaseMs: leaseMs(20, 100),
         })
         const untilTrue = until / own
-        // A voter times out `election` of its own milliseconds after it was heard; a majority without us must.
+        // A voter times out `election` of its own milliseconds after it was heard; a majority without us
+        // must.
         const free = others.map(([r, ago]) => -ago + election / r).sort((a, b) => a - b)
         const needed = Math.floor(voters.length / 2) + 1
         const elected = free[needed - 1]

@@ -1,13 +1,17 @@
-// The lease arithmetic (docs/architecture.md, "Lease"): until when may a replica answer reads from its own table?
-// Refuses: clocks and messages. All times are milliseconds of the monotonic clock of whoever's name they carry.
+// The lease arithmetic (docs/architecture.md, "Lease"): until when may a replica answer reads from its own
+// table? Refuses: clocks and messages. All times are milliseconds of the monotonic clock of whoever's name
+// they carry.
 //
-// Every frame carries its sender's time and echoes the newest one it stepped from the other side in this term. So a
-// member knows: "at my time t they still took me for the leader", whatever their clocks say. Raft's own CheckQuorum is
-// no lease: a leader that is cut off may reign for two election timeouts.
+// Every frame carries its sender's time and echoes the newest one it stepped from the other side in this
+// term. So a member knows: "at my time t they still took me for the leader", whatever their clocks say.
+// Raft's own CheckQuorum is no lease: a leader that is cut off may reign for two election timeouts.
 
 import type { ConfState } from '@skep/raft'
 
-/** Share of the shortest possible election timeout that a lease lasts: clocks may drift by a tenth between members. */
+/**
+ * Share of the shortest possible election timeout that a lease lasts: clocks may drift by a tenth between
+ * members.
+ */
 const SAFETY = 0.9
 
 /** How long a lease lasts from the moment it is counted from. */
@@ -68,8 +72,8 @@ export type LeaseGrant = {
 }
 
 /**
- * Until when a follower or learner may answer, counted from its own echoed time: the frame was sent after that moment,
- * and the leader's lease was then `ageMs` old. Reads must also have applied `commit`.
+ * Until when a follower or learner may answer, counted from its own echoed time: the frame was sent after
+ * that moment, and the leader's lease was then `ageMs` old. Reads must also have applied `commit`.
  */
 export const followerLeaseUntil = (grant: LeaseGrant, appliedIndex: number, lease: number): number =>
   appliedIndex < grant.commit ? Number.NEGATIVE_INFINITY : grant.echoMs + lease - grant.ageMs

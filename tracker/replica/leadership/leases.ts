@@ -1,6 +1,6 @@
-// Until when this member may answer, whatever its role: what frames prove of times, what a leader grants and what a follower
-// is granted (the arithmetic is in lease.ts).
-// Refuses: to carry anything over from one term to the next.
+// Until when this member may answer, whatever its role: what frames prove of times, what a leader grants and
+// what a follower is granted (the arithmetic is in lease.ts). Refuses: to carry anything over from one term
+// to the next.
 
 import type { ConfState, Status } from '@skep/raft'
 import { MSG_APP, MSG_HEARTBEAT } from '@skep/raft/message.ts'
@@ -56,7 +56,10 @@ export class Leases {
     return fresh
   }
 
-  /** A frame, whose Raft message was stepped before. True: a sign of life of the leader that restarted the election timer. */
+  /**
+   * A frame, whose Raft message was stepped before. True: a sign of life of the leader that restarted the
+   * election timer.
+   */
   stepped(frame: Frame, status: Status, applied: number): boolean {
     const leads = status.role === 'leader'
     this.echoes.stepped(frame, leads)

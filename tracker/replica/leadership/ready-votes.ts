@@ -1,6 +1,6 @@
-// The ready/error vote: who has said in its frames that its disk takes nothing. When too few are left to store a change,
-// it is refused at once instead of being appended to no end.
-// Refuses: to count silence. A member that is not heard is Raft's affair, not a vote.
+// The ready/error vote: who has said in its frames that its disk takes nothing. When too few are left to
+// store a change, it is refused at once instead of being appended to no end. Refuses: to count silence. A
+// member that is not heard is Raft's affair, not a vote.
 
 import type { ConfState } from '@skep/raft'
 

@@ -4,7 +4,9 @@
 import type { Entry } from '@skep/raft'
 import type { LogStore } from './log.ts'
 
-/** The first members of a cluster, as the log's own beginning: entry 1 of term 1 is this fact. Safe to repeat. */
+/**
+ * The first members of a cluster, as the log's own beginning: entry 1 of term 1 is this fact. Safe to repeat.
+ */
 export const begin = async (
   log: Pick<LogStore, 'snapshot' | 'createSnapshot' | 'append'>,
   voters: readonly number[],

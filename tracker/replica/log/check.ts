@@ -1,5 +1,5 @@
-// What lies on the disk: read whole at the opening of a log, held against every witness, refused at the first doubt.
-// Refuses: writing. Also keeps the small record that names a snapshot.
+// What lies on the disk: read whole at the opening of a log, held against every witness, refused at the first
+// doubt. Refuses: writing. Also keeps the small record that names a snapshot.
 
 import { crc32 } from 'node:zlib'
 import type { KeyValue, LogDisk } from './disk.ts'

@@ -1,5 +1,6 @@
-// What a log needs of a disk: ordered keys with atomic batches, a small mark written in place, and snapshot files.
-// Refuses: to know entries or Raft. Three implementations: classic-level and lmdb over real files, and memory.
+// What a log needs of a disk: ordered keys with atomic batches, a small mark written in place, and snapshot
+// files. Refuses: to know entries or Raft. Three implementations: classic-level and lmdb over real files, and
+// memory.
 
 export type Pair = { readonly key: Uint8Array; readonly value: Uint8Array }
 
@@ -28,7 +29,10 @@ export const MARK_SLOT_BYTES = 64
 export interface LogDisk {
   /** For messages: where this is. */
   readonly place: string
-  /** Makes the directory ours: throws LogLocked, LogFormat or LogDamaged. True when it was empty and has just been made. */
+  /**
+   * Makes the directory ours: throws LogLocked, LogFormat or LogDamaged. True when it was empty and has just
+   * been made.
+   */
   claim(): Promise<boolean>
   openStore(): Promise<KeyValue>
   /** Both slots as they lie there; null when the mark does not exist. */
@@ -37,7 +41,9 @@ export interface LogDisk {
   writeMark(slot: number, bytes: Uint8Array): void
   syncMark(): Promise<void>
   createBlob(name: string): Promise<BlobWriter>
-  /** The blob's bytes in pieces, each valid only until the next one is read; null when there is no such blob. */
+  /**
+   * The blob's bytes in pieces, each valid only until the next one is read; null when there is no such blob.
+   */
   readBlob(name: string): Promise<AsyncIterable<Uint8Array> | null>
   listBlobs(): Promise<string[]>
   removeBlob(name: string): Promise<void>

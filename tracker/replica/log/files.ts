@@ -1,4 +1,5 @@
-// A log's disk on a real file system: format file, mark, snapshot files; the key-value store comes as an argument.
+// A log's disk on a real file system: format file, mark, snapshot files; the key-value store comes as an
+// argument.
 //   FORMAT        which format and which store; written first, never again
 //   owner         pid, host and time of the process that has it open: for people, the store's lock is what counts
 //   mark          two slots of 64 bytes, written in place
@@ -19,7 +20,10 @@ import { FORMAT } from './record.ts'
 /** Opens the key-value store of a directory; `locked` makes the error for one that another process has. */
 export type OpenKeyValue = (dir: string, locked: (cause: unknown) => LogLocked) => Promise<KeyValue>
 
-/** Snapshot bytes after which what was written so far is synced: many small flushes instead of one that stalls the log. */
+/**
+ * Snapshot bytes after which what was written so far is synced: many small flushes instead of one that stalls
+ * the log.
+ */
 const SYNC_EVERY_BYTES = 8 * 1024 * 1024
 const READ_PIECE_BYTES = 1024 * 1024
 
@@ -103,7 +107,8 @@ class FileDisk implements LogDisk {
     const part = join(dir, `${name}.part`)
     const file = await open(part, 'w')
     let unsynced = 0
-    // One flush under way while the next pieces are written: whoever writes waits for the one before it at most.
+    // One flush under way while the next pieces are written: whoever writes waits for the one before it at
+    // most.
     let syncing: Promise<void> = Promise.resolve()
     const abort = async (): Promise<void> => {
       await syncing.catch(() => {})

@@ -1,5 +1,5 @@
-// The door to classic-level (LevelDB): ordered keys, one write-ahead log, one flush a synced batch.
-// Refuses: everything but the few calls a log makes. LevelDB skips records of its write-ahead log that fail their
+// The door to classic-level (LevelDB): ordered keys, one write-ahead log, one flush a synced batch. Refuses:
+// everything but the few calls a log makes. LevelDB skips records of its write-ahead log that fail their
 // checksum and opens without a word; store.ts finds out.
 
 import { ClassicLevel } from 'classic-level'
@@ -8,7 +8,10 @@ import type { OpenKeyValue } from './files.ts'
 import { fileDisk } from './files.ts'
 import { LogDamaged, saysFull } from './log.ts'
 
-/** Bytes of log kept in memory before LevelDB sorts them into a table: most entries are compacted away before that. */
+/**
+ * Bytes of log kept in memory before LevelDB sorts them into a table: most entries are compacted away before
+ * that.
+ */
 const WRITE_BUFFER_BYTES = 2 * 1024 * 1024
 
 export const levelDisk = (dir: string): ReturnType<typeof fileDisk> =>
@@ -62,7 +65,10 @@ class Level implements KeyValue {
     for await (const [key, value] of this.db.iterator({ gte: from, lt: to })) yield { key, value }
   }
 
-  /** LevelDB merges deleted keys away only when it comes across them: a log's old end it may not touch for long. */
+  /**
+   * LevelDB merges deleted keys away only when it comes across them: a log's old end it may not touch for
+   * long.
+   */
   reclaim(from: Uint8Array, to: Uint8Array): Promise<void> {
     return this.db.compactRange(from, to)
   }

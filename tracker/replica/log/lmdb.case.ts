@@ -1,4 +1,5 @@
-// Opens each log directory it is given and prints one line on it. May die of one: its parent goes on with the next.
+// Opens each log directory it is given and prints one line on it. May die of one: its parent goes on with the
+// next.
 
 import { writeSync } from 'node:fs'
 import { lmdbDisk } from './lmdb.ts'

@@ -1,5 +1,5 @@
-// The log over lmdb on real files: the shared cases, and flipped bytes. lmdb maps its file and trusts it, so a flipped
-// byte may end the process instead of an error: other processes open them.
+// The log over lmdb on real files: the shared cases, and flipped bytes. lmdb maps its file and trusts it, so
+// a flipped byte may end the process instead of an error: other processes open them.
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'

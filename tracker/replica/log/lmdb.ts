@@ -1,5 +1,6 @@
 // The door to lmdb: the second store behind the same interface (docs/decisions/0002-log-store.md says when).
-// Refuses: everything but the few calls a log makes, and two processes on one directory (lmdb itself would allow it).
+// Refuses: everything but the few calls a log makes, and two processes on one directory (lmdb itself would
+// allow it).
 
 import { statfsSync } from 'node:fs'
 import type { RootDatabase } from 'lmdb'
@@ -51,9 +52,9 @@ class Lmdb implements KeyValue {
   }
 
   /**
-   * Never up to the last byte: when the disk is full under it, lmdb-js may free memory twice and the process dies (seen).
-   * In this thread, waiting: of its asynchronous commits lmdb-js neither resolves nor rejects the one that meets a full
-   * disk, and a write of which nobody hears again is worse than one that blocks.
+   * Never up to the last byte: when the disk is full under it, lmdb-js may free memory twice and the process
+   * dies (seen). In this thread, waiting: of its asynchronous commits lmdb-js neither resolves nor rejects
+   * the one that meets a full disk, and a write of which nobody hears again is worse than one that blocks.
    */
   async write(puts: readonly Pair[], deletes: readonly Uint8Array[], sync: boolean): Promise<void> {
     let need = ROOM_BYTES

@@ -1,5 +1,5 @@
-// The cases every log passes, whatever disk it stands on: classic-level, lmdb, memory.
-// Refuses: what only one of them can show (flipped bytes in real files, a real full disk); see their own tests.
+// The cases every log passes, whatever disk it stands on: classic-level, lmdb, memory. Refuses: what only one
+// of them can show (flipped bytes in real files, a real full disk); see their own tests.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,14 +1,20 @@
-// The durable log of one Raft group as the loop sees it: entries, hard state, snapshots, and the ways it can fail.
-// Refuses: to know a store, a file or an entry's meaning; store.ts keeps the promises, the disks are doors of their own.
+// The durable log of one Raft group as the loop sees it: entries, hard state, snapshots, and the ways it can
+// fail. Refuses: to know a store, a file or an entry's meaning; store.ts keeps the promises, the disks are
+// doors of their own.
 
 import type { ConfState, Entry, HardState } from '@skep/raft'
 
-/** One Ready's worth of durable state. Data may be views that end with the call: `append` copies before it returns. */
+/**
+ * One Ready's worth of durable state. Data may be views that end with the call: `append` copies before it
+ * returns.
+ */
 export type LogBatch = {
   readonly hardState: HardState | null
   /** Consecutive; the first may lie at or below the last index: what follows it is replaced (a conflict). */
   readonly entries: readonly Entry[]
-  /** A snapshot received from the leader, already committed by `createSnapshot`: the log restarts behind it. */
+  /**
+   * A snapshot received from the leader, already committed by `createSnapshot`: the log restarts behind it.
+   */
   readonly snapshot?: SnapshotRecord | null
   /** False only with `--fsync interval`, and never when term or vote changed. */
   readonly sync: boolean
@@ -43,18 +49,29 @@ export interface LogStore {
   readonly lastIndex: number
   /** Bytes of the entries kept, headers included. */
   readonly bytes: number
-  /** What the owner stored with `setIdentity`: who this replica is, the birth record. Null: an empty replica. */
+  /**
+   * What the owner stored with `setIdentity`: who this replica is, the birth record. Null: an empty replica.
+   */
   readonly identity: Uint8Array | null
   /** `--fsync interval` and the machine went down without a clean stop: what was answered may be missing. */
   readonly unclean: boolean
   /** Set while a write has failed and `heal` has not yet mended it. */
   readonly failed: LogWriteFailed | null
 
-  /** One batch, all or nothing; resolves when it is on disk (or, without `sync`, taken by the system). One at a time. */
+  /**
+   * One batch, all or nothing; resolves when it is on disk (or, without `sync`, taken by the system). One at
+   * a time.
+   */
   append(batch: LogBatch): Promise<void>
-  /** After a failed write: opens the store anew, checks it, writes what was pending. Rejects while that still fails. */
+  /**
+   * After a failed write: opens the store anew, checks it, writes what was pending. Rejects while that still
+   * fails.
+   */
   heal(): Promise<void>
-  /** Entries `from <= index < to`, at least one, then at most `maxBytes`; null when not (or no longer) kept. Synchronous. */
+  /**
+   * Entries `from <= index < to`, at least one, then at most `maxBytes`; null when not (or no longer) kept.
+   * Synchronous.
+   */
   readEntries(from: number, to: number, maxBytes: number): Entry[] | null
   /** Term of an entry or of the entry before the first one kept; null when unknown. */
   term(index: number): number | null
@@ -63,7 +80,10 @@ export interface LogStore {
   /** A counter, raised and on disk before it returns: no two lives of a replica share a number. */
   nextIncarnation(): Promise<number>
   setIdentity(identity: Uint8Array): Promise<void>
-  /** `adopt`: also becomes the start of the log (own snapshots); false for one that a leader sends (see `LogBatch`). */
+  /**
+   * `adopt`: also becomes the start of the log (own snapshots); false for one that a leader sends (see
+   * `LogBatch`).
+   */
   createSnapshot(
     at: { index: number; term: number; confState: ConfState },
     adopt: boolean,

@@ -1,6 +1,6 @@
-// A log's disk in memory, for tests and the simulator: says when a write lands, fails on request, and forgets in a
-// crash what was not synced.
-// Refuses: randomness and time of its own; whoever drives it decides when a write is done and what a crash leaves.
+// A log's disk in memory, for tests and the simulator: says when a write lands, fails on request, and forgets
+// in a crash what was not synced. Refuses: randomness and time of its own; whoever drives it decides when a
+// write is done and what a crash leaves.
 
 import type { BlobWriter, KeyValue, LogDisk, Pair } from './disk.ts'
 import { MARK_SLOT_BYTES } from './disk.ts'

@@ -1,6 +1,6 @@
-// The bytes of the log: keys, entries chained by CRC, the meta record, the mark. Pure; all integers little-endian
-// except in keys (big-endian, so that they sort).
-// Refuses: to decide what a mismatch means; store.ts does.
+// The bytes of the log: keys, entries chained by CRC, the meta record, the mark. Pure; all integers
+// little-endian except in keys (big-endian, so that they sort). Refuses: to decide what a mismatch means;
+// store.ts does.
 
 import { crc32 } from 'node:zlib'
 import type { Entry, HardState } from '@skep/raft'
@@ -43,7 +43,10 @@ const put64 = (b: Buffer, at: number, n: number): void => {
 const get64 = (b: Buffer, at: number): number => b.readUInt32LE(at) + b.readUInt32LE(at + 4) * 2 ** 32
 const asBuffer = (b: Uint8Array): Buffer => Buffer.from(b.buffer, b.byteOffset, b.byteLength)
 
-/** Writes header and data at `at`; returns the entry's CRC: of predecessor's CRC, header and data, in that order. */
+/**
+ * Writes header and data at `at`; returns the entry's CRC: of predecessor's CRC, header and data, in that
+ * order.
+ */
 export const putEntry = (to: Buffer, at: number, entry: Entry, previousCrc: number): number => {
   put64(to, at, entry.index)
   put64(to, at + 8, entry.term)

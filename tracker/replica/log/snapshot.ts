@@ -1,7 +1,7 @@
-// Snapshot files: frames of [length 4, CRC 4, bytes], each CRC over its predecessor's and the frame, a frame of length
-// 0 at the end. Two phases: the whole file is on disk under its name before any record names it, so a crash in the
-// middle leaves the old snapshot valid.
-// Refuses: to look into a chunk; the machine checks its own.
+// Snapshot files: frames of [length 4, CRC 4, bytes], each CRC over its predecessor's and the frame, a frame
+// of length 0 at the end. Two phases: the whole file is on disk under its name before any record names it, so
+// a crash in the middle leaves the old snapshot valid. Refuses: to look into a chunk; the machine checks its
+// own.
 
 import { crc32 } from 'node:zlib'
 import type { ConfState } from '@skep/raft'
@@ -60,7 +60,10 @@ export const writeSnapshotBlob = async (
   }
 }
 
-/** Chunks in order, each valid until the next is read; throws LogDamaged at the first that does not fit its record. */
+/**
+ * Chunks in order, each valid until the next is read; throws LogDamaged at the first that does not fit its
+ * record.
+ */
 export async function* readSnapshotBlob(disk: LogDisk, record: SnapshotRecord): AsyncGenerator<Uint8Array> {
   const name = snapshotBlobName(record)
   const damaged = (what: string): LogDamaged => new LogDamaged(`${disk.place}, file ${name}`, what)

@@ -1,8 +1,8 @@
-// The log's promises, kept over any LogDisk: what was synced is there again after a restart, or the log refuses.
-// Refuses: repairing. A damaged log is reported with its place; only what was never promised is cut.
+// The log's promises, kept over any LogDisk: what was synced is there again after a restart, or the log
+// refuses. Refuses: repairing. A damaged log is reported with its place; only what was never promised is cut.
 //
-// How a torn tail is told from damage. Batches are atomic in the store and one is under way at a time, so a crash can
-// lose exactly the last batch, whole. Everything else is damage, and three witnesses find it:
+// How a torn tail is told from damage. Batches are atomic in the store and one is under way at a time, so a
+// crash can lose exactly the last batch, whole. Everything else is damage, and three witnesses find it:
 //   1. Each entry carries its predecessor's CRC, and the meta record, rewritten by every batch, names first and last
 //      entry with their CRCs: a hole, an altered entry or a missing end does not fit, whichever batch was lost.
 //   2. The meta record has a CRC of its own and a batch number.
@@ -385,7 +385,8 @@ class Log implements LogStore {
       try {
         await this.write(job)
       } catch (error) {
-        // What is queued stays queued, in order, until `heal` has written it; each caller hears of the failure.
+        // What is queued stays queued, in order, until `heal` has written it; each caller hears of the
+        // failure.
         this.failed = new LogWriteFailed(saysFull(error), error)
         this.running = false
         for (const waiting of this.jobs) waiting.reject(this.failed)

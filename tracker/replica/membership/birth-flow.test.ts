@@ -1,5 +1,5 @@
-// A cluster is born and grows over a network and disks that fail at every step: there is one cluster or none yet, every
-// member has an ID of its own, and nobody starts before all have theirs on disk.
+// A cluster is born and grows over a network and disks that fail at every step: there is one cluster or none
+// yet, every member has an ID of its own, and nobody starts before all have theirs on disk.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

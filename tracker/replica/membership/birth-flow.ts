@@ -1,6 +1,7 @@
-// The way from a data directory to a member: asks the others, forms a cluster with them or joins theirs, and answers their
-// questions meanwhile. birth.ts decides every step; here they are taken, each on disk before anybody hears of it.
-// Refuses: to serve. Whoever runs it opens the front ends when the birth record is applied, not before.
+// The way from a data directory to a member: asks the others, forms a cluster with them or joins theirs, and
+// answers their questions meanwhile. birth.ts decides every step; here they are taken, each on disk before
+// anybody hears of it. Refuses: to serve. Whoever runs it opens the front ends when the birth record is
+// applied, not before.
 
 import { begin } from '../log/begin.ts'
 import type { LogStore } from '../log/log.ts'
@@ -41,13 +42,18 @@ export type BirthOptions = {
   readonly join: readonly string[] | null
   /** Joins as a learner for ever. */
   readonly learner: boolean
-  /** One question, one answer (probe.ts `ask`). Rejects when nobody answers; `wrongKey` on the error: another key. */
+  /**
+   * One question, one answer (probe.ts `ask`). Rejects when nobody answers; `wrongKey` on the error: another
+   * key.
+   */
   readonly ask: (address: string, question: Uint8Array) => Promise<Uint8Array>
   /** 32 random bits, of the secure sort. */
   readonly randomWord: () => number
   /** The machine's birth record of a new cluster. */
   readonly birth: (clusterId: string) => unknown
-  /** Why this replica cannot be a member of a cluster with this record (say, too little memory); null: it can. */
+  /**
+   * Why this replica cannot be a member of a cluster with this record (say, too little memory); null: it can.
+   */
   readonly refuses: (birth: unknown) => string | null
   readonly pause: (ms: number) => Promise<void>
   /** What is awaited, whenever that changes. */
@@ -78,7 +84,10 @@ export class Birth {
     this.identity = identity === null ? null : decodeIdentity(identity)
   }
 
-  /** Until this replica is a member. Rejects with BirthRefused, BirthStopped, or when the disk fails. Safe to repeat after a crash. */
+  /**
+   * Until this replica is a member. Rejects with BirthRefused, BirthStopped, or when the disk fails. Safe to
+   * repeat after a crash.
+   */
   async run(): Promise<Identity> {
     for (;;) {
       if (this.stopped) throw new BirthStopped('stopped before it was a member')
@@ -309,7 +318,10 @@ export class Birth {
   }
 }
 
-/** The log's beginning, of an initial member; a newcomer has none: its leader sends it the state. Safe to repeat. */
+/**
+ * The log's beginning, of an initial member; a newcomer has none: its leader sends it the state. Safe to
+ * repeat.
+ */
 export const beginAs = async (
   log: Pick<LogStore, 'snapshot' | 'createSnapshot' | 'append'>,
   identity: Identity,

@@ -1,5 +1,5 @@
-// What replicas ask each other outside of Raft, and what they answer: who are you, take this record, let me in, let me go.
-// JSON, one question and one answer a connection; whoever asks has proved the network key.
+// What replicas ask each other outside of Raft, and what they answer: who are you, take this record, let me
+// in, let me go. JSON, one question and one answer a connection; whoever asks has proved the network key.
 // Refuses: by null, whatever is malformed.
 
 import type { Pledge } from './birth.ts'

@@ -1,13 +1,14 @@
-// What a replica without a cluster may do, and who a replica with one is. Pure: asking others, chance and the disk are
-// the shell's (birth-flow.ts).
-// Refuses: guessing. A cluster is created once, by one member, and only when nobody can have another one.
+// What a replica without a cluster may do, and who a replica with one is. Pure: asking others, chance and the
+// disk are the shell's (birth-flow.ts). Refuses: guessing. A cluster is created once, by one member, and only
+// when nobody can have another one.
 //
 // How a cluster of several comes to be, so that a crash at any step is harmless:
 //   1. The lowest name finds all initial members there and empty. It writes the record of the cluster (IDs of all,
 //      settings, keys) to its own disk first, as *forming*, then hands it to the others, who write it as *forming* too.
 //   2. Only when all have it does it start: it drops the mark, begins its log and says so. The others hear that, start too.
-// Nobody votes before it has started, and nobody starts before all have written their ID down. So whoever comes back
-// empty before a start may be given its ID again; after it, it joins as a new member, under a new ID.
+// Nobody votes before it has started, and nobody starts before all have written their ID down. So whoever
+// comes back empty before a start may be given its ID again; after it, it joins as a new member, under a new
+// ID.
 
 import type { Member } from './directory.ts'
 import { MOST_VOTERS, oddUpTo } from './view.ts'
@@ -25,8 +26,8 @@ export type Identity = {
   /** The birth record of the machine: capacity, keys, settings. Opaque here. */
   readonly birth: unknown
   /**
-   * forming: not every initial member has the record yet; joining: not added yet; restoring: a snapshot file is being
-   * written in. Absent: a member, it may start.
+   * forming: not every initial member has the record yet; joining: not added yet; restoring: a snapshot file
+   * is being written in. Absent: a member, it may start.
    */
   readonly phase?: 'forming' | 'joining' | 'restoring'
   /** The members as a newcomer was told: whom it dials until it has their directory. */
@@ -112,7 +113,8 @@ const create = ({ name, initialMembers, answers }: BirthFacts): BirthStep => {
   const fault = others.map((n) => disagreement(n, initialMembers, answers.get(n))).find((f) => f !== null)
   if (fault !== undefined) return wait(fault)
   const lowest = [...initialMembers, name].sort()[0]!
-  // Also when others have a record already that this replica wrote and lost: nobody has started with that one.
+  // Also when others have a record already that this replica wrote and lost: nobody has started with that
+  // one.
   if (lowest !== name) return wait(`"${lowest}" will create the cluster`)
   return { kind: 'create', members: initialMembers.length === 0 ? [name] : [...initialMembers].sort() }
 }

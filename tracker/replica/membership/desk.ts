@@ -1,6 +1,6 @@
-// Where changes of members are asked for: by the control API, by newcomers and leavers, and by the leader itself. Takes one
-// step at a time, has it agreed on, and says what came of it.
-// Refuses: two changes at once, and to do anything on a replica that does not lead but name the one that does.
+// Where changes of members are asked for: by the control API, by newcomers and leavers, and by the leader
+// itself. Takes one step at a time, has it agreed on, and says what came of it. Refuses: two changes at once,
+// and to do anything on a replica that does not lead but name the one that does.
 
 import type { ConfChange } from '@skep/raft'
 import type { Outcome } from '../batches/proposals.ts'
@@ -63,7 +63,10 @@ export class MembershipDesk {
     return this.busy ? Number.POSITIVE_INFINITY : this.dueMs
   }
 
-  /** What is due without being asked for: at most one step. Resolves when that is through; callers need not wait. */
+  /**
+   * What is due without being asked for: at most one step. Resolves when that is through; callers need not
+   * wait.
+   */
   async turn(nowMs: number): Promise<void> {
     if (this.busy || nowMs < this.dueMs) return
     this.dueMs = nowMs + TEND_MS

@@ -1,6 +1,7 @@
-// Who is who: name and address of every member and the names of those that were removed, replicated with the log. Each
-// configuration change carries in its context what the directory needs; a snapshot carries the whole (members-machine.ts).
-// Refuses: to say who votes; that is Raft's own record, and the directory follows it.
+// Who is who: name and address of every member and the names of those that were removed, replicated with the
+// log. Each configuration change carries in its context what the directory needs; a snapshot carries the
+// whole (members-machine.ts). Refuses: to say who votes; that is Raft's own record, and the directory follows
+// it.
 
 import type { ConfState, Entry } from '@skep/raft'
 import { confChangeOf } from '@skep/raft/message.ts'
@@ -48,7 +49,9 @@ export const idsOf = (c: ConfState): number[] => [
   ...new Set([...c.voters, ...c.learners, ...c.votersOutgoing, ...c.learnersNext]),
 ]
 
-/** The context of a configuration change: what is to be known of members that come or whose record changes. */
+/**
+ * The context of a configuration change: what is to be known of members that come or whose record changes.
+ */
 export const encodeContext = (members: readonly Member[]): Uint8Array =>
   new TextEncoder().encode(JSON.stringify({ version: 1, members }))
 
@@ -71,8 +74,9 @@ const memberOf = (value: unknown): Member[] => {
 }
 
 /**
- * The directory after a configuration took effect: of an applied entry, or of a restored snapshot (null). Who is no
- * member any more is among the removed. Deterministic: every member computes the same from the same log.
+ * The directory after a configuration took effect: of an applied entry, or of a restored snapshot (null). Who
+ * is no member any more is among the removed. Deterministic: every member computes the same from the same
+ * log.
  */
 export const configured = (before: Directory, confState: ConfState, entry: Entry | null): Directory => {
   const change = entry === null ? null : confChangeOf(entry)
@@ -125,9 +129,9 @@ export const REMOVED_SENTENCE =
   'data directory and start it with --join: it comes back as a new member.'
 
 /**
- * Whether a member that dials may come in; for `Receiver.admit`. `applied` 0: a newcomer knows nobody yet and takes
- * whoever has the network key and the cluster's ID; so does a member that lags, of those who say where to answer them
- * (visitors.ts).
+ * Whether a member that dials may come in; for `Receiver.admit`. `applied` 0: a newcomer knows nobody yet and
+ * takes whoever has the network key and the cluster's ID; so does a member that lags, of those who say where
+ * to answer them (visitors.ts).
  */
 export const admission = (
   directory: Directory,

@@ -1,5 +1,5 @@
-// A few replicas in one thread with the real core, real logs in memory and real state transfer, for tests of how a group
-// changes: no leases, no batches, no losses (cluster.case.ts and tracker/sim/ have those).
+// A few replicas in one thread with the real core, real logs in memory and real state transfer, for tests of
+// how a group changes: no leases, no batches, no losses (cluster.case.ts and tracker/sim/ have those).
 // Refuses: time of its own.
 
 import { MSG_SNAP, messageInfo } from '@skep/raft/message.ts'

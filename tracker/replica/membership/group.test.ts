@@ -1,5 +1,5 @@
-// How a group changes, with the real core: newcomers get the whole state, votes move by odd numbers, lost members are
-// swapped, removed ones stay out, and everybody's directory says the same.
+// How a group changes, with the real core: newcomers get the whole state, votes move by odd numbers, lost
+// members are swapped, removed ones stay out, and everybody's directory says the same.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

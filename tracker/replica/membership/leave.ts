@@ -1,6 +1,6 @@
-// How a member leaves its group before it deletes its data (`--purge-on-stop` with several members): leadership moves
-// away, then the leader removes it, and only then does it go.
-// Refuses: to leave where the others could not go on without it. The data stays then, and the sentence says why.
+// How a member leaves its group before it deletes its data (`--purge-on-stop` with several members):
+// leadership moves away, then the leader removes it, and only then does it go. Refuses: to leave where the
+// others could not go on without it. The data stays then, and the sentence says why.
 
 import type { Identity } from './birth.ts'
 import { decodeSaid, encodeQuestion } from './birth-words.ts'

@@ -1,9 +1,9 @@
-// A machine together with the directory of its members: snapshots carry both, so that who restores one knows whom to
-// dial and who was removed. To the loop it is one machine.
-// Refuses: to look into the machine's own chunks.
+// A machine together with the directory of its members: snapshots carry both, so that who restores one knows
+// whom to dial and who was removed. To the loop it is one machine. Refuses: to look into the machine's own
+// chunks.
 //
-// The directory is the first chunk: "SKMD", CRC-32 of the rest (little-endian), JSON. A snapshot without it is one from
-// before there were members: the directory stays as it was.
+// The directory is the first chunk: "SKMD", CRC-32 of the rest (little-endian), JSON. A snapshot without it
+// is one from before there were members: the directory stays as it was.
 
 import { crc32 } from 'node:zlib'
 import type { ConfState, Entry } from '@skep/raft'
@@ -14,8 +14,9 @@ const MAGIC = 0x444d4b53 // "SKMD"
 const HEADER_BYTES = 8
 
 /**
- * Wrap the machine in it, give it to the loop, and call `configured` from `Source.configured`. `forgotten`: an ID that
- * was removed just now, on every member at the same entry (the machine may free what it keeps for it).
+ * Wrap the machine in it, give it to the loop, and call `configured` from `Source.configured`. `forgotten`:
+ * an ID that was removed just now, on every member at the same entry (the machine may free what it keeps for
+ * it).
  */
 export class MembersMachine implements Machine {
   private readonly machine: Machine
@@ -78,7 +79,8 @@ export class MembersMachine implements Machine {
 
 export const encodeDirectory = ({ members, removed }: Directory): Uint8Array => {
   const json = JSON.stringify({ version: 1, members, removed })
-  // White space up to a whole word: the machine's words behind it lie straight, and need no copy when they are read.
+  // White space up to a whole word: the machine's words behind it lie straight, and need no copy when they
+  // are read.
   const text = Buffer.from(json + ' '.repeat((4 - (Buffer.byteLength(json) % 4)) % 4))
   const out = Buffer.alloc(HEADER_BYTES + text.length)
   out.writeUInt32LE(MAGIC, 0)

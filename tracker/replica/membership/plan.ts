@@ -1,7 +1,7 @@
-// What the leader does about members without being asked: finish a replacement, let learners vote, leave an even number.
-// Pure, and asked again and again: one step at a time, an ordered list of checks, the first that has a step wins.
-// Refuses: to remove anybody for being silent. Dead starts an election; lost is what a person says, by starting a new
-// replica under the same name or by removing the old one.
+// What the leader does about members without being asked: finish a replacement, let learners vote, leave an
+// even number. Pure, and asked again and again: one step at a time, an ordered list of checks, the first that
+// has a step wins. Refuses: to remove anybody for being silent. Dead starts an election; lost is what a
+// person says, by starting a new replica under the same name or by removing the old one.
 
 import { nameOf } from './directory.ts'
 import {
@@ -35,8 +35,8 @@ export const tend = (v: View): Step | null => {
 }
 
 /**
- * A joint change ends by itself, but for one that is ended by hand: by a leader that stays, so one that goes hands over
- * first.
+ * A joint change ends by itself, but for one that is ended by hand: by a leader that stays, so one that goes
+ * hands over first.
  */
 const leaveJoint = (v: View): Step | null => {
   if (v.confState.autoLeave) return null
@@ -123,7 +123,9 @@ const grow = (v: View): Step | null => {
   }
 }
 
-/** An even number of voters bears no more than one less: one steps back, a dead one first, never the leader. */
+/**
+ * An even number of voters bears no more than one less: one steps back, a dead one first, never the leader.
+ */
 const evenOut = (v: View): Step | null => {
   const { voters, learners } = v.confState
   if (voters.length % 2 === 1) return null

@@ -1,6 +1,7 @@
-// Questions to a replica from somebody who is no member of its cluster, or not yet: one connection, one question, one
-// answer. An empty replica asks every named member who it is before it does anything (birth.ts).
-// Refuses: to answer anybody without the network key. What other questions there are is the owner's affair.
+// Questions to a replica from somebody who is no member of its cluster, or not yet: one connection, one
+// question, one answer. An empty replica asks every named member who it is before it does anything
+// (birth.ts). Refuses: to answer anybody without the network key. What other questions there are is the
+// owner's affair.
 
 import type { LookupFunction, Socket } from 'node:net'
 import { dial, type Security } from '../transport/dial.ts'
@@ -31,7 +32,9 @@ export class AskFailed extends Error {
   }
 }
 
-/** One question, at most 64 KiB. Rejects with AskFailed. Tries all keys before it says that the key is wrong. */
+/**
+ * One question, at most 64 KiB. Rejects with AskFailed. Tries all keys before it says that the key is wrong.
+ */
 export const ask = async (address: Address, question: Uint8Array, o: AskOptions): Promise<Uint8Array> => {
   if (question.length > STRANGER_BODY_BYTES) throw new RangeError(`a question of ${question.length} bytes`)
   const keys = o.security === 'plain' ? 1 : o.security().length

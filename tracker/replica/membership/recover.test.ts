@@ -1,4 +1,5 @@
-// Going on from a minority: the survivor leads alone with what it had, says what may be lost, and the others stay out.
+// Going on from a minority: the survivor leads alone with what it had, says what may be lost, and the others
+// stay out.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,10 +1,12 @@
-// `skep ctl recover --force`: a cluster that has lost its majority goes on from one survivor, as a configuration of one. Works
-// on the log of a stopped replica. What is lost by it is written out first.
-// Refuses: to run on a replica that was never a member or holds no state, and to write anything before it is told to.
+// `skep ctl recover --force`: a cluster that has lost its majority goes on from one survivor, as a
+// configuration of one. Works on the log of a stopped replica. What is lost by it is written out first.
+// Refuses: to run on a replica that was never a member or holds no state, and to write anything before it is
+// told to.
 //
-// How: everything in the log counts as committed, and behind it entries are written that take every other member out, as a
-// leader would have written them. A start applies them like any others, so the directory, the removed members and the
-// snapshot all say the same. The term is raised, so that nothing an old leader has sent can fit in behind.
+// How: everything in the log counts as committed, and behind it entries are written that take every other
+// member out, as a leader would have written them. A start applies them like any others, so the directory,
+// the removed members and the snapshot all say the same. The term is raised, so that nothing an old leader
+// has sent can fit in behind.
 
 import { type ConfChange, type ConfState, type Core, ENTRY_CONF_CHANGE_V2, type Entry } from '@skep/raft'
 import { newestEntries } from '../log/begin.ts'
@@ -30,7 +32,9 @@ export type RecoverReport = {
   readonly sentences: readonly string[]
 }
 
-/** Replays a stopped replica's log in `core`, and with `force` writes the new configuration. Safe to repeat. */
+/**
+ * Replays a stopped replica's log in `core`, and with `force` writes the new configuration. Safe to repeat.
+ */
 export const recover = async (log: LogStore, core: Core, force: boolean): Promise<RecoverReport> => {
   const identity = log.identity === null ? null : decodeIdentity(log.identity)
   const fault = unfit(log, identity)
@@ -80,7 +84,10 @@ const refusal = (identity: Identity | null, sentence: string): RecoverReport => 
   sentences: [sentence],
 })
 
-/** Who is a member once all of the log is applied, and what they are called. The core knows the rules of changes. */
+/**
+ * Who is a member once all of the log is applied, and what they are called. The core knows the rules of
+ * changes.
+ */
 const replay = async (
   log: LogStore,
   core: Core,
@@ -141,7 +148,10 @@ const changes = (log: LogStore, c: ConfState, id: number): Entry[] => {
 
 const TYPES = { 'add-voter': 0, remove: 1, 'add-learner': 3 } as const
 
-/** raftpb.ConfChangeV2 without context: field 2, per step its type (1) and node (2). No steps: leaves a joint one. */
+/**
+ * raftpb.ConfChangeV2 without context: field 2, per step its type (1) and node (2). No steps: leaves a joint
+ * one.
+ */
 export const encodeConfChange = (steps: ConfChange['steps']): Uint8Array =>
   Uint8Array.from(
     steps.flatMap(({ type, id }) => {

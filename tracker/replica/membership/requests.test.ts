@@ -1,5 +1,5 @@
-// Who may become, stay and cease to be a member: every rule as a case with the sentence an admin reads, then whatever
-// anybody may ask in whatever state.
+// Who may become, stay and cease to be a member: every rule as a case with the sentence an admin reads, then
+// whatever anybody may ask in whatever state.
 
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'

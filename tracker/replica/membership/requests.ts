@@ -1,11 +1,11 @@
-// Requests to change who is a member: what the next configuration change is, or why there is none. Pure; the leader's
-// shell (desk.ts) proposes what comes out, one change at a time.
-// Refuses, each with a sentence that says what happened and what to do: whatever would rest on an even number of voters,
-// leave no quorum of live ones, use an ID twice, or take a member out before its successor is in.
+// Requests to change who is a member: what the next configuration change is, or why there is none. Pure; the
+// leader's shell (desk.ts) proposes what comes out, one change at a time. Refuses, each with a sentence that
+// says what happened and what to do: whatever would rest on an even number of voters, leave no quorum of live
+// ones, use an ID twice, or take a member out before its successor is in.
 //
-// What is allowed on the way. A newcomer is a learner first, whoever it is. Voters change by odd numbers only: two are
-// promoted or demoted at once, or one for another, as one joint change in which both the old and the new majority must
-// agree, so three become five through {3 and 5}, never through four.
+// What is allowed on the way. A newcomer is a learner first, whoever it is. Voters change by odd numbers
+// only: two are promoted or demoted at once, or one for another, as one joint change in which both the old
+// and the new majority must agree, so three become five through {3 and 5}, never through four.
 
 import { addressOf, encodeContext, MAX_MEMBERS, type Member, nameOf } from './directory.ts'
 import {
@@ -141,7 +141,8 @@ const newcomer = (v: View, member: Member): Step => {
       `a member called ${member.name} is alive at ${living.address || 'an unknown address'} (member ${living.id}): choose ` +
         `another --name, or, if this replica is to replace it, stop that one first`,
     )
-  // Learners of that name hold no vote: they make room at once. A voter keeps its place until the newcomer can take it.
+  // Learners of that name hold no vote: they make room at once. A voter keeps its place until the newcomer
+  // can take it.
   const stale = same.filter((m) => isLearner(v, m.id)).map((m) => m.id)
   const lost = same.find((m) => isVoter(v, m.id))
   if (v.directory.members.length - stale.length >= MAX_MEMBERS)
@@ -276,7 +277,9 @@ const transfer = (v: View, to: string): Step => {
   return { kind: 'transfer', to: id, sentence: `leadership moves to ${nameOf(v.directory, id)}` }
 }
 
-/** This replica leads and is to do so no more: first of all somebody else has to. `fate`: what comes after. */
+/**
+ * This replica leads and is to do so no more: first of all somebody else has to. `fate`: what comes after.
+ */
 const handOver = (v: View, among: readonly number[], fate: string): Step => {
   const to = bestLeader(v, among)
   if (v.confState.voters.length === 1)

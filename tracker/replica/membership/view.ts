@@ -1,6 +1,5 @@
-// What a decision about members sees, and the arithmetic of it: who is alive, who has caught up, what a configuration would
-// bear. Pure.
-// Refuses: to decide; requests.ts (on request) and plan.ts (by itself) do.
+// What a decision about members sees, and the arithmetic of it: who is alive, who has caught up, what a
+// configuration would bear. Pure. Refuses: to decide; requests.ts (on request) and plan.ts (by itself) do.
 
 import type { ConfChange, ConfChangeStep, ConfState, Progress } from '@skep/raft'
 import { type Directory, encodeContext, type Member, nameOf } from './directory.ts'
@@ -20,7 +19,9 @@ export type View = {
   readonly heardMsAgo: ReadonlyMap<number, number>
   /** Keepalive x missed: silent for longer is dead. */
   readonly deadAfterMs: number
-  /** Most voters that learners are promoted to by themselves; more is refused in any case above MOST_VOTERS. */
+  /**
+   * Most voters that learners are promoted to by themselves; more is refused in any case above MOST_VOTERS.
+   */
   readonly maxVoters: number
   /** False: only on request (say, an operator decides). */
   readonly promotes: boolean
@@ -139,9 +140,9 @@ export const quorumFault = (v: View, voters: readonly number[]): string | null =
 }
 
 /**
- * The change that leads to these voters and learners, in one step or a joint one. A joint configuration is left by a leader
- * that stays (plan.ts): one that goes could die as the only one who knows that it was left, with entries that
- * keep those who stay from being elected.
+ * The change that leads to these voters and learners, in one step or a joint one. A joint configuration is
+ * left by a leader that stays (plan.ts): one that goes could die as the only one who knows that it was left,
+ * with entries that keep those who stay from being elected.
  */
 export const changeTo = (
   v: View,

@@ -1,7 +1,8 @@
-// Members that this replica has not heard of yet. Whoever was away while the cluster grew knows only those of then, and one
-// of the new ones may lead now: it is let in on the word of the network key and the cluster's ID, and answered at the
-// address that it gives. Raft knows what to do with messages of members it has not heard of.
-// Refuses: whom the log says were removed, and to remember more than a few: the log, or a snapshot, soon tells.
+// Members that this replica has not heard of yet. Whoever was away while the cluster grew knows only those of
+// then, and one of the new ones may lead now: it is let in on the word of the network key and the cluster's
+// ID, and answered at the address that it gives. Raft knows what to do with messages of members it has not
+// heard of. Refuses: whom the log says were removed, and to remember more than a few: the log, or a snapshot,
+// soon tells.
 
 import type { Hello } from '../transport/frame-body.ts'
 import type { Peer } from '../transport/transport.ts'

@@ -1,9 +1,9 @@
-// A snapshot as a portable file: `skep ctl snapshot save FILE`, and the beginning of a new cluster from one. Without keys
-// and without the group: whoever has the file can read the table and nothing more.
-// Refuses: to restore over anything, and to begin before the whole file has proved its checksum.
+// A snapshot as a portable file: `skep ctl snapshot save FILE`, and the beginning of a new cluster from one.
+// Without keys and without the group: whoever has the file can read the table and nothing more. Refuses: to
+// restore over anything, and to begin before the whole file has proved its checksum.
 //
-// File: "SKEPSNAP", u32 version 1, u32 length, header as JSON; then chunks: u32 length, bytes; a length of 0; SHA-256 of
-// all before it. Little-endian.
+// File: "SKEPSNAP", u32 version 1, u32 length, header as JSON; then chunks: u32 length, bytes; a length of 0;
+// SHA-256 of all before it. Little-endian.
 
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
@@ -40,8 +40,8 @@ export class ExportDamaged extends Error {
 }
 
 /**
- * The file, piece by piece. `birth`: without keys; `strip`: takes keys out of a chunk of the machine. The snapshot must
- * stay (`Snapshots.pin`) until the last piece.
+ * The file, piece by piece. `birth`: without keys; `strip`: takes keys out of a chunk of the machine. The
+ * snapshot must stay (`Snapshots.pin`) until the last piece.
  */
 export async function* exportOf(
   log: Pick<LogStore, 'readSnapshot'>,
@@ -183,9 +183,9 @@ export type RestoreOptions = {
 }
 
 /**
- * Begins a new cluster of one with the table of a file: another ID, other keys, so that it can never be taken for the one
- * it came from. Others join it as usual. A crash in the middle leaves a directory that refuses to start until restored
- * again. Throws ExportDamaged, or an Error that says why the directory is not free.
+ * Begins a new cluster of one with the table of a file: another ID, other keys, so that it can never be taken
+ * for the one it came from. Others join it as usual. A crash in the middle leaves a directory that refuses to
+ * start until restored again. Throws ExportDamaged, or an Error that says why the directory is not free.
  */
 export const restoreExport = async (o: RestoreOptions): Promise<Identity> => {
   const { log, name, address, clusterId, memberId } = o

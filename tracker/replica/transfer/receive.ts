@@ -1,6 +1,7 @@
-// The receiving side of a state transfer: parts go to a snapshot file beside the log; only when all of it is on disk and
-// fits its record is the MsgSnap stepped that names it. A stream that breaks leaves what came: the next one goes on there.
-// Refuses: parts out of order, altered ones, and a leader whose term is over. A crash here leaves the log as it was.
+// The receiving side of a state transfer: parts go to a snapshot file beside the log; only when all of it is
+// on disk and fits its record is the MsgSnap stepped that names it. A stream that breaks leaves what came:
+// the next one goes on there. Refuses: parts out of order, altered ones, and a leader whose term is over. A
+// crash here leaves the log as it was.
 
 import type { LogStore, SnapshotRecord, SnapshotWriter } from '../log/log.ts'
 import type { Refusal } from '../transport/frame-body.ts'
@@ -23,17 +24,23 @@ const KEEP_MS = 10 * 60_000
 export type TransferReceiverOptions = {
   readonly log: LogStore
   readonly now: () => number
-  /** As this replica knows them: a stream of an older term, or of what is committed here already, moves no bytes. */
+  /**
+   * As this replica knows them: a stream of an older term, or of what is committed here already, moves no
+   * bytes.
+   */
   readonly term: () => number
   readonly commit: () => number
   /**
-   * `Member.stepSnapshot`: the snapshot is on disk as `record`. Null: the log has all of it already; the message is just
-   * stepped, so that the leader hears how far this replica is.
+   * `Member.stepSnapshot`: the snapshot is on disk as `record`. Null: the log has all of it already; the
+   * message is just stepped, so that the leader hears how far this replica is.
    */
   readonly install: (message: Uint8Array, record: SnapshotRecord | null) => void
 }
 
-/** Memory for parts that are on their way to the disk, used again and again: new memory costs more than the copy. */
+/**
+ * Memory for parts that are on their way to the disk, used again and again: new memory costs more than the
+ * copy.
+ */
 class Shelf {
   private readonly free: Uint8Array<ArrayBuffer>[] = []
 
@@ -75,7 +82,9 @@ export class TransferReceiver {
   private readonly o: TransferReceiverOptions
   private partial: Partial | null = null
   private shelf = new Shelf()
-  /** Everything that touches the disk, in order: an old stream's last write must not meet the new one's first. */
+  /**
+   * Everything that touches the disk, in order: an old stream's last write must not meet the new one's first.
+   */
   private tail: Promise<void> = Promise.resolve()
   received = 0
   receivedBytes = 0

@@ -1,7 +1,7 @@
-// The sending side of a state transfer: reads the snapshot file, packs parts, hands them to the network's stream, one a
-// turn. transfer.ts decides when; Raft hears of every outcome.
-// Refuses: to send a file that is no longer the log's snapshot, and to hurry: between two parts everybody else has a turn,
-// and the network takes the next part only when there is room for it.
+// The sending side of a state transfer: reads the snapshot file, packs parts, hands them to the network's
+// stream, one a turn. transfer.ts decides when; Raft hears of every outcome. Refuses: to send a file that is
+// no longer the log's snapshot, and to hurry: between two parts everybody else has a turn, and the network
+// takes the next part only when there is room for it.
 
 import type { LogStore } from '../log/log.ts'
 import { LogDamaged } from '../log/log.ts'
@@ -18,7 +18,10 @@ import {
   type TransferStatus,
 } from './transfer.ts'
 
-/** How long a snapshot that arrived stays pinned, milliseconds: its receiver restores it and then asks for what follows. */
+/**
+ * How long a snapshot that arrived stays pinned, milliseconds: its receiver restores it and then asks for
+ * what follows.
+ */
 const PIN_AFTER_MS = 30_000
 
 export type TransferSenderOptions = {
@@ -26,7 +29,9 @@ export type TransferSenderOptions = {
   readonly log: LogStore
   readonly transport: Pick<ClusterTransport, 'openStream'>
   readonly now: () => number
-  /** Resolves when everybody else has had a turn: `setImmediate` in a thread, the next event in a simulation. */
+  /**
+   * Resolves when everybody else has had a turn: `setImmediate` in a thread, the next event in a simulation.
+   */
   readonly breathe: () => Promise<void>
   /** `Member.reportSnapshot`: once for each offer that came to an end. */
   readonly report: (to: number, ok: boolean) => void
@@ -80,7 +85,9 @@ export class TransferSender {
     return dueMs
   }
 
-  /** Only these are members; null: this replica leads no more. Everything else is given up without a report. */
+  /**
+   * Only these are members; null: this replica leads no more. Everything else is given up without a report.
+   */
   only(members: ReadonlySet<number> | null): void {
     this.sendings.only(members)
     for (const to of [...this.pins.keys()]) if (members === null || !members.has(to)) this.unpin(to)

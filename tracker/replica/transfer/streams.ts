@@ -1,8 +1,9 @@
-// Both ends of state transfer as a member sees them: what Raft wants to send, what comes in, and how it all stands.
-// Refuses: to decide anything; see transfer.ts.
+// Both ends of state transfer as a member sees them: what Raft wants to send, what comes in, and how it all
+// stands. Refuses: to decide anything; see transfer.ts.
 //
-// How a member drives it. `offer` instead of sending a MsgSnap; `stream` from `Receiver.stream`; `turn` and `due` with
-// its own, outside the handling of a Ready; `only` after each change of the configuration and when leadership is lost.
+// How a member drives it. `offer` instead of sending a MsgSnap; `stream` from `Receiver.stream`; `turn` and
+// `due` with its own, outside the handling of a Ready; `only` after each change of the configuration and when
+// leadership is lost.
 
 import type { Refusal } from '../transport/frame-body.ts'
 import type { StreamBegin, StreamSink } from '../transport/transport.ts'

@@ -1,5 +1,5 @@
-// The small world that state transfer is tested in: real logs, a way between them that breaks, repeats, reorders and alters
-// what it carries, and messages as the core writes them.
+// The small world that state transfer is tested in: real logs, a way between them that breaks, repeats,
+// reorders and alters what it carries, and messages as the core writes them.
 
 import type { ConfState } from '@skep/raft'
 import type { LogStore, SnapshotRecord } from '../log/log.ts'
@@ -54,7 +54,10 @@ export const msgSnap = (record: SnapshotRecord, term: number): Uint8Array => {
   ])
 }
 
-/** What the way does to a part. `break`: it is lost and so is the connection; `late`: it arrives, then the way breaks. */
+/**
+ * What the way does to a part. `break`: it is lost and so is the connection; `late`: it arrives, then the way
+ * breaks.
+ */
 export type Fate = 'ok' | 'break' | 'late' | 'twice' | 'alter' | 'swap'
 
 export type World = {

@@ -1,5 +1,5 @@
-// State transfer over a way that does everything wrong: what arrives is the snapshot, whole, or nothing; and Raft hears of
-// each offer once.
+// State transfer over a way that does everything wrong: what arrives is the snapshot, whole, or nothing; and
+// Raft hears of each offer once.
 
 import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'

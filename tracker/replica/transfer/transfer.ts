@@ -1,16 +1,22 @@
-// Full state transfer, decided: what a stream of a snapshot looks like, when one is sent, tried again or given up, and
-// which parts a receiver takes. Pure: send.ts and receive.ts do the reading, writing and sending.
-// Refuses: time and I/O of its own. Raft messages only name a snapshot; its bytes travel here, beside them.
+// Full state transfer, decided: what a stream of a snapshot looks like, when one is sent, tried again or
+// given up, and which parts a receiver takes. Pure: send.ts and receive.ts do the reading, writing and
+// sending. Refuses: time and I/O of its own. Raft messages only name a snapshot; its bytes travel here,
+// beside them.
 //
-// A stream's head, JSON: the snapshot's record, and the MsgSnap that is stepped once all of it is on disk. Then parts:
+// A stream's head, JSON: the snapshot's record, and the MsgSnap that is stepped once all of it is on disk.
+// Then parts:
 //   0 u32 number of the part   4 u32 CRC-32 of what follows   8 chunks: u32 length, bytes, ... as the snapshot file has them
-// Parts are packed greedily, so the same snapshot gives the same parts: a receiver that has n of them names n.
+// Parts are packed greedily, so the same snapshot gives the same parts: a receiver that has n of them names
+// n.
 
 import { crc32 } from 'node:zlib'
 import { MSG_SNAP, messageInfo } from '@skep/raft/message.ts'
 import type { SnapshotRecord } from '../log/log.ts'
 
-/** Chunks are packed into a part up to this size, bytes; a longer chunk is a part of its own. Work of one turn. */
+/**
+ * Chunks are packed into a part up to this size, bytes; a longer chunk is a part of its own. Work of one
+ * turn.
+ */
 export const PART_BYTES = 256 * 1024
 const PART_HEADER_BYTES = 8
 /** Transfers sent at once; others wait their turn. */
@@ -53,7 +59,10 @@ export const decodeHead = (bytes: Uint8Array): StreamHead | string => {
   return { record: named.record, message, term: named.term }
 }
 
-/** The snapshot a MsgSnap names: `createSnapshot` was given its record as descriptor. Null: it is no such message. */
+/**
+ * The snapshot a MsgSnap names: `createSnapshot` was given its record as descriptor. Null: it is no such
+ * message.
+ */
 export const snapshotOf = (message: Uint8Array): { record: SnapshotRecord; term: number } | null => {
   const info = messageInfo(message)
   if (info?.type !== MSG_SNAP || info.snapshot === null) return null
@@ -71,8 +80,8 @@ export const sameSnapshot = (a: SnapshotRecord, b: SnapshotRecord): boolean =>
   a.index === b.index && a.term === b.term && a.crc === b.crc && a.bytes === b.bytes && a.chunks === b.chunks
 
 /**
- * A snapshot's chunks as parts, each valid only until the next one is asked for: all lie in the same memory, for new memory
- * costs more than copying into what is there.
+ * A snapshot's chunks as parts, each valid only until the next one is asked for: all lie in the same memory,
+ * for new memory costs more than copying into what is there.
  */
 export async function* partsOf(
   chunks: AsyncIterable<Uint8Array>,
@@ -176,8 +185,9 @@ export type Outgoing = {
 }
 
 /**
- * Which snapshot goes to whom, and when: the sender's side as a machine. Whoever drives it starts what `starting`
- * returns, and reports to Raft when `failed` or `done` say so: each MsgSnap is answered exactly once.
+ * Which snapshot goes to whom, and when: the sender's side as a machine. Whoever drives it starts what
+ * `starting` returns, and reports to Raft when `failed` or `done` say so: each MsgSnap is answered exactly
+ * once.
  */
 export class Sendings {
   private readonly under = new Map<number, Outgoing>()
@@ -246,7 +256,8 @@ export class Sendings {
   }
 
   /**
-   * An attempt ended early. True: report the failure to Raft, which offers again later; false: it is tried again here.
+   * An attempt ended early. True: report the failure to Raft, which offers again later; false: it is tried
+   * again here.
    * `final`: trying the same again is of no use (refused, or the file is gone).
    */
   failed(s: Outgoing, final: boolean, sentence: string, nowMs: number): boolean {
@@ -265,8 +276,9 @@ export class Sendings {
   }
 
   /**
-   * The log has a newer snapshot than this one: report the failure to Raft, which offers that one. Nobody is to blame, so
-   * nobody waits longer for it: a log that grows fast would replace each snapshot during the wait for its turn.
+   * The log has a newer snapshot than this one: report the failure to Raft, which offers that one. Nobody is
+   * to blame, so nobody waits longer for it: a log that grows fast would replace each snapshot during the
+   * wait for its turn.
    */
   replaced(s: Outgoing): boolean {
     return this.current(s) && this.under.delete(s.to)

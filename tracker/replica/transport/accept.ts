@@ -1,7 +1,7 @@
-// The side that is dialled: who may come in, and what they send. Answers go back on the same connection; whatever else we
-// have to say to a member goes by the connection that we dialled.
-// Refuses: other clusters, members that were removed, frames in another one's name, and old connections of a member that
-// has dialled again: what they might still deliver is too late.
+// The side that is dialled: who may come in, and what they send. Answers go back on the same connection;
+// whatever else we have to say to a member goes by the connection that we dialled. Refuses: other clusters,
+// members that were removed, frames in another one's name, and old connections of a member that has dialled
+// again: what they might still deliver is too late.
 
 import type { Server, Socket } from 'node:net'
 import { accept, GREETING_MS, type Security } from './dial.ts'
@@ -29,7 +29,9 @@ import { type Counters, newCounters, Wire } from './wire.ts'
 
 /** What may wait to be answered, bytes: answers are small. */
 const ANSWER_BYTES = 4 * 1024 * 1024
-/** A connection that says nothing for this long is closed: its other end pings many times in it. Milliseconds. */
+/**
+ * A connection that says nothing for this long is closed: its other end pings many times in it. Milliseconds.
+ */
 const SILENT_MS = 60_000
 /** Refused dials that are remembered, by where they came from and why. */
 const REFUSED_KEPT = 16

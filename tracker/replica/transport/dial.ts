@@ -8,7 +8,9 @@ import type { Address } from './transport.ts'
 
 /** How long a stranger may take to prove the key and to say who it is, milliseconds. */
 export const GREETING_MS = 5000
-/** Connections at once that others opened: three a member, questions, and room for old ones not yet closed. */
+/**
+ * Connections at once that others opened: three a member, questions, and room for old ones not yet closed.
+ */
 export const MAX_ACCEPTED = 512
 
 export type Security = (() => readonly Psk[]) | 'plain'
@@ -24,8 +26,8 @@ export type DialOptions = {
 }
 
 /**
- * One attempt. `opened` gets a connection that has proved the key; `failed` is called instead, once. The caller limits
- * the time, and destroys the socket to give up.
+ * One attempt. `opened` gets a connection that has proved the key; `failed` is called instead, once. The
+ * caller limits the time, and destroys the socket to give up.
  */
 export const dial = (
   o: DialOptions,

@@ -1,7 +1,7 @@
-// The times that frames carry: which of another member's times we echo, and which of ours came back (docs/architecture.md,
-// "Lease"). Pure.
-// Refuses: to count what proves nothing. A follower echoes its leader's time only for frames that restarted its election
-// timer, because the leader's lease rests on that timer; a vote restarts it too, but whoever has only voted may vote again.
+// The times that frames carry: which of another member's times we echo, and which of ours came back
+// (docs/architecture.md, "Lease"). Pure. Refuses: to count what proves nothing. A follower echoes its
+// leader's time only for frames that restarted its election timer, because the leader's lease rests on that
+// timer; a vote restarts it too, but whoever has only voted may vote again.
 
 import { MSG_APP, MSG_HEARTBEAT } from '@skep/raft/message.ts'
 import { type Frame, RAFT } from './frame.ts'
@@ -30,8 +30,9 @@ export class Echoes {
   }
 
   /**
-   * A frame was stepped (a Raft message: given to the core first, then `enter`, then this). `leads`: we lead now. A
-   * leader takes any frame of its term as a sign of life; a follower only what a leader alone can send.
+   * A frame was stepped (a Raft message: given to the core first, then `enter`, then this). `leads`: we lead
+   * now. A leader takes any frame of its term as a sign of life; a follower only what a leader alone can
+   * send.
    */
   stepped(frame: Frame, leads: boolean): void {
     if (frame.term !== this.current) return
@@ -81,8 +82,8 @@ const raftTerm = (message: Uint8Array): number => {
 const BASE_RANGE_US = 2 ** 47
 
 /**
- * Our clock as it travels. It starts at a random point in each process, so that an echo of a time from before a restart
- * (even of the machine, whose clock then starts again) is known as none of ours.
+ * Our clock as it travels. It starts at a random point in each process, so that an echo of a time from before
+ * a restart (even of the machine, whose clock then starts again) is known as none of ours.
  */
 export class WireClock {
   private readonly startMs: number

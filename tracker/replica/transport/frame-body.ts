@@ -1,12 +1,11 @@
 // The bodies of frames that have a layout of their own. Little-endian; JSON where a frame is rare.
 // Refuses: by null, whatever is malformed; the connection that brought it is closed.
 //
-// BATCH:        u32 incarnation, u48 number, u16 0, then the section, which nobody here reads
-// NOTICE:       u32 incarnation, u48 number, u16 verdict
-// STREAM_BEGIN: u32 stream, u32 0, f64 bytes of the whole as far as known, then the head: what the stream is, opaque here
-// STREAM_CHUNK: u32 stream, u32 number of the chunk, then its bytes
-// STREAM_END:   u32 stream, u32 chunks in all
-// STREAM_ACK:   u32 stream, u8 what (0 go on, 1 all there, 2 refused), 3 x 0, u32 chunk to go on with, then why it was refused
+// BATCH: u32 incarnation, u48 number, u16 0, then the section, which nobody here reads NOTICE: u32
+// incarnation, u48 number, u16 verdict STREAM_BEGIN: u32 stream, u32 0, f64 bytes of the whole as far as
+// known, then the head: what the stream is, opaque here STREAM_CHUNK: u32 stream, u32 number of the chunk,
+// then its bytes STREAM_END: u32 stream, u32 chunks in all STREAM_ACK: u32 stream, u8 what (0 go on, 1 all
+// there, 2 refused), 3 x 0, u32 chunk to go on with, then why it was refused
 
 import { get48, put48 } from './frame.ts'
 
@@ -127,7 +126,10 @@ export type Hello = {
   readonly address?: string
   readonly channel: number
   readonly level: number
-  /** Starts of the dialling replica, and its dials of this channel since: the newest connection is the one that counts. */
+  /**
+   * Starts of the dialling replica, and its dials of this channel since: the newest connection is the one
+   * that counts.
+   */
   readonly incarnation: number
   readonly dial: number
 }

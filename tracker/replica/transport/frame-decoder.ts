@@ -1,6 +1,6 @@
-// Frames out of a stream of bytes that arrives in any pieces. What lies whole in a piece is read in place; only what is
-// torn over several is copied together.
-// Refuses: to go on after a fault, because nobody knows where the next frame begins.
+// Frames out of a stream of bytes that arrives in any pieces. What lies whole in a piece is read in place;
+// only what is torn over several is copied together. Refuses: to go on after a fault, because nobody knows
+// where the next frame begins.
 
 import { checkHeader, type Frame, type FrameFault, HEADER_BYTES, newFrame, readHeader } from './frame.ts'
 
@@ -35,7 +35,10 @@ export class FrameDecoder {
     this.at = 0
   }
 
-  /** The next whole frame, always the same object, its body a view: valid until the next call. null: `push` more. */
+  /**
+   * The next whole frame, always the same object, its body a view: valid until the next call. null: `push`
+   * more.
+   */
   next(): Frame | null {
     if (this.fault !== null) return null
     if (this.held > 0) return this.torn()

@@ -1,6 +1,6 @@
-// Frames between replicas: 64 bytes of header, then a body. Here are the layout, the encoder and the rules; the decoder
-// is in frame-decoder.ts, the bodies of each kind in frame-body.ts.
-// Refuses: to know sockets, clocks and Raft. Whether a frame is for us is the connection's question.
+// Frames between replicas: 64 bytes of header, then a body. Here are the layout, the encoder and the rules;
+// the decoder is in frame-decoder.ts, the bodies of each kind in frame-body.ts. Refuses: to know sockets,
+// clocks and Raft. Whether a frame is for us is the connection's question.
 //
 // Header, little-endian, offsets in bytes:
 //   0  u32  bytes of the body
@@ -63,7 +63,10 @@ export type Stamp = {
   leads: boolean
   /** Its disk takes nothing: a majority of these makes the leader refuse changes. */
   notReady: boolean
-  /** How long ago the leader's lease was last confirmed, milliseconds; Infinity: it has none. Only if it leads. */
+  /**
+   * How long ago the leader's lease was last confirmed, milliseconds; Infinity: it has none. Only if it
+   * leads.
+   */
   leaseAgeMs: number
   /** True commit index. Only if it leads. */
   commit: number
@@ -156,7 +159,10 @@ export const writeHeader = (
   put48(view, at + 58, echo ? stamp.echoUs : 0)
 }
 
-/** Why a header cannot be one of ours. The connection is of no use afterwards: nobody knows where the next one begins. */
+/**
+ * Why a header cannot be one of ours. The connection is of no use afterwards: nobody knows where the next one
+ * begins.
+ */
 export type FrameFault = 'not a frame' | 'unknown kind' | 'unknown flags' | 'too long' | 'bad member'
 
 /** Bytes of the body of the header at `at`, or why it is none. */

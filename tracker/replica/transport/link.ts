@@ -1,8 +1,8 @@
-// The way to one member on one channel: dials, greets, keeps alive, dials again. Each side sends on what it dialled and
-// only answers on what was dialled to it, so no two connections ever compete for one job, a way that is cut in one
-// direction only is seen as such, and the newest dial always wins. A member that has just dialled us from somewhere is
-// tried there first: its name may go on leading to where it was for as long as name servers remember.
-// Refuses: to keep what could not be sent. Raft repairs its own; batches hear `down`.
+// The way to one member on one channel: dials, greets, keeps alive, dials again. Each side sends on what it
+// dialled and only answers on what was dialled to it, so no two connections ever compete for one job, a way
+// that is cut in one direction only is seen as such, and the newest dial always wins. A member that has just
+// dialled us from somewhere is tried there first: its name may go on leading to where it was for as long as
+// name servers remember. Refuses: to keep what could not be sent. Raft repairs its own; batches hear `down`.
 
 import type { LookupFunction, Socket } from 'node:net'
 import { backoffMs } from './backoff.ts'
@@ -67,7 +67,10 @@ export class Link {
     if (this.state === 'stopped') this.dial()
   }
 
-  /** It has just dialled us from there, and is now dialled there instead of where this dial, or the next, would go. */
+  /**
+   * It has just dialled us from there, and is now dialled there instead of where this dial, or the next,
+   * would go.
+   */
   meet(host: string): void {
     if (this.state === 'stopped' || this.state === 'up' || this.socket?.remoteAddress === host) return
     this.end(this.lastError)

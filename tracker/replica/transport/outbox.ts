@@ -1,6 +1,6 @@
-// What waits to be written to one connection: the frames of a turn side by side in one buffer, and an account of what the
-// socket has not taken yet.
-// Refuses: more than its limit, and to write: the connection takes the buffer when the turn ends.
+// What waits to be written to one connection: the frames of a turn side by side in one buffer, and an account
+// of what the socket has not taken yet. Refuses: more than its limit, and to write: the connection takes the
+// buffer when the turn ends.
 
 import { HEADER_BYTES, type Head, type Stamp, writeHeader } from './frame.ts'
 
@@ -51,7 +51,10 @@ export class Outbox {
     return true
   }
 
-  /** All that waits, to be written at once, or null: nothing, or the socket has enough. Give it back by `written`. */
+  /**
+   * All that waits, to be written at once, or null: nothing, or the socket has enough. Give it back by
+   * `written`.
+   */
   take(): Turn | null {
     if (this.frames === 0 || this.inFlight >= IN_FLIGHT_BYTES) return null
     const turn = { bytes: this.buffer.subarray(0, this.used), frames: this.frames }

@@ -1,5 +1,6 @@
-// All that goes to one member: its three channels, what may wait on each, faults on request, and what is told of it.
-// Refuses: Raft messages that find no room or no connection (counted: Raft repairs them), and batches, by saying so.
+// All that goes to one member: its three channels, what may wait on each, faults on request, and what is told
+// of it. Refuses: Raft messages that find no room or no connection (counted: Raft repairs them), and batches,
+// by saying so.
 
 import type { LookupFunction } from 'node:net'
 import { MSG_APP, MSG_APP_RESP, messageInfo } from '@skep/raft/message.ts'
@@ -30,7 +31,10 @@ const QUEUE_BYTES: Record<Channel, number> = {
   [APPENDS]: 32 * 1024 * 1024,
   [BULK]: 36 * 1024 * 1024,
 }
-/** Batches are refused while this much waits: a leader that is this far behind would refuse them itself. Bytes. */
+/**
+ * Batches are refused while this much waits: a leader that is this far behind would refuse them itself.
+ * Bytes.
+ */
 export const BATCH_QUEUE_BYTES = 8 * 1024 * 1024
 /** A longer message is no mere notice of a commit. */
 const NOTICE_MOST_BYTES = 96
@@ -43,7 +47,9 @@ export type PeerOptions = {
   readonly now: () => number
   readonly random: () => number
   readonly deadMs: number
-  /** How long a mere notice of a commit waits for an append that says the same, milliseconds; 0: not at all. */
+  /**
+   * How long a mere notice of a commit waits for an append that says the same, milliseconds; 0: not at all.
+   */
   readonly noticeMs: number
   readonly up: (channel: Channel) => void
   readonly down: (channel: Channel, reason: string) => void

@@ -1,6 +1,5 @@
-// Writes frames in this replica's name: header, time, and what the owner wants to say in it; and sees that what was
-// written in one turn goes out together.
-// Refuses: to know what the frames are for.
+// Writes frames in this replica's name: header, time, and what the owner wants to say in it; and sees that
+// what was written in one turn goes out together. Refuses: to know what the frames are for.
 
 import type { WireClock } from './echo.ts'
 import { clusterDigest, type Head, newStamp } from './frame.ts'

@@ -1,11 +1,11 @@
-// Who may talk to a replica: whoever has the network key. TLS 1.3 with a pre-shared key made from it; the identity that is
-// sent names the key, so that several can be valid while one replaces another.
-// Refuses: certificates, older TLS, and showing keys. Every connection has secrets of its own (ECDHE), so a key that
+// Who may talk to a replica: whoever has the network key. TLS 1.3 with a pre-shared key made from it; the
+// identity that is sent names the key, so that several can be valid while one replaces another. Refuses:
+// certificates, older TLS, and showing keys. Every connection has secrets of its own (ECDHE), so a key that
 // leaks later opens no old recording.
 //
-// Rotation without a stop: add the new key as the second line everywhere, then make it the first everywhere, then take
-// the old one away: connections that were made with it are closed, and dialled again with the other. A replica dials with its
-// first key, and with the next one where that is refused.
+// Rotation without a stop: add the new key as the second line everywhere, then make it the first everywhere,
+// then take the old one away: connections that were made with it are closed, and dialled again with the
+// other. A replica dials with its first key, and with the next one where that is refused.
 
 import { hkdfSync } from 'node:crypto'
 import type { TLSSocket, ConnectionOptions as TlsConnectOptions, TlsOptions } from 'node:tls'

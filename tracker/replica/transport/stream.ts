@@ -1,5 +1,5 @@
-// Streams over the bulk connection: begin, chunks, end; and the answers, which come back on the same connection. One that
-// breaks is opened again by its owner and goes on with the chunk the receiver asks for.
+// Streams over the bulk connection: begin, chunks, end; and the answers, which come back on the same
+// connection. One that breaks is opened again by its owner and goes on with the chunk the receiver asks for.
 // Refuses: chunks out of order, and to read ahead of a receiver that is still at work.
 
 import {
@@ -157,7 +157,9 @@ export class IncomingStreams {
     this.begun = begun
   }
 
-  /** A frame of a stream. A promise: no further one before it resolves; rejects when the frame is malformed. */
+  /**
+   * A frame of a stream. A promise: no further one before it resolves; rejects when the frame is malformed.
+   */
   take(frame: Frame): Promise<void> | undefined {
     if (frame.kind === STREAM_BEGIN) {
       this.begin(frame)

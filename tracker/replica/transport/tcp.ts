@@ -1,5 +1,5 @@
-// Replicas over TCP: the members to dial, the door for those who dial us, and the beat that finds dead connections.
-// Refuses: to run without the network key, except where somebody measures what the key costs.
+// Replicas over TCP: the members to dial, the door for those who dial us, and the beat that finds dead
+// connections. Refuses: to run without the network key, except where somebody measures what the key costs.
 
 import type { AddressInfo, LookupFunction } from 'node:net'
 import { isWho, whoAnswer } from '../membership/probe.ts'
@@ -37,7 +37,9 @@ export type TcpOptions = {
   readonly keepaliveMs: number
   /** Keepalives without an answer that close a connection. */
   readonly missed: number
-  /** How long a mere notice of a commit waits for an append that says the same, milliseconds; 0: not at all. */
+  /**
+   * How long a mere notice of a commit waits for an append that says the same, milliseconds; 0: not at all.
+   */
   readonly noticeMs?: number
   /** Default: the system's look-up, at each dial. */
   readonly lookup?: LookupFunction

@@ -1,4 +1,5 @@
-// Members that talk over real sockets and write down what they hear, for tests that wait for events and never for time.
+// Members that talk over real sockets and write down what they hear, for tests that wait for events and never
+// for time.
 
 import { connect } from 'node:net'
 import { clusterDigest, type Frame, HEADER_BYTES, newStamp, RAFT, type Stamp, writeHeader } from './frame.ts'
@@ -129,7 +130,9 @@ export class TestMember implements Receiver {
   }
 }
 
-/** A connection made by hand, without TLS: what it sends is up to the test; what comes back is told by kind. */
+/**
+ * A connection made by hand, without TLS: what it sends is up to the test; what comes back is told by kind.
+ */
 export const byHand = async (
   port: number,
 ): Promise<{
@@ -181,7 +184,9 @@ const wordsOf = (frame: Frame): string => {
     : `notice ${notice.incarnation}.${notice.number} ${notice.verdict}`
 }
 
-/** Runs `body` with members that know each other, all connected unless `alone`; closes them whatever happens. */
+/**
+ * Runs `body` with members that know each other, all connected unless `alone`; closes them whatever happens.
+ */
 export const withMembers = async (
   options: readonly Partial<TcpOptions>[],
   body: (...members: TestMember[]) => Promise<void>,

@@ -1,5 +1,5 @@
-// Two and three members over real sockets and TLS: what is sent arrives, in order, in few writes, or it is said that it
-// did not.
+// Two and three members over real sockets and TLS: what is sent arrives, in order, in few writes, or it is
+// said that it did not.
 
 import assert from 'node:assert/strict'
 import { type AddressInfo, createServer } from 'node:net'

@@ -1,14 +1,17 @@
-// What the loop, the lease and the batches need of a network. The real one is tcp.ts; the simulator has its own.
-// Refuses: guarantees that Raft does not ask for. Raft messages may be lost, repeated and reordered; batches keep their
-// order on one connection, and are never lost without a word: either `sendBatch` says no, or `down` says that what was
-// sent may not have arrived.
+// What the loop, the lease and the batches need of a network. The real one is tcp.ts; the simulator has its
+// own. Refuses: guarantees that Raft does not ask for. Raft messages may be lost, repeated and reordered;
+// batches keep their order on one connection, and are never lost without a word: either `sendBatch` says no,
+// or `down` says that what was sent may not have arrived.
 
 import type { Frame, Stamp } from './frame.ts'
 import type { Hello, Refusal } from './frame-body.ts'
 
 /** All that the loop asks for. */
 export interface Transport {
-  /** A Raft message for one member. The bytes are a view: copied before this returns. Dropped when the way is clogged. */
+  /**
+   * A Raft message for one member. The bytes are a view: copied before this returns. Dropped when the way is
+   * clogged.
+   */
   send(group: number, to: number, message: Uint8Array): void
 }
 
@@ -38,15 +41,24 @@ export type Self = {
   readonly incarnation: number
 }
 
-/** What the network tells its owner. Called from the network's own turns, never from within a call of the owner. */
+/**
+ * What the network tells its owner. Called from the network's own turns, never from within a call of the
+ * owner.
+ */
 export interface Receiver {
   /** RAFT, BATCH, NOTICE or KEEPALIVE of a member for this group. Valid only during the call. */
   frame(frame: Frame): void
   /** Those of one read are all told: a good moment to take a turn. */
   received(): void
-  /** Fills in what this replica says of itself in a frame that is being written. Called from within `send` and its like. */
+  /**
+   * Fills in what this replica says of itself in a frame that is being written. Called from within `send` and
+   * its like.
+   */
   stamp(group: number, to: number, stamp: Stamp): void
-  /** A member (`from`) dials us: null to let it in, or why not. Its cluster and the addressee are right already. */
+  /**
+   * A member (`from`) dials us: null to let it in, or why not. Its cluster and the addressee are right
+   * already.
+   */
   admit(hello: Hello): Refusal | null
   /** What is sent on this channel arrives from now on. On APPENDS: batches that are not resolved go again. */
   up(member: number, channel: Channel): void
@@ -75,11 +87,16 @@ export type StreamBegin = {
   readonly totalBytes: number
 }
 
-/** The receiving end of a stream, made by its owner. Only `broken` is called while a promise of it is pending. */
+/**
+ * The receiving end of a stream, made by its owner. Only `broken` is called while a promise of it is pending.
+ */
 export interface StreamSink {
   /** Chunks that are there already, from an earlier attempt: the stream goes on with this number. */
   readonly first: number
-  /** The next chunk, valid until the promise resolves. Nothing more is read meanwhile. Rejects: the stream is refused. */
+  /**
+   * The next chunk, valid until the promise resolves. Nothing more is read meanwhile. Rejects: the stream is
+   * refused.
+   */
   write(chunk: Uint8Array): Promise<void>
   /** All chunks were written. Resolves when they are safe. Rejects: refused. */
   end(): Promise<void>
@@ -91,14 +108,20 @@ export interface StreamSink {
 export interface StreamOut {
   /** With which chunk to begin; earlier ones are there already. Rejects with StreamFailed. */
   readonly first: Promise<number>
-  /** Sends the next chunk (copied before `first` or this resolves); resolves when there is room for another. Rejects with StreamFailed. */
+  /**
+   * Sends the next chunk (copied before `first` or this resolves); resolves when there is room for another.
+   * Rejects with StreamFailed.
+   */
   write(chunk: Uint8Array): Promise<void>
   /** Resolves when the receiver says that it has all of it, safely. Rejects with StreamFailed. */
   end(): Promise<void>
   abort(): void
 }
 
-/** A stream came to nothing. `refused`: the receiver does not want it; else the way broke: open it again later. */
+/**
+ * A stream came to nothing. `refused`: the receiver does not want it; else the way broke: open it again
+ * later.
+ */
 export class StreamFailed extends Error {
   override readonly name = 'StreamFailed'
   readonly refused: boolean
@@ -158,13 +181,22 @@ export type RefusedDial = {
 }
 
 export interface ClusterTransport extends Transport {
-  /** A numbered batch for the leader of the current term. False: it was not sent, and will not be; try again later. */
+  /**
+   * A numbered batch for the leader of the current term. False: it was not sent, and will not be; try again
+   * later.
+   */
   sendBatch(group: number, to: number, incarnation: number, number: number, section: Uint8Array): boolean
   /** What a leader did with a batch of `to` (NOTICE_REFUSED, NOTICE_TAKEN). Lost only with its connection. */
   sendNotice(group: number, to: number, incarnation: number, number: number, verdict: number): void
-  /** Time, echo, lease and commit alone, when nothing else carries them; `body`: opaque here, and lost as easily. */
+  /**
+   * Time, echo, lease and commit alone, when nothing else carries them; `body`: opaque here, and lost as
+   * easily.
+   */
   keepalive(group: number, to: number, body?: Uint8Array): void
-  /** Ends a turn: what was sent in it goes out, in one write a channel. Without it the same happens a moment later. */
+  /**
+   * Ends a turn: what was sent in it goes out, in one write a channel. Without it the same happens a moment
+   * later.
+   */
   flush(): void
   openStream(group: number, to: number, head: Uint8Array, totalBytes: number): StreamOut
   /** The other members, whole. Those that are gone are let go, new ones dialled. */

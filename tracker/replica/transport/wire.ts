@@ -1,5 +1,5 @@
-// One connection as frames: joined writes out, frames in, an account of both. Used alike by who dialled and who was dialled.
-// Refuses: to know what a frame says, and to reconnect.
+// One connection as frames: joined writes out, frames in, an account of both. Used alike by who dialled and
+// who was dialled. Refuses: to know what a frame says, and to reconnect.
 
 import type { Socket } from 'node:net'
 import type { Frame, Head, Stamp } from './frame.ts'
