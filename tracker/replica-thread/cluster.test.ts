@@ -12,7 +12,8 @@ import { Store } from '../swarm/store.ts'
 import { APPLIED } from '../threads/outcome.ts'
 import { controlBuffer, monotonicMs } from '../threads/state.ts'
 import { FrontEnd, MEMORY, seeders, withDir } from './front-end.case.ts'
-import { openReplica, type ReplicaHandle, type ReplicaOptions } from './handle.ts'
+import { openReplica, type ReplicaHandle } from './handle.ts'
+import type { ReplicaOptions } from './messages.ts'
 
 type One = { readonly name: string; readonly handle: ReplicaHandle; readonly front: FrontEnd }
 

@@ -4,8 +4,10 @@
 
 import { leaveGroup } from '../replica/membership/leave.ts'
 import { monotonicMs, STOPPING } from '../threads/state.ts'
-import type { Order } from './handle.ts'
-import type { Running } from './running.ts'
+import type { Order } from './messages.ts'
+import type { Parts } from './parts.ts'
+import type { Saving } from './saving.ts'
+import { viewOf } from './view.ts'
 
 /** How long a clean stop waits for what is under way, milliseconds; and for leaving the group. */
 const STOP_WAIT_MS = 3000
@@ -14,11 +16,13 @@ const LEAVE_WAIT_MS = 20_000
 type Stop = { readonly number: number; readonly purge: boolean; byMs: number; moved: boolean; kept: string }
 
 export class Ending {
-  private readonly r: Running
+  private readonly parts: Parts
+  private readonly saving: Saving
   private stop: Stop | null = null
 
-  constructor(running: Running) {
-    this.r = running
+  constructor(parts: Parts, saving: Saving) {
+    this.parts = parts
+    this.saving = saving
   }
 
   get begun(): boolean {
@@ -31,8 +35,8 @@ export class Ending {
   }
 
   begin({ number, purge }: Extract<Order, { kind: 'stop' }>): void {
-    const { member, p } = this.r
-    const leaves = purge && member.others.length > 0 && p.network !== null
+    const { member, network } = this.parts
+    const leaves = purge && member.others.length > 0 && network !== null
     const stop = { number, purge, byMs: monotonicMs() + STOP_WAIT_MS, moved: false, kept: '' }
     if (leaves) {
       stop.byMs = monotonicMs() + LEAVE_WAIT_MS
@@ -44,18 +48,19 @@ export class Ending {
 
   /** Before its data is deleted, the group must not count on this member any more. */
   private async leave(stop: Stop): Promise<void> {
-    const { r } = this
-    const network = r.p.network!
+    const { parts } = this
+    const { identity, desk, loop } = parts
+    const network = parts.network!
     stop.kept = await leaveGroup({
-      identity: r.p.identity,
-      view: () => r.view(),
-      desk: r.desk,
+      identity,
+      view: () => viewOf(parts),
+      desk,
       ask: (address, question) => network.ask(address, question),
       now: monotonicMs,
       pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
       untilMs: stop.byMs,
     })
-    r.wake(() => {
+    loop.wake(() => {
       stop.byMs = monotonicMs() + STOP_WAIT_MS
       stop.moved = true
     })
@@ -66,10 +71,10 @@ export class Ending {
    */
   may(): boolean {
     const { stop } = this
-    const { member, p, feed } = this.r
+    const { member, log, feed } = this.parts
     if (stop === null) return false
     const nowMs = monotonicMs()
-    if (nowMs >= stop.byMs || p.log.failed !== null) return true
+    if (nowMs >= stop.byMs || log.failed !== null) return true
     if (stop.kept !== '' && !stop.moved) return false
     if (!stop.moved && member.replica.leads && !member.replica.alone) {
       stop.moved = true
@@ -81,13 +86,12 @@ export class Ending {
 
   async end(): Promise<void> {
     const stop = this.stop!
-    const { p, control, member, feed, transfers, saving } = this.r
-    const { log, say, port, network } = p
+    const { control, member, feed, transfers, log, say, network } = this.parts
     control.setState(STOPPING)
     member.replica.proposals.abandon()
     feed.refuseWaiting()
     feed.tell()
-    saving.stop()
+    this.saving.stop()
     await transfers?.stop()
     await network?.transport.close()
     await member.replica.snapshots.running
@@ -95,6 +99,5 @@ export class Ending {
     if (stop.purge && stop.kept !== '')
       say({ kind: 'error', number: stop.number, message: `stopped, but its data was kept: ${stop.kept}` })
     else say({ kind: 'answer', number: stop.number, value: undefined })
-    port.close()
   }
 }

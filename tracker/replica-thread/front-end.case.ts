@@ -11,7 +11,8 @@ import { OutcomeRing } from '../threads/outcome.ts'
 import { type ProducerBuffers, producerBuffers } from '../threads/producer.ts'
 import { ChangeRing } from '../threads/ring.ts'
 import { Control, controlBuffer } from '../threads/state.ts'
-import { openReplica, type ReplicaHandle, type ReplicaOptions } from './handle.ts'
+import { openReplica, type ReplicaHandle } from './handle.ts'
+import type { ReplicaOptions } from './messages.ts'
 
 export const MEMORY = 32 * 1024 * 1024
 

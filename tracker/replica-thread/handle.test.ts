@@ -10,7 +10,8 @@ import { Store } from '../swarm/store.ts'
 import { APPLIED } from '../threads/outcome.ts'
 import { controlBuffer, SERVING } from '../threads/state.ts'
 import { FrontEnd, MEMORY, seeders, started, withDir } from './front-end.case.ts'
-import { ReplicaFailed, type ReplicaOptions } from './handle.ts'
+import { ReplicaFailed } from './handle.ts'
+import type { ReplicaOptions } from './messages.ts'
 
 for (const logStore of ['classic-level', 'lmdb'] as const)
   test(`${logStore}: what was answered is there after a stop, a restart and a snapshot`, () =>

@@ -4,195 +4,30 @@
 import { Worker } from 'node:worker_threads'
 import { INTERNAL, IO, OK, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
 import type { Outcome } from '../replica/batches/proposals.ts'
-import type { ClusterEvent } from '../replica/events.ts'
-import type { Histogram } from '../replica/histogram.ts'
 import type { Reply } from '../replica/membership/desk.ts'
 import type { Request } from '../replica/membership/requests.ts'
-import type { TransferStatus } from '../replica/transfer/transfer.ts'
-import type { Fault, RefusedDial } from '../replica/transport/transport.ts'
+import type { Fault } from '../replica/transport/transport.ts'
 import type { StoreBuffers } from '../swarm/layout.ts'
-import type { Settings } from '../swarm/settings.ts'
-import type { ProducerBuffers } from '../threads/producer.ts'
-import type { SaveBegun } from './saving.ts'
+import type {
+  Answers,
+  FailureKind,
+  News,
+  OrderBody,
+  ReplicaOptions,
+  ReplicaStatus,
+  TimelineEvent,
+} from './messages.ts'
 
 /**
  * Of the replica thread's heap, MiB: what it allocates dies young, and V8 would let it lie around up to 48.
  */
 const YOUNG_MIB = 6
 
-export type ReplicaOptions = {
-  readonly dataDir: string
-  readonly name: string
-  readonly fsync: 'always' | 'interval'
-  readonly logStore: 'classic-level' | 'lmdb'
-  /** Capacity of a new cluster; an old one refuses to start with less than it was born with. */
-  readonly memoryBytes: number
-  readonly peerDetails: boolean
-  /** Settings of a new cluster; an old one keeps those in its log. */
-  readonly birthSettings: Settings
-  readonly control: SharedArrayBuffer
-  /** Their order is their number in the log's batches. */
-  readonly producers: readonly ProducerBuffers[]
-  /** A batch waits this long for company, milliseconds. */
-  readonly lingerMs: number
-  /** Bytes of log after which a snapshot is taken and the log cut. */
-  readonly snapshotLogBytes: number
-  /** Scheduler slice of the replica thread, nanoseconds (Linux 6.12+); 0: the system's. */
-  readonly sliceNanoseconds?: number
-  /** A change waits at most this long for its outcome, milliseconds. */
-  readonly parkForMs?: number
-  /** relaxed: a change is answered before it is committed. */
-  readonly consistency?: 'committed' | 'relaxed'
-  /** Null or absent: alone, and nobody can join. */
-  readonly cluster?: ClusterOptions | null
-  /**
-   * Of this program, and where this replica's control API is (host:port, '' on loopback): told to the others.
-   */
-  readonly version?: string
-  readonly controlAddress?: string
+export type OpenOptions = ReplicaOptions & {
   /** What a starting replica waits for, whenever that changes; '' once it waits for nothing. */
   readonly onNote?: (sentence: string) => void
   /** Ends a start that still waits for others. */
   readonly signal?: AbortSignal
-}
-
-export type ClusterOptions = {
-  /** `host:port` under which the other replicas reach this one. */
-  readonly address: string
-  /** Where it listens for them; port 0: any free one. */
-  readonly host: string
-  readonly replicaPort: number
-  /** `--initial-members`, this replica's included. */
-  readonly initialMembers: readonly { readonly name: string; readonly address: string }[]
-  /** `--join`: addresses of a running cluster's members; null: form one. */
-  readonly join: readonly string[] | null
-  /** Joins as a learner for ever. */
-  readonly learner: boolean
-  /** One network key a line; the first one is used for dialling. Read again when it changes. */
-  readonly networkKeyFile: string
-  readonly keepaliveMs: number
-  /** Keepalives without which a leader is taken for dead. */
-  readonly missed: number
-  /** Most voters that learners are promoted to by themselves; `promotes` false: only on request. */
-  readonly maxVoters: number
-  readonly promotes: boolean
-  /** Leadership goes to the highest name that has caught up. */
-  readonly preferHighest: boolean
-  /** `--allow-faults`. */
-  readonly allowFaults: boolean
-}
-
-export type MemberStatus = {
-  readonly id: number
-  readonly name: string
-  readonly address: string
-  readonly voter: boolean
-  readonly self: boolean
-  /** Last entry that it is known to have, and how many it lacks; null: only a leader knows. */
-  readonly match: number | null
-  readonly lag: number | null
-  /** probe, replicate or snapshot; '' where only the leader knows. */
-  readonly progress: string
-  /** Since any frame of it came, milliseconds; null: none yet. */
-  readonly heardMsAgo: number | null
-  /** It says that its disk takes nothing. */
-  readonly diskFails: boolean
-  readonly level: number
-  /** By its own word, about a second old; null, '': nothing heard yet. */
-  readonly applied: number | null
-  readonly version: string
-  readonly diskBytes: number | null
-  readonly controlAddress: string
-  readonly draining: boolean
-  /** ID of the voter of the same name whose place this learner takes; 0: nobody. */
-  readonly replaces: number
-  /** Of the connection to it: connected, connecting, dialing, refused, cut; '' for this replica itself. */
-  readonly way: string
-  readonly wayDetail: string
-  readonly queuedBytes: number
-  readonly rttMs: number | null
-  readonly sentBytes: number
-  readonly receivedBytes: number
-  /** Writes to its sockets. */
-  readonly writes: number
-}
-
-/** An event of the timeline, with wall time and the name of whom it is about. */
-export type TimelineEvent = Omit<ClusterEvent, 'atMs'> & { readonly at: string; readonly name: string }
-
-export type ReplicaStatus = {
-  readonly id: number
-  readonly name: string
-  readonly clusterId: string
-  readonly role: 'follower' | 'candidate' | 'leader' | 'pre-candidate'
-  readonly term: number
-  /** Member ID; 0: none known. */
-  readonly leader: number
-  readonly members: readonly MemberStatus[]
-  /** A joint configuration: members are being changed. */
-  readonly joint: boolean
-  /** A change of members is under way here, joint or asked for. */
-  readonly changing: boolean
-  readonly draining: boolean
-  /** Why this replica is no member any more; '' while it is one. */
-  readonly removed: string
-  readonly transfers: readonly TransferStatus[]
-  readonly refusedDials: readonly RefusedDial[]
-  /** What is awaited before the next change of members; '': nothing. */
-  readonly awaits: string
-  readonly commit: number
-  readonly applied: number
-  readonly firstIndex: number
-  readonly lastIndex: number
-  readonly logBytes: number
-  readonly snapshotIndex: number
-  readonly snapshotRunning: boolean
-  readonly snapshotsTaken: number
-  readonly diskFull: boolean
-  /** Why writes fail now, or why the last snapshot did; '' when nothing is wrong. */
-  readonly diskError: string
-  readonly failedWrites: number
-  /** A lease holds: announces are answered. */
-  readonly serving: boolean
-  /** How long the lease still holds if nothing renews it, milliseconds; Infinity: alone. */
-  readonly leaseMs: number
-  /** A majority cannot store: changes are refused. */
-  readonly refusing: boolean
-  /** `--fsync interval` and the machine went down hard since the last clean stop. */
-  readonly unclean: boolean
-  /** Turns of the loop that had something to do, since start; writes of the log, and how long each took. */
-  readonly cycles: number
-  readonly syncs: number
-  readonly syncMs: Histogram
-  readonly changes: number
-  readonly touches: number
-  readonly refused: number
-  readonly unknown: number
-  readonly appliedEntries: number
-  readonly droppedProposals: number
-  /** Own batches sent to a leader, sent again, given back by one. */
-  readonly forwardedBatches: number
-  readonly resentBatches: number
-  readonly refusedBatches: number
-  /** As a leader: others' sections proposed, refused, come too early, malformed. */
-  readonly joinedSections: number
-  readonly refusedSections: number
-  readonly earlySections: number
-  readonly malformedSections: number
-  readonly campaigns: number
-  /** Votes and requests to stand that came too soon after a restart. */
-  readonly unheardVotes: number
-  readonly badMessages: number
-  /** Notices of a commit that needed no frame of their own. */
-  readonly joinedNotices: number
-  readonly incarnation: number
-  /** The cluster's clock, milliseconds. */
-  readonly timeMs: number
-  /** Linear memory of the Raft core, bytes. */
-  readonly coreBytes: number
-  readonly logStore: string
-  readonly fsync: string
-  readonly consistency: 'committed' | 'relaxed'
 }
 
 export interface ReplicaHandle {
@@ -230,16 +65,6 @@ export interface ReplicaHandle {
   readonly failed: Promise<ReplicaFailed>
 }
 
-export type FailureKind =
-  | 'damaged'
-  | 'locked'
-  | 'format'
-  | 'disk'
-  | 'refused'
-  | 'stopped'
-  | 'port'
-  | 'panic'
-  | 'bug'
 const EXIT_CODES: Record<FailureKind, number> = {
   damaged: IO,
   locked: IO,
@@ -265,47 +90,13 @@ export class ReplicaFailed extends Error {
   }
 }
 
-/** To the thread. */
-export type Order =
-  | { readonly kind: 'status'; readonly number: number }
-  | { readonly kind: 'snapshot'; readonly number: number }
-  | { readonly kind: 'propose'; readonly number: number; readonly entry: Uint8Array }
-  | { readonly kind: 'members'; readonly number: number; readonly request: Request }
-  | { readonly kind: 'events'; readonly number: number; readonly since: number }
-  | {
-      readonly kind: 'fault'
-      readonly number: number
-      readonly member: number
-      readonly fault: Fault | null
-    }
-  | { readonly kind: 'drain'; readonly number: number; readonly on: boolean }
-  | { readonly kind: 'save'; readonly number: number }
-  | { readonly kind: 'piece'; readonly number: number; readonly id: string }
-  | { readonly kind: 'unsave'; readonly number: number; readonly id: string }
-  | { readonly kind: 'stop'; readonly number: number; readonly purge: boolean }
-/** From it. */
-export type News =
-  | { readonly kind: 'open'; readonly store: StoreBuffers }
-  | { readonly kind: 'serving' }
-  | { readonly kind: 'note'; readonly sentence: string }
-  | { readonly kind: 'removed'; readonly sentence: string }
-  | {
-      readonly kind: 'failed'
-      readonly failure: FailureKind
-      readonly message: string
-      readonly stack?: string
-    }
-  | { readonly kind: 'answer'; readonly number: number; readonly value: unknown }
-  | { readonly kind: 'error'; readonly number: number; readonly message: string }
-
-type OrderBody = Order extends infer O ? (O extends Order ? Omit<O, 'number'> : never) : never
 type Asked = { readonly resolve: (value: never) => void; readonly reject: (error: Error) => void }
 
 /**
  * Starts the replica; resolves when its table can be read (it may still be WAITING for a leader). Rejects:
  * ReplicaFailed.
  */
-export const openReplica = ({ onNote, signal, ...options }: ReplicaOptions): Promise<ReplicaHandle> => {
+export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promise<ReplicaHandle> => {
   const worker = new Worker(new URL('./thread.ts', import.meta.url), {
     workerData: options,
     name: 'replica',
@@ -320,7 +111,7 @@ export const openReplica = ({ onNote, signal, ...options }: ReplicaOptions): Pro
   const serving = promised<void>()
   const opened = promised<ReplicaHandle>()
   const ended = promised<void>()
-  const ask = <T>(order: OrderBody): Promise<T> =>
+  const ask = <K extends keyof Answers>(order: Extract<OrderBody, { kind: K }>): Promise<Answers[K]> =>
     new Promise((resolve, reject) => {
       if (why !== null) return reject(why)
       count++
@@ -331,22 +122,22 @@ export const openReplica = ({ onNote, signal, ...options }: ReplicaOptions): Pro
     store,
     serving: serving.promise,
     failed: failed.promise,
-    status: () => ask<ReplicaStatus>({ kind: 'status' }),
-    propose: (entry) => ask<Outcome>({ kind: 'propose', entry }),
-    snapshot: () => ask<number>({ kind: 'snapshot' }),
-    members: (request) => ask<Reply>({ kind: 'members', request }),
-    events: (since) => ask<readonly TimelineEvent[]>({ kind: 'events', since }),
-    fault: (member, fault) => ask<boolean>({ kind: 'fault', member, fault }),
-    drain: (on) => ask<string>({ kind: 'drain', on }),
+    status: () => ask({ kind: 'status' }),
+    propose: (entry) => ask({ kind: 'propose', entry }),
+    snapshot: () => ask({ kind: 'snapshot' }),
+    members: (request) => ask({ kind: 'members', request }),
+    events: (since) => ask({ kind: 'events', since }),
+    fault: (member, fault) => ask({ kind: 'fault', member, fault }),
+    drain: (on) => ask({ kind: 'drain', on }),
     save: async () => {
-      const { id, totalBytes } = await ask<SaveBegun>({ kind: 'save' })
-      const piece = () => ask<Uint8Array | null>({ kind: 'piece', id })
+      const { id, totalBytes } = await ask({ kind: 'save' })
+      const piece = () => ask({ kind: 'piece', id })
       return { totalBytes, pieces: piecesOf(piece, () => void ask({ kind: 'unsave', id }).catch(() => {})) }
     },
     removed: () => removed,
     stop: async ({ purge }) => {
       stopping = true
-      if (why === null) await ask<void>({ kind: 'stop', purge })
+      if (why === null) await ask({ kind: 'stop', purge })
       await ended.promise
     },
   })

@@ -21,7 +21,7 @@ import {
   type StreamSink,
 } from '../replica/transport/transport.ts'
 import { monotonicMs } from '../threads/state.ts'
-import type { ClusterOptions } from './handle.ts'
+import type { ClusterOptions } from './messages.ts'
 
 /** What stands behind the network: first the birth of a member, then the member. */
 export type Behind = {

@@ -7,7 +7,8 @@ import { exportOf } from '../replica/transfer/export.ts'
 import type { Birth } from '../swarm/entry.ts'
 import { withoutKeys } from '../swarm/snapshot-keys.ts'
 import { monotonicMs } from '../threads/state.ts'
-import type { Running } from './running.ts'
+import type { SaveBegun } from './messages.ts'
+import type { Parts } from './parts.ts'
 
 /** At once: each holds the log's tail back. */
 const MOST = 2
@@ -18,14 +19,12 @@ const PIECE_BYTES = 256 * 1024
 
 type Save = { readonly pieces: AsyncGenerator<Uint8Array>; readonly unpin: () => void; atMs: number }
 
-export type SaveBegun = { readonly id: string; readonly index: number; readonly totalBytes: number }
-
 export class Saving {
-  private readonly r: Running
+  private readonly parts: Pick<Parts, 'log' | 'identity' | 'member'>
   private readonly saves = new Map<string, Save>()
 
-  constructor(running: Running) {
-    this.r = running
+  constructor(parts: Pick<Parts, 'log' | 'identity' | 'member'>) {
+    this.parts = parts
   }
 
   /**
@@ -34,8 +33,8 @@ export class Saving {
   async begin(): Promise<SaveBegun> {
     this.sweep()
     if (this.saves.size >= MOST) throw new Error(`${MOST} snapshots are being saved already: try again later`)
-    const { log, identity } = this.r.p
-    const { replica } = this.r.member
+    const { log, identity, member } = this.parts
+    const { replica } = member
     await replica.snapshots.take(replica.applied, replica.confState)
     const record = log.snapshot
     if (record === null || record.chunks === 0) throw new Error('there is nothing to save yet')

@@ -1,13 +1,22 @@
 // What a replica says of itself and of the other members, as plain data.
 // Refuses: sentences for people; whoever shows it makes those.
 
+import type { Driven } from '../replica/drive.ts'
 import { monotonicMs, SERVING } from '../threads/state.ts'
-import type { MemberStatus, ReplicaStatus } from './handle.ts'
-import type { Running } from './running.ts'
+import type { MemberStatus, ReplicaStatus } from './messages.ts'
+import type { Parts } from './parts.ts'
 
-export const statusOf = (r: Running): ReplicaStatus => {
-  const { options, log, identity, core } = r.p
-  const { member, feed, control } = r
+/** What the loop knows of itself. */
+export type Standing = {
+  readonly diskError: string
+  /** Why this replica is not wanted any more; '' while it is. */
+  readonly removedBecause: string
+  readonly driven: Driven
+}
+
+export const statusOf = (parts: Parts, standing: Standing): ReplicaStatus => {
+  const { options, log, identity, core, member, feed, control, desk, bulletin } = parts
+  const { diskError, removedBecause, driven } = standing
   const { replica, leading, forward } = member
   const nowMs = monotonicMs()
   return {
@@ -17,14 +26,14 @@ export const statusOf = (r: Running): ReplicaStatus => {
     role: replica.status.role,
     term: replica.status.term,
     leader: replica.status.leader,
-    members: membersOf(r, nowMs),
+    members: membersOf(parts, diskError, nowMs),
     joint: replica.confState.votersOutgoing.length > 0,
-    changing: replica.confState.votersOutgoing.length > 0 || r.desk.changing,
-    draining: r.bulletin.draining,
-    removed: r.removedBecause,
-    transfers: r.transfers?.status(nowMs) ?? [],
-    refusedDials: r.p.network?.transport.refusedDials ?? [],
-    awaits: r.desk.waits,
+    changing: replica.confState.votersOutgoing.length > 0 || desk.changing,
+    draining: bulletin.draining,
+    removed: removedBecause,
+    transfers: parts.transfers?.status(nowMs) ?? [],
+    refusedDials: parts.network?.transport.refusedDials ?? [],
+    awaits: desk.waits,
     commit: replica.status.commit,
     applied: replica.applied,
     firstIndex: log.firstIndex,
@@ -34,15 +43,15 @@ export const statusOf = (r: Running): ReplicaStatus => {
     snapshotRunning: replica.snapshots.running !== null,
     snapshotsTaken: replica.snapshots.taken,
     diskFull: control.diskFull,
-    diskError: r.diskError || (replica.snapshots.lastError?.message ?? ''),
-    failedWrites: r.driven.failedWrites,
+    diskError: diskError || (replica.snapshots.lastError?.message ?? ''),
+    failedWrites: driven.failedWrites,
     serving: control.state === SERVING && member.mayAnswer(nowMs),
     leaseMs: Math.max(0, member.leaseUntilMs - nowMs),
     refusing: member.refusing,
     unclean: log.unclean,
     cycles: replica.cycles,
     syncs: replica.writes,
-    syncMs: r.driven.syncMs,
+    syncMs: driven.syncMs,
     changes: feed.changes,
     touches: feed.touches,
     refused: feed.refused,
@@ -60,8 +69,8 @@ export const statusOf = (r: Running): ReplicaStatus => {
     unheardVotes: member.unheard,
     badMessages: member.badMessages,
     joinedNotices: member.commitNotices,
-    incarnation: r.incarnation,
-    timeMs: r.swarm.timeMs,
+    incarnation: parts.incarnation,
+    timeMs: parts.swarm.timeMs,
     coreBytes: core.size(),
     logStore: options.logStore,
     fsync: options.fsync,
@@ -69,37 +78,38 @@ export const statusOf = (r: Running): ReplicaStatus => {
   }
 }
 
-const membersOf = (r: Running, nowMs: number): MemberStatus[] => {
-  const { replica, peers } = r.member
+const membersOf = (parts: Parts, diskError: string, nowMs: number): MemberStatus[] => {
+  const { identity, network, bulletin, roster, members } = parts
+  const { replica, peers } = parts.member
   const { voters, votersOutgoing, learners, learnersNext } = replica.confState
   const { status } = replica
   const progress = new Map(replica.progress().map((p) => [p.id, p]))
-  const ways = new Map(r.p.network?.transport.status().map((w) => [w.id, w]) ?? [])
+  const ways = new Map(network?.transport.status().map((w) => [w.id, w]) ?? [])
   return [...new Set([...voters, ...votersOutgoing, ...learners, ...learnersNext])].map((id) => {
-    const self = id === r.p.identity.memberId
+    const self = id === identity.memberId
     const news = peers.of(id)
-    const word = r.bulletin.of(id)
+    const word = bulletin.of(id)
     const way = ways.get(id)
     const known = progress.get(id)
     const match = self ? status.lastIndex : (known?.match ?? null)
     return {
       id,
-      name: r.nameOf(id),
-      address: r.members.directory.members.find((m) => m.id === id)?.address ?? '',
+      name: roster.nameOf(id),
+      address: members.directory.members.find((m) => m.id === id)?.address ?? '',
       voter: voters.includes(id) || votersOutgoing.includes(id),
       self,
       match,
       lag: match === null ? null : Math.max(0, status.lastIndex - match),
       progress: self ? '' : (known?.state ?? ''),
       heardMsAgo: self ? 0 : news === null ? null : nowMs - news.heardMs,
-      diskFails: self ? r.diskError !== '' : (news?.notReady ?? false),
+      diskFails: self ? diskError !== '' : (news?.notReady ?? false),
       level: self ? 1 : (way?.level ?? 0),
       applied: word?.applied ?? null,
       version: word?.version ?? '',
       diskBytes: word?.diskBytes ?? null,
       controlAddress: word?.control ?? '',
       draining: word?.draining ?? false,
-      replaces: replacedBy(r, id),
+      replaces: replacedBy(parts, id),
       queuedBytes: way?.queuedBytes ?? 0,
       way: self ? '' : (way?.state ?? ''),
       wayDetail: way?.detail ?? '',
@@ -112,9 +122,9 @@ const membersOf = (r: Running, nowMs: number): MemberStatus[] => {
 }
 
 /** The voter whose name a newcomer has: one joint change swaps the two once it has caught up. 0: nobody. */
-const replacedBy = (r: Running, id: number): number => {
-  const { confState } = r.member.replica
-  const { members } = r.members.directory
+const replacedBy = ({ member, members: { directory } }: Parts, id: number): number => {
+  const { confState } = member.replica
+  const { members } = directory
   if (confState.voters.includes(id)) return 0
   const name = members.find((m) => m.id === id)?.name ?? ''
   return (

@@ -14,9 +14,9 @@ import type { Identity } from '../replica/membership/birth.ts'
 import { Birth, BirthRefused, BirthStopped, firstDirectory } from '../replica/membership/birth-flow.ts'
 import type { Birth as BirthRecord } from '../swarm/entry.ts'
 import { allocate, type Limits, limitsFor } from '../swarm/layout.ts'
-import type { FailureKind, News, Order, ReplicaOptions } from './handle.ts'
+import type { FailureKind, News, Order, ReplicaOptions } from './messages.ts'
 import { Network } from './network.ts'
-import { Running } from './running.ts'
+import { runMember } from './running.ts'
 
 /** Behaviour level of a cluster born by this version. */
 const LEVEL = 1
@@ -42,8 +42,7 @@ const main = async (): Promise<void> => {
   core.warmUp()
   const buffers = allocate((identity.birth as BirthRecord).limits, process.arch === 'x64')
   const directory = firstDirectory(identity)
-  const running = new Running({ options, port, say, log, core, identity, directory, buffers, network })
-  await running.run()
+  await runMember({ options, say, log, core, identity, directory, buffers, network }, port)
 }
 
 const disk = async (): Promise<LogDisk> => {

@@ -11,7 +11,7 @@ import {
 } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import type { StatusMessage } from '../control/cluster.ts'
 import type { TransferStatus } from '../replica/transfer/transfer.ts'
-import type { MemberStatus, ReplicaStatus } from '../replica-thread/handle.ts'
+import type { MemberStatus, ReplicaStatus } from '../replica-thread/messages.ts'
 import { PAGE } from '../swarm/layout.ts'
 import { BUFFER_NAMES, type Store } from '../swarm/store.ts'
 import { type Control, monotonicMs, SERVING, STARTING, STOPPING } from '../threads/state.ts'
