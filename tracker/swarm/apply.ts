@@ -129,7 +129,7 @@ export class Apply {
       const number = w[at + 3]!
       const taken = this.isNext(member, incarnation, number)
       if (taken) this.parts(w, at + SECTION_WORDS, w[at + 5]!, member, incarnation)
-      else this.table.count('duplicate_batches')
+      else this.store.count('duplicate_batches')
       this.events.batch(member, incarnation, number, taken)
       at += w[at + 4]!
     }

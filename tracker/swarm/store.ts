@@ -1,5 +1,6 @@
 // A thread's view of the swarm table: typed arrays over the shared buffers, and finding a torrent.
-// Refuses: to write; table.ts is the only writer, on the replica thread.
+// What little is written here (counters, extension records) only table.ts and twins.ts ask for, on the
+// replica thread.
 
 import { CopyOnWrite } from './cow.ts'
 import { Directory } from './directory.ts'
@@ -9,13 +10,17 @@ import {
   C_BIRTH,
   C_BUCKET,
   C_COUNTERS,
+  C_EXTENSION_FREE,
+  C_EXTENSION_TOP,
   C_INDEX_LEVEL,
   C_INDEX_OLD,
   C_INDEX_SEQUENCE,
+  C_LEVEL,
   C_TIME,
   C_TORRENTS,
   COUNTERS,
   type Counter,
+  E_FREE,
   E_TWIN_LEECHERS,
   E_TWIN_SEEDERS,
   RECORD,
@@ -47,6 +52,11 @@ export const BUFFER_NAMES = [
   'pagesTags',
 ] as const
 export const bufferNumber = (name: (typeof BUFFER_NAMES)[number]): number => BUFFER_NAMES.indexOf(name)
+
+const E_BUFFER = bufferNumber('extensions')
+const COUNTER_WORDS = Object.fromEntries(COUNTERS.map((name, i) => [name, C_COUNTERS + i])) as {
+  readonly [name in Counter]: number
+}
 
 /**
  * Most index slots looked at before a look-up gives up (it then counts as a miss, which is safe: apply looks
@@ -192,6 +202,34 @@ export class Store {
     return this.torrents[k + T_EXTENSION]! === 0 ? -1 : (this.torrents[k + T_EXTENSION]! - 1) * RECORD
   }
 
+  /** Replica thread: the extension record of a torrent, made if need be; -1 at capacity. */
+  extend(k: number): number {
+    const has = this.extension(k)
+    if (has >= 0) return has
+    const c = this.control
+    let number = c[C_EXTENSION_FREE]! - 1
+    if (number >= 0) c[C_EXTENSION_FREE] = this.extensions[number * RECORD + E_FREE]!
+    else {
+      number = c[C_EXTENSION_TOP]!
+      if (number >= this.buffers.limits.extensions) return -1
+      c[C_EXTENSION_TOP] = number + 1
+    }
+    this.guardExtension(number * RECORD)
+    this.extensions.fill(0, number * RECORD, (number + 1) * RECORD)
+    this.torrents[k + T_EXTENSION] = number + 1
+    return number * RECORD
+  }
+
+  /** Replica thread: an extension record is about to change. */
+  guardExtension(e: number): void {
+    if (this.cow.active) this.cow.before(E_BUFFER, e * 4, (e + RECORD) * 4)
+  }
+
+  /** Replica thread: something happened, as every member sees it. */
+  count(name: Counter, by = 1): void {
+    this.control[COUNTER_WORDS[name]]! += by
+  }
+
   seeders(k: number): number {
     const e = this.extension(k)
     const n = this.torrents[k + T_SEEDERS + 1]! & 0x3ffffff
@@ -230,7 +268,12 @@ export class Store {
   }
 
   counter(name: Counter): number {
-    return this.control[C_COUNTERS + COUNTERS.indexOf(name)]! >>> 0
+    return this.control[COUNTER_WORDS[name]]! >>> 0
+  }
+
+  /** The behaviour level of the cluster (level.ts); 0 before its birth. */
+  get level(): number {
+    return this.control[C_LEVEL]!
   }
 
   counters(): Record<Counter, number> {

@@ -10,16 +10,12 @@ import { type Family, sizeOf } from './family.ts'
 import {
   BUCKET_MS,
   C_BUCKET,
-  C_COUNTERS,
   C_EXTENSION_FREE,
-  C_EXTENSION_TOP,
   C_SETTINGS,
   C_SWEEP,
   C_TORRENT_FREE,
   C_TORRENT_TOP,
   C_TORRENTS,
-  COUNTERS,
-  type Counter,
   E_FREE,
   E_LEECHERS,
   E_SEEDERS,
@@ -28,7 +24,6 @@ import {
   RECORD,
   T_COMPLETED,
   T_EMPTY_SINCE,
-  T_EXTENSION,
   T_FLAGS,
   T_FREE,
   T_LEECHERS,
@@ -49,21 +44,12 @@ const SWEEP_LEAST_TORRENTS = 4096
 export const EMPTY_KEPT_MS = 86_400_000
 
 const T_BUFFER = bufferNumber('torrents')
-const E_BUFFER = bufferNumber('extensions')
 
 export class Table {
   readonly store: Store
-  private readonly counter: { readonly [name in Counter]: number }
 
   constructor(store: Store) {
     this.store = store
-    this.counter = Object.fromEntries(COUNTERS.map((name, i) => [name, C_COUNTERS + i])) as {
-      [name in Counter]: number
-    }
-  }
-
-  count(name: Counter, by = 1): void {
-    this.store.control[this.counter[name]]! += by
   }
 
   /**
@@ -74,18 +60,18 @@ export class Table {
     const word0 = words[at]!
     const hash = at + ((word0 & IPV6) !== 0 ? 5 : 2)
     if (s.accessActive && !allowed(s, words, hash)) {
-      this.count('changes_denied')
+      this.store.count('changes_denied')
       return
     }
     let k = s.torrent(words, hash)
     if (k < 0) k = this.create(words, hash)
     if (k < 0) {
-      this.count('torrents_refused_full')
+      this.store.count('torrents_refused_full')
       return
     }
     this.enter(k)
     if (!this.putPeer(k, words, at, hash)) {
-      this.count('peers_refused_full')
+      this.store.count('peers_refused_full')
       if (this.isEmpty(k)) this.noteEmpty(k)
     }
     this.leaveSection(k)
@@ -95,7 +81,7 @@ export class Table {
   private putPeer(k: number, words: Int32Array, at: number, hash: number): boolean {
     const s = this.store
     const v6 = (words[at]! & IPV6) !== 0
-    const base = v6 ? this.extend(k) : k
+    const base = v6 ? s.extend(k) : k
     if (base < 0) return false
     const family = this.readKey(words, at)
     const set = v6 ? s.extensions : s.torrents
@@ -113,13 +99,13 @@ export class Table {
     }
     let known = old >= 0
     let wasSeeder = known && here === seeder
-    if (known) forgetTag(this, k, v6, oldTag, wasSeeder, family.hashOf(old))
+    if (known) forgetTag(this.store, k, v6, oldTag, wasSeeder, family.hashOf(old))
     if (tag !== 0 && oldTag !== tag) {
       const alike = findTagged(s, k, v6, tag)
       if (alike !== null && !samePort(family, alike.unit)) {
         // Two clients whose tags are equal by chance: both stay, and one of them is nobody's twin.
         tag = 0
-        this.count('tag_clashes')
+        this.store.count('tag_clashes')
       } else if (alike !== null) {
         this.takeMoved(k, v6, family, tag, alike)
         if (!known) wasSeeder = alike.seeder
@@ -131,16 +117,16 @@ export class Table {
     else {
       unit = family.insert(set, target)
       if (unit < 0) {
-        if (old >= 0 && oldTag !== 0) rememberTag(this, k, v6, oldTag, !seeder, family.hashKey())
+        if (old >= 0 && oldTag !== 0) rememberTag(this.store, k, v6, oldTag, !seeder, family.hashKey())
         return false
       }
       if (old >= 0) family.remove(set, other, family.find(set, other))
       this.notePrivate(k, words, at)
     }
     this.writeUnit(family, unit, tag, words, at, hash)
-    const twinSeeds = rememberTag(this, k, v6, tag, seeder, family.hashOf(unit))
+    const twinSeeds = rememberTag(this.store, k, v6, tag, seeder, family.hashOf(unit))
     this.countDownload(k, seeder, wasSeeder, known, (words[at]! & COMPLETED) !== 0, twinSeeds)
-    if (!known) this.count('joins')
+    if (!known) this.store.count('joins')
     s.torrents[k + T_EMPTY_SINCE] = 0
     return true
   }
@@ -158,18 +144,18 @@ export class Table {
   ): void {
     if (!seeder || wasSeeder || twinSeeds || (!known && !event)) return
     this.store.torrents[k + T_COMPLETED]!++
-    this.count('completions')
+    this.store.count('completions')
   }
 
   /**
    * Same tag and port at another address of the family: the client has moved, its old address is forgotten.
    */
   private takeMoved(k: number, v6: boolean, family: Family, tag: number, from: Found): void {
-    forgetTag(this, k, v6, tag, from.seeder, family.hashOf(from.unit))
+    forgetTag(this.store, k, v6, tag, from.seeder, family.hashOf(from.unit))
     const set = v6 ? this.store.extensions : this.store.torrents
     const base = v6 ? this.store.extension(k) : k
     family.remove(set, this.setAt(base, v6, from.seeder), from.unit)
-    this.count('moves')
+    this.store.count('moves')
   }
 
   private writeUnit(
@@ -208,7 +194,7 @@ export class Table {
       this.enter(k)
       this.removePeer(k, v6, seeder, unit)
       this.leaveSection(k)
-      this.count('leaves')
+      this.store.count('leaves')
     }
     this.dropIfUnused(k)
   }
@@ -221,12 +207,12 @@ export class Table {
     const family = (word & (1 << 25)) !== 0 ? this.store.peers6 : this.store.peers4
     const unit = word & (MAX_UNITS - 1)
     if (unit >= family.pages.top * 64 || checkOf(family, unit) !== word >>> 26) {
-      this.count('stale_touches')
+      this.store.count('stale_touches')
       return
     }
     family.guard(unit, 1)
     family.units[unit * family.stride + family.keyLength] = this.store.control[C_BUCKET]!
-    this.count('touches')
+    this.store.count('touches')
   }
 
   /**
@@ -276,7 +262,7 @@ export class Table {
       })
       gone += this.removeAll(k, v6, seeder, family, silent)
     }
-    if (gone > 0) this.count('expired', gone)
+    if (gone > 0) this.store.count('expired', gone)
     if (this.isEmpty(k)) this.dropIfUnused(k)
     return gone
   }
@@ -304,7 +290,7 @@ export class Table {
   private removePeer(k: number, v6: boolean, seeder: boolean, unit: number): void {
     const family = v6 ? this.store.peers6 : this.store.peers4
     const tag = tagOf(family, unit)
-    if (tag !== 0) forgetTag(this, k, v6, tag, seeder, family.hashOf(unit))
+    if (tag !== 0) forgetTag(this.store, k, v6, tag, seeder, family.hashOf(unit))
     const set = v6 ? this.store.extensions : this.store.torrents
     family.remove(set, this.setAt(v6 ? this.store.extension(k) : k, v6, seeder), unit)
     if (this.isEmpty(k)) this.noteEmpty(k)
@@ -326,25 +312,6 @@ export class Table {
     }
     family.key[2 * n] = words[at]! >>> 16
     return family
-  }
-
-  /** The extension record of a torrent, made if need be; -1 at capacity. */
-  extend(k: number): number {
-    const s = this.store
-    const has = s.extension(k)
-    if (has >= 0) return has
-    const c = s.control
-    let number = c[C_EXTENSION_FREE]! - 1
-    if (number >= 0) c[C_EXTENSION_FREE] = s.extensions[number * RECORD + E_FREE]!
-    else {
-      number = c[C_EXTENSION_TOP]!
-      if (number >= s.buffers.limits.extensions) return -1
-      c[C_EXTENSION_TOP] = number + 1
-    }
-    this.guardExtension(number * RECORD)
-    s.extensions.fill(0, number * RECORD, (number + 1) * RECORD)
-    s.torrents[k + T_EXTENSION] = number + 1
-    return number * RECORD
   }
 
   private create(words: Int32Array, hash: number): number {
@@ -422,7 +389,7 @@ export class Table {
     if (s.cow.active) {
       s.cow.before(T_BUFFER, k * 4, (k + RECORD) * 4)
       const e = s.extension(k)
-      if (e >= 0) this.guardExtension(e)
+      if (e >= 0) s.guardExtension(e)
     }
     if (s.buffers.ordered) Atomics.add(s.torrents, k + T_SEQUENCE, 1)
     else lock(s.torrents, k + T_SEQUENCE)
@@ -431,10 +398,6 @@ export class Table {
   private leaveSection(k: number): void {
     const T = this.store.torrents
     Atomics.store(T, k + T_SEQUENCE, (T[k + T_SEQUENCE]! + 1) & 0x3fffffff)
-  }
-
-  private guardExtension(e: number): void {
-    if (this.store.cow.active) this.store.cow.before(E_BUFFER, e * 4, (e + RECORD) * 4)
   }
 }
 

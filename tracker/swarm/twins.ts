@@ -16,7 +16,6 @@ import {
 } from './layout.ts'
 import { WHOLE } from './pages.ts'
 import type { Store } from './store.ts'
-import type { Table } from './table.ts'
 
 /**
  * A torrent with a set of so many peers gets a tag index: below it a scan costs less than the index takes
@@ -121,29 +120,28 @@ function setTagKey(tags: Family, tag: number, hash: number): void {
  * its twin in the other family seeds already (its download is counted then).
  */
 export function rememberTag(
-  table: Table,
+  store: Store,
   k: number,
   v6: boolean,
   tag: number,
   seeder: boolean,
   hash: number,
 ): boolean {
-  const s = table.store
-  if ((s.torrents[k + T_FLAGS]! & TAGGED) === 0) {
-    if (hasSetOf(s, k, INDEXED_FROM)) indexAll(table, k)
-  } else if (tag !== 0) addTag(table, k, tag, hash)
+  if ((store.torrents[k + T_FLAGS]! & TAGGED) === 0) {
+    if (hasSetOf(store, k, INDEXED_FROM)) indexAll(store, k)
+  } else if (tag !== 0) addTag(store, k, tag, hash)
   if (tag === 0) return false
-  const twin = findTagged(s, k, !v6, tag)
+  const twin = findTagged(store, k, !v6, tag)
   if (twin !== null) {
-    countPair(table, k, seeder, twin.seeder, 1)
-    table.count('twins')
+    countPair(store, k, seeder, twin.seeder, 1)
+    store.count('twins')
   }
   return twin?.seeder === true
 }
 
 /** A tagged peer is about to go, or to change its tag or state. */
 export function forgetTag(
-  table: Table,
+  store: Store,
   k: number,
   v6: boolean,
   tag: number,
@@ -151,31 +149,32 @@ export function forgetTag(
   hash: number,
 ): void {
   if (tag === 0) return
-  const s = table.store
-  const twin = findTagged(s, k, !v6, tag)
-  if (twin !== null) countPair(table, k, seeder, twin.seeder, -1)
-  if ((s.torrents[k + T_FLAGS]! & TAGGED) === 0) return
-  const e = s.extension(k)
-  setTagKey(s.tags, tag, hash)
-  const unit = s.tags.find(s.extensions, e + E_TAGS)
-  if (unit >= 0) s.tags.remove(s.extensions, e + E_TAGS, unit)
-  if (!hasSetOf(s, k, INDEXED_UNTIL)) {
-    s.tags.clear(s.extensions, e + E_TAGS)
-    s.torrents[k + T_FLAGS]! &= ~TAGGED
+  const twin = findTagged(store, k, !v6, tag)
+  if (twin !== null) countPair(store, k, seeder, twin.seeder, -1)
+  if ((store.torrents[k + T_FLAGS]! & TAGGED) === 0) return
+  const e = store.extension(k)
+  setTagKey(store.tags, tag, hash)
+  const unit = store.tags.find(store.extensions, e + E_TAGS)
+  if (unit >= 0) store.tags.remove(store.extensions, e + E_TAGS, unit)
+  if (!hasSetOf(store, k, INDEXED_UNTIL)) {
+    store.tags.clear(store.extensions, e + E_TAGS)
+    store.torrents[k + T_FLAGS]! &= ~TAGGED
   }
 }
 
-function countPair(table: Table, k: number, a: boolean, b: boolean, by: number): void {
-  const e = table.store.extension(k)
-  table.store.extensions[e + (a && b ? E_TWIN_SEEDERS : E_TWIN_LEECHERS)]! += by
+function countPair(store: Store, k: number, a: boolean, b: boolean, by: number): void {
+  const e = store.extension(k)
+  store.extensions[e + (a && b ? E_TWIN_SEEDERS : E_TWIN_LEECHERS)]! += by
 }
 
-function addTag(table: Table, k: number, tag: number, hash: number): void {
-  const s = table.store
-  setTagKey(s.tags, tag, hash)
-  const e = s.extension(k)
-  if (s.tags.find(s.extensions, e + E_TAGS) < 0 && s.tags.insert(s.extensions, e + E_TAGS) < 0)
-    table.count('tag_index_full')
+function addTag(store: Store, k: number, tag: number, hash: number): void {
+  setTagKey(store.tags, tag, hash)
+  const e = store.extension(k)
+  if (
+    store.tags.find(store.extensions, e + E_TAGS) < 0 &&
+    store.tags.insert(store.extensions, e + E_TAGS) < 0
+  )
+    store.count('tag_index_full')
 }
 
 function hasSetOf(store: Store, k: number, size: number): boolean {
@@ -186,21 +185,20 @@ function hasSetOf(store: Store, k: number, size: number): boolean {
 }
 
 /** A set has just become large: from now on this torrent's tags are indexed. */
-function indexAll(table: Table, k: number): void {
-  const s = table.store
-  const e = table.extend(k)
+function indexAll(store: Store, k: number): void {
+  const e = store.extend(k)
   if (e < 0) {
-    table.count('tag_index_full')
+    store.count('tag_index_full')
     return
   }
-  s.torrents[k + T_FLAGS]! |= TAGGED
+  store.torrents[k + T_FLAGS]! |= TAGGED
   const add = (family: Family, set: Int32Array, at: number) =>
     family.each(set, at, (unit) => {
       const tag = tagOf(family, unit)
-      if (tag !== 0) addTag(table, k, tag, family.hashOf(unit))
+      if (tag !== 0) addTag(store, k, tag, family.hashOf(unit))
     })
   for (let i = 0; i < 2; i++) {
-    add(s.peers4, s.torrents, k + T_LEECHERS + 2 * i)
-    add(s.peers6, s.extensions, e + 2 * i)
+    add(store.peers4, store.torrents, k + T_LEECHERS + 2 * i)
+    add(store.peers6, store.extensions, e + 2 * i)
   }
 }
