@@ -6,13 +6,25 @@ import { readdirSync, statSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { ConnectError } from '@connectrpc/connect'
+import { FAILURE, OK } from '@skep/cli/exit-codes.ts'
 import { type Member, State, type StatusResponse } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import type { TrackerConfig } from '../config/options.ts'
 import { networkKeyPath, readNetworkKeys } from '../keys/network-key.ts'
 import { addressOf } from '../replica/membership/directory.ts'
+import type { Asked, Call } from './asked.ts'
 import type { ClusterClient } from './client.ts'
 import { bad, type Finding, fair, good, readNumber, readText } from './finding.ts'
 import { clock, conntrack, memory, mtuFinding, receiveFinding, sync } from './machine.ts'
+import { faultsTable } from './table.ts'
+
+export const DOCTOR_CALLS: readonly Call[] = [
+  {
+    name: 'doctor',
+    summary: 'Look for what is wrong: on this machine and in the replica.',
+    offline: () => true,
+    run: doctor,
+  },
+]
 
 /** Least room on the disk, bytes. */
 const DISK_LEAST_BYTES = 1024 ** 3
@@ -20,6 +32,12 @@ const DISK_LEAST_BYTES = 1024 ** 3
 const LOOK_UP_MOST_MS = 1000
 /** Share of announces from private addresses above which something hides the clients. */
 const PRIVATE_MOST = 0.5
+
+async function doctor({ client, configured, json, print }: Asked): Promise<number> {
+  const findings = await examine(configured.config, client)
+  print(json ? JSON.stringify(findings, null, 2) : faultsTable(findings))
+  return findings.some(({ verdict }) => verdict === 'bad') ? FAILURE : OK
+}
 
 export async function examine(config: TrackerConfig, client: ClusterClient): Promise<Finding[]> {
   const status = await client.status({}, { timeoutMs: 5000 }).catch((error: unknown) => error as Error)

@@ -6,11 +6,64 @@ import { Cut, type EventsResponse } from '@skep/wire/proto/gen/skep/cluster/v1/c
 import { UsageError } from '../config/flags.ts'
 import { suggestion } from '../config/layers.ts'
 import { parseMilliseconds } from '../config/values.ts'
-import type { Asked } from '../ctl.ts'
 import { networkKeyPath } from '../keys/network-key.ts'
+import type { Asked, Call } from './asked.ts'
 import { membersTable, toJson } from './table.ts'
 
-export async function members({ client, json, print }: Asked): Promise<undefined> {
+export const MEMBERS_CALLS: readonly Call[] = [
+  { name: 'members', summary: 'Who is in the cluster, votes, leads and lags.', run: members },
+  {
+    name: 'add',
+    summary: 'How a further replica joins: what to type on its machine.',
+    words: [['[name]', 'of the new replica', '']],
+    run: add,
+  },
+  {
+    name: 'promote',
+    summary: 'Let learners vote; ask the leader.',
+    words: [['<member...>', 'names or IDs; two at once where one would leave an even number of voters']],
+    run: promote,
+  },
+  {
+    name: 'demote',
+    summary: 'Let voters learn only; ask the leader.',
+    words: [['<member...>', 'names or IDs']],
+    run: demote,
+  },
+  {
+    name: 'remove',
+    summary: 'Take a member out of the cluster, for good; ask the leader.',
+    words: [['<member>', 'name or ID']],
+    run: remove,
+  },
+  {
+    name: 'transfer',
+    summary: 'Let another member lead; ask the leader.',
+    words: [['[member]', 'name or ID; nobody named: whoever is best']],
+    run: transfer,
+  },
+  {
+    name: 'events',
+    summary: 'Elections, transfers, joins and removals, oldest first.',
+    options: [['--watch', 'Go on with what happens, until Ctrl-C.']],
+    run: events,
+  },
+  {
+    name: 'fault',
+    summary: 'Disturb what this replica says to another (--allow-faults).',
+    words: [['<member>', 'name or ID of the other one']],
+    options: [
+      ['--cut <out|in|both>', 'No connection that this one dials, that the other dials, or neither.'],
+      ['--delay <duration>', 'All comes so much later.'],
+      ['--loss <share>', 'So many of its Raft messages and keepalives vanish: 0 to 1.'],
+      ['--for <duration>', 'It heals by itself after this; default 10s, at most 10m.'],
+      ['--heal', 'End it now.'],
+    ],
+    run: fault,
+  },
+]
+
+async function members({ client, json, print }: Asked): Promise<undefined> {
   const answer = await client.status({})
   if (json) print(answer.raft === undefined ? '{}' : toJson('raft', answer.raft))
   else
@@ -25,10 +78,7 @@ const KEY_FILE = 'network.key'
  * Nothing is asked of the cluster but who is in it: a replica asks to be added itself, under an ID of its
  * own.
  */
-export async function add(
-  { client, configured, json, print }: Asked,
-  name = '',
-): Promise<number | undefined> {
+async function add({ client, configured, json, print }: Asked, name = ''): Promise<number | undefined> {
   const { raft, birthAwaits } = await client.status({})
   const members = raft?.members ?? []
   const join = members.map((m) => m.address).filter((address) => address !== '')
@@ -74,23 +124,23 @@ const freeName = (names: readonly string[]): string => {
 const told = ({ json, print }: Asked, { message }: { message: string }): void =>
   print(json ? JSON.stringify({ message }) : message)
 
-export async function promote(asked: Asked, ...names: string[]): Promise<undefined> {
+async function promote(asked: Asked, ...names: string[]): Promise<undefined> {
   told(asked, await asked.client.promoteMembers({ members: names }))
 }
 
-export async function demote(asked: Asked, ...names: string[]): Promise<undefined> {
+async function demote(asked: Asked, ...names: string[]): Promise<undefined> {
   told(asked, await asked.client.demoteMembers({ members: names }))
 }
 
-export async function remove(asked: Asked, name: string): Promise<undefined> {
+async function remove(asked: Asked, name: string): Promise<undefined> {
   told(asked, await asked.client.removeMember({ member: name }))
 }
 
-export async function transfer(asked: Asked, name = ''): Promise<undefined> {
+async function transfer(asked: Asked, name = ''): Promise<undefined> {
   told(asked, await asked.client.transferLeadership({ member: name }))
 }
 
-export async function events({ client, json, options, print }: Asked): Promise<undefined> {
+async function events({ client, json, options, print }: Asked): Promise<undefined> {
   for await (const event of client.events({ follow: options.watch === true }))
     print(json ? toJson('event', event, false) : eventLine(event))
 }
@@ -105,7 +155,7 @@ const eventLine = ({ at, kind, term, memberId, memberName, detail }: EventsRespo
 const CUTS: Readonly<Record<string, Cut>> = { out: Cut.OUT, in: Cut.IN, both: Cut.BOTH }
 
 /** `fault r1 --cut both --for 10s`; `fault r1 --heal`. */
-export async function fault({ client, json, options, print }: Asked, member: string): Promise<undefined> {
+async function fault({ client, json, options, print }: Asked, member: string): Promise<undefined> {
   const cut = options.cut === undefined ? Cut.UNSPECIFIED : CUTS[String(options.cut)]
   if (cut === undefined)
     throw new UsageError(

@@ -9,6 +9,19 @@ import type { TrackerConfig } from '../config/options.ts'
 import type { LogDisk } from '../replica/log/disk.ts'
 import { openLog } from '../replica/log/store.ts'
 import { recover } from '../replica/membership/recover.ts'
+import type { Call } from './asked.ts'
+
+export const RECOVER_CALLS: readonly Call[] = [
+  {
+    name: 'recover',
+    summary: 'Go on from one survivor when the majority is lost for good; the replica must be stopped.',
+    options: [['--force', 'Do it; without this it only says what would be lost.']],
+    keys: ['dataDir', 'logStore'],
+    offline: () => true,
+    run: ({ configured, options, json, print }) =>
+      recoverHere(configured.config, options.force === true, json, print),
+  },
+]
 
 /** Memory of the Raft core while the log is replayed, bytes. */
 const CORE_BYTES = 64 * 1024 * 1024

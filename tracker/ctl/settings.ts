@@ -1,5 +1,5 @@
-// `name=value` words of skep ctl settings set, spelled and limited like the options that seed the same
-// settings. Refuses: options that are not settings of the cluster.
+// skep ctl settings: the replicated settings; `name=value` words are spelled and limited like the options that
+// seed the same settings. Refuses: options that are not settings of the cluster.
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { ChangeSettingsRequestSchema } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
@@ -7,6 +7,20 @@ import { UsageError } from '../config/flags.ts'
 import { optionValue, suggestion } from '../config/layers.ts'
 import { OPTIONS } from '../config/options.ts'
 import { ALLOW_PRIVATE } from '../control/cluster.ts'
+import type { Asked, Call } from './asked.ts'
+import { settingsTable, toJson } from './table.ts'
+
+export const SETTINGS_CALLS: readonly Call[] = [
+  {
+    name: 'settings',
+    summary: 'The replicated settings: get, or set name=value ...',
+    words: [
+      ['[action]', 'get or set', 'get'],
+      ['[name=value...]', 'such as interval=20m numwant-max=100 allow-private=off'],
+    ],
+    run: settings,
+  },
+]
 
 /** Settings by the flag that seeds them. */
 const SETTINGS = {
@@ -18,6 +32,21 @@ const SETTINGS = {
 } as const
 
 export const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof typeof SETTINGS)[]
+
+async function settings(
+  { client, json, print }: Asked,
+  action = 'get',
+  ...words: string[]
+): Promise<undefined> {
+  if (action !== 'get' && action !== 'set')
+    throw new UsageError(`settings ${action}: get or set${suggestion(action, ['get', 'set'])}`)
+  if (action === 'set' && words.length === 0)
+    throw new UsageError('settings set needs name=value, such as interval=20m')
+  if (action === 'get' && words.length > 0) throw new UsageError('settings get takes nothing more')
+  const { settings: inForce } =
+    action === 'get' ? await client.getSettings({}) : await client.changeSettings(readSettingWords(words))
+  print(json ? toJson('settings', inForce!) : settingsTable(inForce!))
+}
 
 /** Throws `UsageError` for an unknown name or a value out of its limits. */
 export function readSettingWords(

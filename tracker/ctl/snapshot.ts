@@ -10,7 +10,6 @@ import { replicaAddressOf } from '../config/faults.ts'
 import { UsageError } from '../config/flags.ts'
 import { suggestion } from '../config/layers.ts'
 import type { TrackerConfig } from '../config/options.ts'
-import type { Asked } from '../ctl.ts'
 import { openLog } from '../replica/log/store.ts'
 import { memberIdOf } from '../replica/membership/birth.ts'
 import {
@@ -24,13 +23,28 @@ import {
 import type { Birth } from '../swarm/entry.ts'
 import { PAGE } from '../swarm/layout.ts'
 import { reborn } from '../swarm/snapshot-keys.ts'
+import { type Asked, type Call, KEYS } from './asked.ts'
 import { diskOf } from './recover.ts'
 import { size, toJson } from './table.ts'
+
+export const SNAPSHOT_CALLS: readonly Call[] = [
+  {
+    name: 'snapshot',
+    summary: 'Take a snapshot, save it as a file, begin a cluster from one.',
+    words: [
+      ['[action]', 'take: now, and cut the log; save, check or restore a file', 'take'],
+      ['[file]', 'restore: into an empty --data-dir, of a replica that does not run'],
+    ],
+    keys: [...KEYS, 'logStore', 'name', 'replicaAddress'],
+    offline: ([action]) => action === 'check' || action === 'restore',
+    run: snapshot,
+  },
+]
 
 const ACTIONS = ['take', 'save', 'check', 'restore']
 
 /** `take` is asked of the replica; the others need a file. */
-export async function snapshot(asked: Asked, action = 'take', file?: string): Promise<number | undefined> {
+async function snapshot(asked: Asked, action = 'take', file?: string): Promise<number | undefined> {
   if (!ACTIONS.includes(action))
     throw new UsageError(`snapshot ${action}: take, save, check or restore${suggestion(action, ACTIONS)}`)
   if (action === 'take' && file !== undefined)

@@ -3,13 +3,35 @@
 
 import { UsageError } from '../config/flags.ts'
 import { parseMilliseconds } from '../config/values.ts'
-import type { Asked } from '../ctl.ts'
+import type { Asked, Call } from './asked.ts'
+
+export const STOP_CALLS: readonly Call[] = [
+  {
+    name: 'drain',
+    summary: 'Lead no more, be not ready, and answer on: before a stop.',
+    options: [
+      ['--for <duration>', 'Come back after this; default 5s.'],
+      ['--undo', 'Take part like the others again.'],
+    ],
+    run: drain,
+  },
+  {
+    name: 'stop',
+    summary: 'Stop the replica cleanly.',
+    options: [
+      ['--drain', 'Before that, drain it.'],
+      ['--for <duration>', 'With --drain: for so long; default 5s.'],
+      ['--purge', 'Delete its log and snapshots afterwards.'],
+    ],
+    run: stop,
+  },
+]
 
 /** How long requests are still answered where nothing else is said. */
 const FOR = '5s'
 
 /** `drain --for 5s`: hands leadership over, is not ready, answers for so long; then it may be ended. */
-export async function drain(asked: Asked): Promise<undefined> {
+async function drain(asked: Asked): Promise<undefined> {
   const { client, json, options, print } = asked
   const undo = options.undo === true
   const { message } = await client.drain({ forMs: undo ? 0 : durationOf(options.for ?? FOR), undo })
@@ -17,7 +39,7 @@ export async function drain(asked: Asked): Promise<undefined> {
 }
 
 /** `stop`, `stop --drain`, `stop --purge`. */
-export async function stop(asked: Asked): Promise<undefined> {
+async function stop(asked: Asked): Promise<undefined> {
   const { client, json, options, print } = asked
   if (options.drain !== true && options.for !== undefined) throw new UsageError('--for goes with --drain')
   if (options.drain === true) {
