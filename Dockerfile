@@ -39,7 +39,7 @@ COPY load load
 # Numbers, so that Kubernetes can check runAsNonRoot.
 USER 10001:10001
 VOLUME /data
-EXPOSE 6969/udp 8168/tcp 8169/tcp 5560/tcp
+EXPOSE 6969/udp 8167/tcp 8168/tcp 8169/tcp 5560/tcp
 # Kubernetes asks /livez and /readyz itself; `docker run --health-cmd` adds a check where one is wanted.
 HEALTHCHECK NONE
 # exec form: signals reach Node, which stops cleanly on SIGTERM.

@@ -9,6 +9,7 @@ import { startHttp } from './http/server.ts'
 import { openNetworkKey } from './keys/network-key.ts'
 import type { Logger } from './log.ts'
 import { openDoor } from './opening/door.ts'
+import { openHealth } from './opening/health.ts'
 import { openMember } from './opening/member.ts'
 import { birthWarnings, bufferWarnings, httpLimitsOf, sharedMemoryOf, udpOptionsOf } from './opening/parts.ts'
 import { startReport } from './stats/report.ts'
@@ -16,7 +17,13 @@ import { Store } from './swarm/store.ts'
 import { startUdpWorkers } from './udp/start.ts'
 
 export type Running = {
-  readonly ports: { readonly udp: number; readonly http: number; readonly control: number }
+  readonly ports: {
+    readonly udp: number
+    readonly http: number
+    readonly control: number
+    /** Of probes; 0: they have none of their own. */
+    readonly health: number
+  }
   /** The addresses really listened on. */
   readonly hosts: readonly string[]
   readonly networkKey: { readonly path: string; readonly made: boolean }
@@ -58,6 +65,11 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
     const door = await openDoor(config, version, networkKey.path)
     stops.push(() => door.close())
 
+    // Probes have a port and a thread of their own: nothing that is done here keeps them waiting.
+    const probes = () => ({ live: door.live(), ready: door.ready() })
+    const health = await openHealth(config, sources, hosts, probes)
+    stops.push(health.close)
+
     // What all threads share: a few control words, and three rings for each front end.
     const { buffer, control, workers, producer, useDgram } = await sharedMemoryOf(config)
 
@@ -75,6 +87,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
 
     // What it says of itself: counters, status, probes; and what is done once a second.
     const warnings = [
+      ...health.warnings,
       ...bufferWarnings(config, udp.receiveBufferBytes),
       ...birthWarnings(config, sources, store),
     ]
@@ -101,21 +114,22 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
     const changes = changesOf(store, replica.propose)
     const { snapshot, save } = replica
     const { status, live } = report
-    door.open({ changes, members: replica, replica, snapshot, save, status, live })
+    const { ready } = report.pages
+    door.open({ changes, members: replica, replica, snapshot, save, status, live, ready })
 
     // Access files are watched from the moment that their changes can be committed.
     const lists = accessFiles({ config, changes, store, log, serving: replica.serving })
     stops.push(lists.stop)
 
     return {
-      ports: { udp: udp.port, http: http.port, control: door.port },
+      ports: { udp: udp.port, http: http.port, control: door.port, health: health.port },
       hosts: http.hosts,
       networkKey,
       warnings,
       serving: replica.serving,
       asked: door.asked,
       removed: replica.removed,
-      failed: Promise.race([replica.failed, udp.failed, http.failed]),
+      failed: Promise.race([replica.failed, udp.failed, http.failed, health.failed]),
       stop: ({ purge }) => stop(purge),
     }
   } catch (error) {

@@ -69,6 +69,8 @@ const LOCAL = [
   '0',
   '--control-port',
   '0',
+  '--health-port',
+  '0',
   '--memory',
   '16MiB',
 ]
@@ -99,7 +101,7 @@ async function tracker(t: TestContext, dataDir: string, ...more: string[]) {
         reject(new Error(`ended without ${pattern}: ${JSON.stringify(lines)} ${stderr}`)),
       )
     })
-  const ports = (await line(/^answering$/)) as { udp: number; http: number; control: number }
+  const ports = (await line(/^answering$/)) as Record<'udp' | 'http' | 'control' | 'health', number>
   const get = async (path: string) => {
     const response = await fetch(`http://127.0.0.1:${ports.http}${path}`)
     return { status: response.status, text: await response.text() }
@@ -199,6 +201,7 @@ test('what cannot start says why, how to mend it, and ends with its code', async
   }
   for (const [port, sentence] of [
     ['http', /HTTP port \d+ of 127\.0\.0\.1 is taken.*--http-port/],
+    ['health', /health port \d+ of 127\.0\.0\.1 is taken.*--health-port/],
     ['control', /control API port \d+ of 127\.0\.0\.1 is taken.*--control-port/],
   ] as const) {
     const { code, stdout } = await start(`--${port}-port`, String(ports[port]))

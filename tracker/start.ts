@@ -5,7 +5,7 @@ import { INTERNAL, IO, OK, REMOVED, UNAVAILABLE, USAGE } from '@skep/cli/exit-co
 import { catchSignals, Forced, type Signals } from '@skep/cli/signals.ts'
 import { addConfigFlags, configOf, newCommand } from './config/flags.ts'
 import type { TrackerConfig } from './config/options.ts'
-import { HttpOpenError } from './http/server.ts'
+import { HttpOpenError } from './http/open-error.ts'
 import { NetworkKeyError } from './keys/network-key.ts'
 import { type Logger, openLogger } from './log.ts'
 import { type Running, run } from './main.ts'

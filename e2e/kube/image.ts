@@ -34,7 +34,7 @@ export const imageConfig = (version: string): ImageConfig => ({
     'org.opencontainers.image.licenses': 'MIT',
     'org.opencontainers.image.version': version,
   },
-  ExposedPorts: { '6969/udp': {}, '8168/tcp': {}, '8169/tcp': {}, '5560/tcp': {} },
+  ExposedPorts: { '6969/udp': {}, '8167/tcp': {}, '8168/tcp': {}, '8169/tcp': {}, '5560/tcp': {} },
   Volumes: { [DATA]: {} },
 })
 

@@ -18,7 +18,9 @@ function tableFault(config: TrackerConfig): string | null {
 
 function portFault(config: TrackerConfig): string | null {
   const taken = new Map<number, string>()
-  for (const key of ['httpPort', 'controlPort', 'replicaPort'] as const) {
+  for (const key of ['httpPort', 'controlPort', 'replicaPort', 'healthPort'] as const) {
+    // Left alone, it gives way to whatever was put on its number.
+    if (key === 'healthPort' && config.healthPort === OPTIONS.healthPort.default) continue
     const { flag } = OPTIONS[key]
     const other = taken.get(config[key])
     if (other !== undefined && config[key] !== 0)

@@ -170,6 +170,9 @@ test('options that contradict each other are refused', () => {
     /--http-port and --control-port are both 8169/,
   )
   assert.deepEqual(faults({ environment: { SKEP_HTTP_PORT: '0', SKEP_CONTROL_PORT: '0' } }), [])
+  assert.match(faults({ environment: { SKEP_HEALTH_PORT: '8168' } })[0]!, /--http-port and --health-port/)
+  // Who had a port there before probes got theirs starts as before.
+  assert.deepEqual(faults({ environment: { SKEP_HTTP_PORT: '8167' } }), [])
 })
 
 test('flags: lists repeat or take commas, switches stand alone or are turned off', () => {

@@ -30,6 +30,7 @@ export type TrackerConfig = {
   readonly hosts: readonly string[]
   readonly udpPort: number
   readonly httpPort: number
+  readonly healthPort: number
   readonly controlHost: string
   readonly controlPort: number
   readonly replicaPort: number
@@ -137,6 +138,14 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     type: PORT,
     default: 8168,
     sentence: 'TCP port of announces and scrapes by HTTP, of /stats and /metrics.',
+  },
+  healthPort: {
+    flag: 'health-port',
+    group: 'addresses',
+    type: PORT,
+    default: 8167,
+    sentence:
+      'TCP port of probes alone (/livez, /readyz), answered whatever HTTP has to do; not opened if it is taken and nobody gave it.',
   },
   controlHost: {
     flag: 'control-host',

@@ -2,8 +2,7 @@
 // Refuses: to compute any of it; what it shows is handed in.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-
-export type Probe = { readonly ok: boolean; readonly reason: string }
+import type { Probe } from './health.ts'
 
 export type PageSources = {
   readonly version: string

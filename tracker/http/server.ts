@@ -11,6 +11,7 @@ import { parseAddress, TrustedNetworks } from './address.ts'
 import { Connection, type ConnectionOwner } from './connection.ts'
 import { httpCounts } from './counters.ts'
 import { answerFault, type GeneralOptions, handleRequest } from './general.ts'
+import { HttpOpenError } from './open-error.ts'
 import type { PageSources } from './pages.ts'
 import { MAX_PLAIN_BYTES, PlainRequest } from './plain.ts'
 import { HttpTracker } from './tracker.ts'
@@ -54,24 +55,6 @@ export type HttpFrontEnd = {
   stop(): Promise<void>
   /** Resolves if a listening socket fails after the start. */
   readonly failed: Promise<Error>
-}
-
-/** The port could not be had. `code` is errno's name. */
-export class HttpOpenError extends Error {
-  override name = 'HttpOpenError'
-  readonly code: string
-
-  constructor(code: string, host: string, port: number) {
-    const where = `HTTP port ${port} of ${host}`
-    super(
-      code === 'EADDRINUSE'
-        ? `${where} is taken by another program; --http-port moves the tracker to another one`
-        : code === 'EACCES'
-          ? `${where} is not ours to open (ports under 1024 need a privilege); --http-port moves the tracker`
-          : `${where} cannot be opened: ${code}`,
-    )
-    this.code = code
-  }
 }
 
 export async function startHttp(options: HttpOptions): Promise<HttpFrontEnd> {

@@ -7,15 +7,16 @@ import { State } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import type { TrackerConfig } from '../config/options.ts'
 import { type Born, type Controlled, clusterRoutes, type StatusMessage } from '../control/cluster.ts'
 import { startControlServer } from '../control/server.ts'
+import type { Probe } from '../http/health.ts'
 import { controlToken, networkKeyName, type Watched, watchedKeys } from '../keys/network-key.ts'
 import type { ReplicaHandle } from '../replica-thread/handle.ts'
-import type { Probe } from '../stats/pulse.ts'
 import { controlNamesOf } from './parts.ts'
 
 /** What is behind the door once the replica is a member. */
 export type Behind = Born & {
   status(): Promise<StatusMessage>
   readonly live: () => Probe
+  readonly ready: () => Probe
   readonly replica: Pick<ReplicaHandle, 'drain'>
 }
 
@@ -68,6 +69,10 @@ export class Door implements Controlled {
 
   live(): Probe {
     return this.behind?.live() ?? { ok: true, reason: 'alive' }
+  }
+
+  ready(): Probe {
+    return this.behind?.ready() ?? { ok: false, reason: this.awaited }
   }
 
   async status(): Promise<StatusMessage> {

@@ -4,7 +4,7 @@
 
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { HttpOpenError } from '../http/server.ts'
+import { HttpOpenError } from '../http/open-error.ts'
 
 /** A start that is done within this never opens it, milliseconds. */
 const PATIENCE_MS = 300

@@ -23,6 +23,7 @@ const PLANNED: readonly ConfigKey[] = [
   ...([
     'udpPort',
     'httpPort',
+    'healthPort',
     'controlPort',
     'replicaPort',
     'replicaHost',
@@ -62,6 +63,7 @@ export function replicaPlans(configured: Configured, replicas: number, keyFile: 
       initialMembers: members,
       udpPort: portOf(config.udpPort, i),
       httpPort: portOf(config.httpPort, i),
+      healthPort: portOf(config.healthPort, i),
       controlPort: portOf(config.controlPort, i),
       replicaPort: portOf(config.replicaPort, i),
       replicaHost: host,
@@ -90,7 +92,7 @@ const flag = (key: ConfigKey, value: unknown): string[] =>
 
 function portsFault(config: TrackerConfig, numbers: readonly number[]): void {
   const taken = new Map<number, string>()
-  for (const key of ['httpPort', 'controlPort', 'replicaPort', 'udpPort'] as const)
+  for (const key of ['httpPort', 'healthPort', 'controlPort', 'replicaPort', 'udpPort'] as const)
     for (const i of numbers) {
       const port = portOf(config[key], i)
       const what = `--${OPTIONS[key].flag} of r${i}`

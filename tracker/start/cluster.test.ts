@@ -39,7 +39,14 @@ type Row = { name: string; pid: number; udp: number; http: number; control: numb
 async function cluster(t: TestContext) {
   const dataDir = mkdtempSync(join(tmpdir(), 'skep-cluster-'))
   const replicaPort = await freeStep()
-  const flags = ['--host=127.0.0.1', '--udp-port=0', '--http-port=0', '--control-port=0', '--memory=16MiB']
+  const flags = [
+    '--host=127.0.0.1',
+    '--udp-port=0',
+    '--http-port=0',
+    '--control-port=0',
+    '--health-port=0',
+    '--memory=16MiB',
+  ]
   const own = [
     `--data-dir=${dataDir}`,
     `--replica-port=${replicaPort}`,
@@ -210,7 +217,13 @@ test('--replicas: a command line for each, and what cannot be is refused', () =>
   assert.deepEqual([third!.name, third!.dataDir, third!.replicaPort], ['r2', 'skep-data/r2', 5580])
   const words = [
     ...['--interval=20m', '--udp-workers=2', '--deny-list=d', '--name=r2', '--udp-port=6989'],
-    ...['--http-port=8188', '--control-port=8189', '--replica-host=127.0.0.1', '--network-key-file=the.key'],
+    ...[
+      '--http-port=8188',
+      '--health-port=8187',
+      '--control-port=8189',
+      '--replica-host=127.0.0.1',
+      '--network-key-file=the.key',
+    ],
     '--initial-members=r0=127.0.0.1:5560,r1=127.0.0.1:5570,r2=127.0.0.1:5580',
   ]
   for (const word of words) assert.ok(third!.args.includes(word), `${word} in ${third!.args.join(' ')}`)
@@ -239,7 +252,14 @@ test('a replica that still waits for the others says for whom, and stops cleanly
   writeFileSync(key, 'k'.repeat(40), { mode: 0o600 })
   const members = [0, 10, 20].map((step, i) => `r${i}=127.0.0.1:${port + step}`).join(',')
   const own = ['--replica-host=127.0.0.1', `--initial-members=${members}`, `--network-key-file=${key}`]
-  const flags = ['--host=127.0.0.1', '--udp-port=0', '--http-port=0', '--control-port=0', '--memory=16MiB']
+  const flags = [
+    '--host=127.0.0.1',
+    '--udp-port=0',
+    '--http-port=0',
+    '--control-port=0',
+    '--health-port=0',
+    '--memory=16MiB',
+  ]
   const start = (...more: string[]) => {
     const args = [SKEP, 'tracker', `--data-dir=${join(dataDir, 'r0')}`, ...flags, ...own, ...more]
     const child = spawn(process.execPath, args, { env: { PATH: process.env.PATH! } })

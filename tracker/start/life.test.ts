@@ -15,7 +15,14 @@ import { ctlCommand } from '../ctl.ts'
 
 const SKEP = fileURLToPath(new URL('../../skep.ts', import.meta.url))
 const HASH = '%01%23%45%67%89%ab%cd%ef%01%23%45%67%89%ab%cd%ef%01%23%45%67'
-const LOCAL = ['--host=127.0.0.1', '--udp-port=0', '--http-port=0', '--control-port=0', '--memory=16MiB']
+const LOCAL = [
+  '--host=127.0.0.1',
+  '--udp-port=0',
+  '--http-port=0',
+  '--control-port=0',
+  '--health-port=0',
+  '--memory=16MiB',
+]
 
 function folder(t: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'skep-life-'))

@@ -3,6 +3,7 @@
 // sooner.
 
 import { randomBytes } from 'node:crypto'
+import type { Probe } from '../http/health.ts'
 import type { Logger } from '../log.ts'
 import type { ReplicaHandle } from '../replica-thread/handle.ts'
 import { WINDOW_MS } from '../swarm/connection-id.ts'
@@ -25,8 +26,6 @@ const SILENT_MS = 30_000
 export const ID_KEY_MS = 86_400_000
 /** Seconds between looks at the key's age: also the time before a proposal that failed is made again. */
 const KEY_LOOK_SECONDS = 60
-
-export type Probe = { readonly ok: boolean; readonly reason: string }
 
 export type PulseOptions = {
   readonly targetAnswers: number

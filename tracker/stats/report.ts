@@ -3,13 +3,14 @@
 
 import type { TrackerConfig } from '../config/options.ts'
 import type { StatusMessage } from '../control/cluster.ts'
+import type { Probe } from '../http/health.ts'
 import type { Logger } from '../log.ts'
 import type { ReplicaHandle } from '../replica-thread/handle.ts'
 import type { Store } from '../swarm/store.ts'
 import type { Control } from '../threads/state.ts'
 import { censusOf } from './census.ts'
 import { createMetrics } from './metrics.ts'
-import { type Probe, startPulse } from './pulse.ts'
+import { startPulse } from './pulse.ts'
 import { answersOf, metricSourcesOf, type StatsSources, statsOf, statusMessageOf } from './stats.ts'
 
 type Counts = () => Readonly<Record<string, number>>
