@@ -142,8 +142,11 @@ function lostDisk(field: Field, pick: Pick): Fault | undefined {
 }
 
 /** Its name is a voter under an ID that is not the old one, and nothing is awaited of it. */
-async function memberReady(field: Field, target: Replica, notId: string): Promise<void> {
-  const { replicas } = field
+export async function memberReady(
+  { replicas }: { readonly replicas: Replicas },
+  target: Replica,
+  notId: string,
+): Promise<void> {
   await until(`${target.name} takes its place`, NEW_MS, async () => {
     const leader = await replicas.leader()
     const status = leader && (await replicas.status(leader))
@@ -242,8 +245,7 @@ function joinAndRemove(field: Field, pick: Pick): Fault | undefined {
  * Asks whoever leads, until it is done: leadership may move meanwhile, and two voters are not made one by
  * force.
  */
-async function remove(field: Field, leaves: Replica): Promise<void> {
-  const { replicas } = field
+export async function remove({ replicas }: { readonly replicas: Replicas }, leaves: Replica): Promise<void> {
   leaves.trouble = 'leaving'
   let said = ''
   await until(`${leaves.name} is removed`, ENOUGH_MS, async () => {

@@ -184,12 +184,12 @@ async function one(fault: Fault, client: ClusterClient): Promise<void> {
   client.note({ mended: fault.text })
 }
 
-function orEnded(replicas: Replicas): void {
+export function orEnded(replicas: Replicas): void {
   const lost = replicas.lost()[0]
   if (lost !== undefined) throw new Error(`${lost.name} ended by itself: ${lost.program.ended()}`)
 }
 
-const serving = async (replicas: Replicas): Promise<boolean> => {
+export const serving = async (replicas: Replicas): Promise<boolean> => {
   const all = await Promise.all(replicas.all.map((replica) => replicas.status(replica)))
   const leaders = new Set(all.map((status) => status?.raft?.leaderId))
   return leaders.size === 1 && all.every((status) => status?.state === 'STATE_SERVING')

@@ -8,6 +8,7 @@ import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Place } from './cluster-client.ts'
 import { type Host, loseTo } from './network.ts'
+import { THIS_TREE, type Tree } from './older-tree.ts'
 import type { Program } from './processes.ts'
 import { startTracker } from './tracker-process.ts'
 
@@ -27,6 +28,8 @@ export type Replica = {
   readonly name: string
   readonly seat: Seat
   readonly args: readonly string[]
+  /** The version that it runs. */
+  tree: Tree
   program: Program
   /** What we did to it. */
   trouble: Trouble | undefined
@@ -62,9 +65,11 @@ export class Replicas {
   readonly folder: string
   /** Replicas that joined later, so far: for their names. */
   newcomers = 0
+  /** What replicas that are begun or join from now on run. */
+  tree = THIS_TREE
   private readonly free: Seat[]
   private readonly more: readonly string[]
-  private readonly keyFile: string
+  readonly keyFile: string
   private readonly token: string
 
   constructor(folder: string, hosts: readonly Host[], alone: boolean, more: readonly string[]) {
@@ -106,13 +111,16 @@ export class Replicas {
   }
 
   private add(name: string, seat: Seat, args: readonly string[]): Replica {
-    const replica: Replica = { name, seat, args, program: this.start(name, seat, args), trouble: undefined }
+    const { tree } = this
+    const program = this.start(name, seat, args, tree)
+    const replica: Replica = { name, seat, args, tree, program, trouble: undefined }
     this.all.push(replica)
     return replica
   }
 
-  private start(name: string, seat: Seat, args: readonly string[]): Program {
+  private start(name: string, seat: Seat, args: readonly string[], tree: Tree): Program {
     return startTracker({
+      tree,
       dataDir: join(seat.folder, name),
       log: join(this.folder, `${name}.log`),
       udpPort: UDP_PORT,
@@ -153,7 +161,7 @@ export class Replicas {
 
   /** As an administrator would: with the options it had. */
   restart(replica: Replica): void {
-    replica.program = this.start(replica.name, replica.seat, replica.args)
+    replica.program = this.start(replica.name, replica.seat, replica.args, replica.tree)
     replica.trouble = 'starting'
   }
 

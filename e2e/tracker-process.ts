@@ -1,10 +1,10 @@
 // Our tracker as its users start it: a process with a data folder, ready when /readyz says so.
 // Refuses: to look inside; it is told by options and asked through its ports.
 
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { THIS_TREE, type Tree } from './older-tree.ts'
 import { type Program, startProgram, until } from './processes.ts'
 
-const ENTRY = fileURLToPath(new URL('../skep.ts', import.meta.url))
 const READY_MS = 60_000
 
 export type TrackerOptions = {
@@ -16,6 +16,8 @@ export type TrackerOptions = {
   readonly more?: readonly string[]
   /** Put before the command: taskset, prlimit. */
   readonly before?: readonly string[]
+  /** Of another version: its sources and its Node. */
+  readonly tree?: Tree
 }
 
 export type Tracker = { readonly program: Program; readonly udpPort: number; readonly httpPort: number }
@@ -24,10 +26,17 @@ export type Tracker = { readonly program: Program; readonly udpPort: number; rea
 const environment = (): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SKEP_')))
 
-export const trackerCommand = (options: TrackerOptions): string[] => [
+export const trackerCommand = ({ tree = THIS_TREE, ...options }: TrackerOptions): string[] => [
   ...(options.before ?? []),
-  process.execPath,
-  ...[ENTRY, 'tracker', '--data-dir', options.dataDir, '--host', options.hosts.join(',')],
+  tree.node,
+  ...[
+    join(tree.root, 'skep.ts'),
+    'tracker',
+    '--data-dir',
+    options.dataDir,
+    '--host',
+    options.hosts.join(','),
+  ],
   ...['--udp-port', String(options.udpPort), '--http-port', String(options.httpPort)],
   ...['--control-port', '0', '--log-format', 'json', ...(options.more ?? [])],
 ]
