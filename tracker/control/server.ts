@@ -40,22 +40,26 @@ export type ControlServerOptions = {
   readonly live: () => { readonly ok: boolean; readonly reason: string }
 }
 
-/** What the port counts since start: strangers that had to go, and wrong tokens. */
+/** What the port counts since start, with what each means. */
 export const CONTROL_COUNTERS = {
-  /** Connections without the token that gave way to newer ones. */
+  strangersCrowded: 'Connections that had not shown the token and gave way to newer ones',
+  strangersLate: 'Connections that did not show the token in time',
+  wrongTokens: 'Requests with a wrong token',
+  wrongTokensLimited: 'Those beyond what one address may show, answered by 429',
+} as const
+
+export type ControlCounts = Record<keyof typeof CONTROL_COUNTERS, number>
+
+export const controlCounts = (): ControlCounts => ({
   strangersCrowded: 0,
-  /** Connections without the token that took too long. */
   strangersLate: 0,
   wrongTokens: 0,
-  /** Those beyond the bounds of their address. */
   wrongTokensLimited: 0,
-}
-
-export type ControlCounts = Readonly<typeof CONTROL_COUNTERS>
+})
 
 export type ControlServer = {
   readonly port: number
-  readonly counts: ControlCounts
+  readonly counts: Readonly<ControlCounts>
   /** For people. */
   warnings(): string[]
   stop(): Promise<void>
@@ -100,7 +104,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
 }
 
 class Entrance {
-  readonly counts = { ...CONTROL_COUNTERS }
+  readonly counts = controlCounts()
   readonly wrong = new WrongTokens(monotonicMs)
   readonly server = createServer((socket) => this.came(socket))
   private readonly options: ControlServerOptions
