@@ -3,8 +3,8 @@
 // codes. Refuses: doing anything itself.
 
 import { readFileSync } from 'node:fs'
+import { CommanderError, newCommand, UsageError } from './cli/command.ts'
 import { EXIT_CODES, INTERNAL, OK, USAGE } from './cli/exit-codes.ts'
-import { CommanderError, newCommand, UsageError } from './tracker/config/flags.ts'
 
 type Run = (args: string[]) => Promise<number>
 
@@ -36,11 +36,7 @@ const COMMANDS: readonly (readonly [string, string, () => Promise<Run>])[] = [
     async () => (await import('./operator/main.ts')).operatorCommand,
   ],
   ['bench', 'Load a tracker and measure it: skep bench udp.', async () => bench],
-  [
-    'completion',
-    'Print completions for bash, zsh or fish.',
-    async () => (await import('./tracker/config/completion.ts')).completionCommand,
-  ],
+  ['completion', 'Print completions for bash, zsh or fish.', async () => completions],
 ]
 
 async function bench(args: string[]): Promise<number> {
@@ -53,6 +49,18 @@ async function bench(args: string[]): Promise<number> {
     .helpOption(false)
   await command.parseAsync(args.length === 0 ? ['--help'] : args, { from: 'user' })
   return USAGE
+}
+
+async function completions(args: string[]): Promise<number> {
+  const { completionCommand } = await import('./cli/completion.ts')
+  const { TABLE } = await import('./tracker/config/table.ts')
+  const { CALL_WORDS } = await import('./tracker/ctl.ts')
+  return await completionCommand(args, {
+    commands: COMMANDS.map(([name, note]) => [name, note]),
+    configured: ['start', 'tracker'],
+    table: TABLE,
+    words: { ctl: CALL_WORDS, bench: ['udp'] },
+  })
 }
 
 async function run(args: string[]): Promise<number> {

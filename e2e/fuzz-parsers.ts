@@ -1,6 +1,7 @@
 // Every parser of the project against seeded rubbish, in this process. Each target takes one case; throwing
 // is a find. Refuses: to know what a right answer is; it only demands an answer.
 
+import { layer } from '@skep/cli/layers.ts'
 import type { Random } from '@skep/testing/random.ts'
 import { decode, encode } from '@skep/wire/bencode.ts'
 import { decodePeers } from '@skep/wire/compact.ts'
@@ -13,7 +14,7 @@ import {
 } from '@skep/wire/http-tracker.ts'
 import { type Answer, decodeAnswer, decodeRequest, encodeAnswer } from '@skep/wire/udp-tracker.ts'
 import { readInfoHashes } from '../tracker/access/info-hash-list.ts'
-import { layer } from '../tracker/config/layers.ts'
+import { TABLE } from '../tracker/config/table.ts'
 import { AnnounceQuery, ScrapeQuery } from '../tracker/http/query.ts'
 import { fuzzBench, fuzzDatagram } from '../tracker/udp/fuzz.ts'
 import { goodRequests, mutateBytes, mutateText, randomBytes } from './mutate.ts'
@@ -157,7 +158,7 @@ export function parserTargets(): FuzzTarget[] {
     target('configuration files', (random, keep) => {
       const text = mutateText(random, good.config(random), TEXT_MOST)
       keep(text)
-      layer({ flags: new Map(), environment: {}, file: { path: 'fuzz.yaml', text } })
+      layer(TABLE, { flags: new Map(), environment: {}, file: { path: 'fuzz.yaml', text } })
     }),
     target('access lists', (random, keep) => {
       const text = mutateText(random, good.list(random), TEXT_MOST)

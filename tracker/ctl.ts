@@ -1,8 +1,10 @@
 // skep ctl: asks and changes a running replica through its control API. Tables for people, --json for
 // programs. Refuses: touching the data folder itself, but for the network key that the token is derived from.
 
+import { type Command, newCommand } from '@skep/cli/command.ts'
 import { OK } from '@skep/cli/exit-codes.ts'
-import { addConfigFlags, type Command, newCommand } from './config/flags.ts'
+import { OPTIONS } from './config/options.ts'
+import { addConfigFlags } from './config/table.ts'
 import { ACCESS_CALLS } from './ctl/access.ts'
 import { ask, type Call, type CtlEnds, KEYS } from './ctl/asked.ts'
 import { DOCTOR_CALLS } from './ctl/doctor.ts'
@@ -22,6 +24,12 @@ const CALLS: readonly Call[] = [
   ...SNAPSHOT_CALLS,
   ...STOP_CALLS,
   ...DOCTOR_CALLS,
+]
+
+/** What may follow `skep ctl`: for completion. */
+export const CALL_WORDS: readonly string[] = [
+  ...CALLS.map(({ name }) => name),
+  ...['--json', ...KEYS.map((key) => `--${OPTIONS[key].flag}`)],
 ]
 
 const PROCESS: CtlEnds = {

@@ -1,8 +1,8 @@
 // A replica from start to stop, as a story: which threads there are, who talks to whom, what ends what.
 // Refuses: deciding anything about data; and half a replica: if one part fails, all end.
 
+import type { Source } from '@skep/cli/layers.ts'
 import { accessFiles } from './access/lists.ts'
-import type { Source } from './config/layers.ts'
 import type { ConfigKey, TrackerConfig } from './config/options.ts'
 import { changesOf } from './control/changes.ts'
 import { startHttp } from './http/server.ts'

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { UsageError } from './config/flags.ts'
+import { UsageError } from '@skep/cli/command.ts'
 import { ctlCommand } from './ctl.ts'
 
 const SKEP = fileURLToPath(new URL('../skep.ts', import.meta.url))

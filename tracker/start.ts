@@ -1,10 +1,11 @@
 // skep tracker and skep start: reads the configuration, runs one replica, stops it on a signal; what people
 // see of it. Refuses: half a replica, and ending without a sentence and an exit code.
 
+import { newCommand } from '@skep/cli/command.ts'
 import { INTERNAL, IO, OK, REMOVED, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
 import { catchSignals, Forced, type Signals } from '@skep/cli/signals.ts'
-import { addConfigFlags, configOf, newCommand } from './config/flags.ts'
 import type { TrackerConfig } from './config/options.ts'
+import { addConfigFlags, configOf } from './config/table.ts'
 import { HttpOpenError } from './http/open-error.ts'
 import { NetworkKeyError } from './keys/network-key.ts'
 import { type Logger, openLogger } from './log.ts'

@@ -1,73 +1,10 @@
-// The manual of all options: as commented YAML with the values in force (--print-config), as
-// docs/configuration.md. Refuses: any fact about an option that is not in the table.
+// docs/configuration.md, from the table of options: `npm run docs` writes it.
+// Refuses: any fact about an option that is not in the table.
 
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { stringify } from 'yaml'
-import type { Source } from './layers.ts'
-import {
-  CONFIG_KEYS,
-  type ConfigKey,
-  GROUPS,
-  OPTIONS,
-  type Option,
-  type TrackerConfig,
-  variableOf,
-} from './options.ts'
-import type { Plain } from './values.ts'
-
-/** The value in force, in the form a file holds it. */
-export function shownValue(config: TrackerConfig, key: ConfigKey): Plain {
-  return (OPTIONS[key] as Option<unknown>).type.show(config[key])
-}
-
-export function defaultText(key: ConfigKey): string {
-  const option = OPTIONS[key] as Option<unknown>
-  if (option.defaultText !== undefined) return option.defaultText
-  const shown = option.type.show(option.default)
-  if (shown === null || (Array.isArray(shown) && shown.length === 0)) return 'none'
-  return Array.isArray(shown) ? shown.join(',') : String(shown)
-}
-
-/** A configuration file that says what is in force, with the manual as its comments. */
-export function printConfig(
-  config: TrackerConfig,
-  sources: ReadonlyMap<ConfigKey, Source>,
-  file: string | null,
-): string {
-  const lines = [
-    '# Options of skep tracker and skep start. A flag is stronger than a variable, a variable than the file,',
-    '# the file than the default. This text is itself a valid file for --config.',
-  ]
-  for (const [group, title] of Object.entries(GROUPS)) {
-    lines.push('', `# --- ${title} ---`)
-    for (const key of CONFIG_KEYS) {
-      const { flag, type, sentence, group: own } = OPTIONS[key] as Option<unknown>
-      if (own !== group) continue
-      const source = sources.get(key) ?? 'default'
-      const from = {
-        flag: `--${flag}`,
-        environment: variableOf(flag),
-        file: file ?? 'the file',
-        default: 'the default',
-      }
-      lines.push(
-        '',
-        `# ${sentence}`,
-        `# It is ${type.limits}. Default: ${defaultText(key)}. This value: ${from[source]}.`,
-      )
-      lines.push(
-        stringify(
-          { [flag]: shownValue(config, key) },
-          { lineWidth: 0, flowCollectionPadding: false, collectionStyle: 'flow' },
-        )
-          .trim()
-          .replace(/^\{(.*)\}$/s, '$1'),
-      )
-    }
-  }
-  return `${lines.join('\n')}\n`
-}
+import { manualTables } from '@skep/cli/manual.ts'
+import { TABLE } from './table.ts'
 
 /** docs/configuration.md, whole. */
 export function configurationDocument(): string {
@@ -95,17 +32,7 @@ export function configurationDocument(): string {
     '"The swarm table" are settings of the cluster: the options only seed them at its birth, and what the log says wins',
     'from then on. `skep ctl settings` changes those that are not fixed at birth.',
   ]
-  for (const [group, title] of Object.entries(GROUPS)) {
-    lines.push('', `## ${title}`, '', '| option | value | default | what for |', '| --- | --- | --- | --- |')
-    for (const key of CONFIG_KEYS) {
-      const { flag, type, sentence, group: own } = OPTIONS[key] as Option<unknown>
-      if (own === group)
-        lines.push(
-          `| \`--${flag}\` | ${type.limits.replaceAll('|', '\\|')} | ${defaultText(key)} | ${sentence} |`,
-        )
-    }
-  }
-  return `${lines.join('\n')}\n`
+  return `${[...lines, ...manualTables(TABLE)].join('\n')}\n`
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url))

@@ -4,34 +4,41 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { newCommand, UsageError } from '@skep/cli/command.ts'
+import { completion as completionOf } from '@skep/cli/completion.ts'
+import type { Given as AnyGiven } from '@skep/cli/layers.ts'
+import { layer } from '@skep/cli/layers.ts'
+import { printConfig } from '@skep/cli/manual.ts'
+import { nearest } from '@skep/cli/nearest.ts'
+import { type Option, variableOf } from '@skep/cli/options.ts'
+import { parseBytes, parseMilliseconds, showBytes, showMilliseconds } from '@skep/cli/values.ts'
 import fc from 'fast-check'
 import * as v from 'valibot'
-import { completion } from './completion.ts'
 import { hasPeers, replicaAddressOf } from './faults.ts'
-import { addConfigFlags, configOf, newCommand, UsageError } from './flags.ts'
-import { type Given, layer, nearest } from './layers.ts'
-import { configurationDocument, printConfig } from './manual.ts'
-import {
-  CONFIG_KEYS,
-  type ConfigKey,
-  OPTIONS,
-  type Option,
-  type TrackerConfig,
-  variableOf,
-} from './options.ts'
-import { parseBytes, parseMilliseconds, showBytes, showMilliseconds } from './values.ts'
+import { configurationDocument } from './manual.ts'
+import { type ConfigKey, OPTIONS, type TrackerConfig } from './options.ts'
+import { addConfigFlags, CONFIG_KEYS, configOf, TABLE } from './table.ts'
 
+const completion = (shell: string): string =>
+  completionOf(shell, {
+    commands: [['tracker', 'run one']],
+    configured: ['tracker'],
+    table: TABLE,
+    words: { ctl: ['status', '--json'] },
+  })
+
+type Given = AnyGiven<TrackerConfig>
 const given = (some: Partial<Given>): Given => ({ flags: new Map(), environment: {}, file: null, ...some })
 const file = (text: string): Given['file'] => ({ path: 'skep.yaml', text })
 
 function config(some: Partial<Given>): TrackerConfig {
-  const layered = layer(given(some))
+  const layered = layer(TABLE, given(some))
   assert.ok(layered.ok, layered.ok ? '' : layered.faults.join('\n'))
   return layered.config
 }
 
 function faults(some: Partial<Given>): readonly string[] {
-  const layered = layer(given(some))
+  const layered = layer(TABLE, given(some))
   return layered.ok ? [] : layered.faults
 }
 
@@ -50,7 +57,7 @@ test('a flag is stronger than a variable, that than the file, that than the defa
   }
   const { udpPort, httpPort, controlPort, replicaPort } = config(all)
   assert.deepEqual([udpPort, httpPort, controlPort, replicaPort], [4, 30, 200, 5560])
-  const layered = layer(given(all))
+  const layered = layer(TABLE, given(all))
   assert.ok(layered.ok)
   const sources = (['udpPort', 'httpPort', 'controlPort', 'replicaPort'] as const).map((key) =>
     layered.sources.get(key),
@@ -147,7 +154,7 @@ test('what is out of its limits is refused, what is just within is taken', () =>
     ['log-level', ['trace'], ['silly']],
   ]
   for (const [flag, right, wrong] of cases) {
-    const variable = variableOf(flag)
+    const variable = variableOf(TABLE, flag)
     // An interval above --interval-max contradicts another option, not its own limits.
     const wide = flag === 'interval' ? { SKEP_INTERVAL_MAX: '1d' } : {}
     for (const text of right)
@@ -201,9 +208,9 @@ test('what --print-config prints is a file that means the same', () => {
       SKEP_FULL_SCRAPE: 'yes',
     },
   }
-  const first = layer(given(some))
+  const first = layer(TABLE, given(some))
   assert.ok(first.ok)
-  const text = printConfig(first.config, first.sources, null)
+  const text = printConfig(TABLE, first.config, first.sources, null)
   assert.deepEqual(config({ file: file(text) }), first.config)
   for (const key of CONFIG_KEYS) assert.ok(text.includes(`\n${OPTIONS[key].flag}: `), key)
   assert.match(text, /This value: SKEP_DENY_LIST\./)
@@ -238,7 +245,7 @@ test('sizes and durations come back from how they are shown; odd text is refused
 test('any file is taken or refused with a sentence', () => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
-      const layered = layer(given({ file: file(text) }))
+      const layered = layer(TABLE, given({ file: file(text) }))
       assert.ok(layered.ok || layered.faults.every((fault) => fault.length > 0))
     }),
   )

@@ -3,6 +3,7 @@
 // user would choose the same.
 
 import { availableParallelism } from 'node:os'
+import type { Option } from '@skep/cli/options.ts'
 import {
   ADDRESSES,
   bytes,
@@ -17,12 +18,11 @@ import {
   NETWORKS,
   OPTIONAL_FILE,
   OPTIONAL_PLACE,
-  type OptionType,
   PLACES,
   PORT,
   SWITCH,
   seconds,
-} from './values.ts'
+} from '@skep/cli/values.ts'
 
 /** What one replica was told, after all sources were laid over each other. */
 export type TrackerConfig = {
@@ -90,18 +90,6 @@ export const GROUPS = {
   http: 'HTTP',
   log: 'Log',
 } as const
-
-export type Option<T> = {
-  /** `udp-port`: the flag without its hyphens, and the key in a file; `SKEP_UDP_PORT` is made from it. */
-  readonly flag: string
-  readonly group: keyof typeof GROUPS
-  readonly type: OptionType<T>
-  readonly default: T
-  /** Where the default depends on the machine: what it is, in words. */
-  readonly defaultText?: string
-  /** What it does and who would set it otherwise; no full stop at the end of the first sentence alone. */
-  readonly sentence: string
-}
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -471,8 +459,3 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     sentence: 'JSON lines or lines for people; auto is pretty on a terminal.',
   },
 }
-
-export const CONFIG_KEYS = Object.keys(OPTIONS) as readonly ConfigKey[]
-
-/** The variable of a flag: `udp-port` is `SKEP_UDP_PORT`. */
-export const variableOf = (flag: string): string => `SKEP_${flag.toUpperCase().replaceAll('-', '_')}`

@@ -2,10 +2,10 @@
 // Refuses: a list with any line that is no info_hash; nothing is changed then.
 
 import { readFileSync } from 'node:fs'
+import { UsageError } from '@skep/cli/command.ts'
+import { suggestion } from '@skep/cli/nearest.ts'
 import { AccessList, AccessOperation } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import { infoHashes, readInfoHash, readInfoHashes } from '../access/info-hash-list.ts'
-import { UsageError } from '../config/flags.ts'
-import { suggestion } from '../config/layers.ts'
 import type { Asked, Call } from './asked.ts'
 import { toJson } from './table.ts'
 

@@ -2,9 +2,10 @@
 // as a sentence with cause and fix. Refuses: to know any call; each file of this folder exports its own.
 
 import { Code, ConnectError } from '@connectrpc/connect'
+import type { Command } from '@skep/cli/command.ts'
 import { FAILURE, TEMPORARY, UNAVAILABLE } from '@skep/cli/exit-codes.ts'
-import { type Command, type Configured, configOf } from '../config/flags.ts'
 import type { ConfigKey } from '../config/options.ts'
+import { type Configured, configOf } from '../config/table.ts'
 import { controlToken, NetworkKeyError, networkKeyPath, readNetworkKeys } from '../keys/network-key.ts'
 import { type ClusterClient, clusterClient } from './client.ts'
 

@@ -5,7 +5,7 @@
 import { open, rm } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
-import { showBytes } from '../config/values.ts'
+import { showBytes } from '@skep/cli/values.ts'
 import { bad, type Finding, fair, good, readNumber, readText } from './finding.ts'
 
 /** What a replica needs beside its table, bytes. */

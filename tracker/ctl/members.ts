@@ -1,11 +1,11 @@
 // skep ctl: who is in the cluster, who votes and leads, what happened to it, and faults for trials.
 // Refuses: finding the leader by itself; a replica that does not lead says who does.
 
+import { UsageError } from '@skep/cli/command.ts'
 import { FAILURE } from '@skep/cli/exit-codes.ts'
+import { suggestion } from '@skep/cli/nearest.ts'
+import { parseMilliseconds } from '@skep/cli/values.ts'
 import { Cut, type EventsResponse } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
-import { UsageError } from '../config/flags.ts'
-import { suggestion } from '../config/layers.ts'
-import { parseMilliseconds } from '../config/values.ts'
 import { networkKeyPath } from '../keys/network-key.ts'
 import type { Asked, Call } from './asked.ts'
 import { membersTable, toJson } from './table.ts'

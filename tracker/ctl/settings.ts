@@ -2,10 +2,12 @@
 // seed the same settings. Refuses: options that are not settings of the cluster.
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import { UsageError } from '@skep/cli/command.ts'
+import { optionValue } from '@skep/cli/layers.ts'
+import { suggestion } from '@skep/cli/nearest.ts'
 import type { ChangeSettingsRequestSchema } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
-import { UsageError } from '../config/flags.ts'
-import { optionValue, suggestion } from '../config/layers.ts'
 import { OPTIONS } from '../config/options.ts'
+import { TABLE } from '../config/table.ts'
 import { ALLOW_PRIVATE } from '../control/cluster.ts'
 import type { Asked, Call } from './asked.ts'
 import { settingsTable, toJson } from './table.ts'
@@ -61,7 +63,7 @@ export function readSettingWords(
       throw new UsageError(
         `${name} is no setting of the cluster${suggestion(name, SETTING_NAMES)}: ${SETTING_NAMES.join(', ')}`,
       )
-    const value = equals < 0 ? undefined : optionValue(key, word.slice(equals + 1))
+    const value = equals < 0 ? undefined : optionValue(TABLE, key, word.slice(equals + 1))
     if (value === undefined) throw new UsageError(`${word}: ${name} must be ${OPTIONS[key].type.limits}`)
     change[key] = key === 'allowPrivate' ? ALLOW_PRIVATE[value as keyof typeof ALLOW_PRIVATE] : value
   }

@@ -1,8 +1,8 @@
 // skep ctl: ending a replica so that no client notices, and taking it out of service before.
 // Refuses: waiting for the process itself to be gone; whoever started it sees that.
 
-import { UsageError } from '../config/flags.ts'
-import { parseMilliseconds } from '../config/values.ts'
+import { UsageError } from '@skep/cli/command.ts'
+import { parseMilliseconds } from '@skep/cli/values.ts'
 import type { Asked, Call } from './asked.ts'
 
 export const STOP_CALLS: readonly Call[] = [

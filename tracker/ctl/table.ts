@@ -1,6 +1,7 @@
 // What skep ctl prints: tables for people, JSON for programs. Refuses: asking anything.
 
 import { type JsonValue, toJson as messageToJson } from '@bufbuild/protobuf'
+import { showBytes, showMilliseconds } from '@skep/cli/values.ts'
 import {
   AllowPrivate,
   ChangeAccessResponseSchema,
@@ -15,7 +16,6 @@ import {
   type StatusResponse,
   StatusResponseSchema,
 } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
-import { showBytes, showMilliseconds } from '../config/values.ts'
 import type { Finding } from './finding.ts'
 
 const SCHEMAS = {

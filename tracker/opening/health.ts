@@ -1,7 +1,7 @@
 // Whether and where probes get their own port: one that was asked for must be had, the usual one gives way.
 // Refuses: to take the number of another port of this replica.
 
-import type { Source } from '../config/layers.ts'
+import type { Source } from '@skep/cli/layers.ts'
 import type { ConfigKey, TrackerConfig } from '../config/options.ts'
 import { type Health, type Probes, startHealth } from '../http/health.ts'
 import { HttpOpenError } from '../http/open-error.ts'

@@ -2,10 +2,10 @@
 // Refuses: starting anything.
 
 import { totalmem } from 'node:os'
+import type { Source } from '@skep/cli/layers.ts'
+import { showBytes } from '@skep/cli/values.ts'
 import { hasPeers, replicaAddressOf } from '../config/faults.ts'
-import type { Source } from '../config/layers.ts'
 import { type ConfigKey, OPTIONS, type TrackerConfig } from '../config/options.ts'
-import { showBytes } from '../config/values.ts'
 import { addressOf } from '../replica/membership/directory.ts'
 import type { ClusterOptions } from '../replica-thread/messages.ts'
 import { WINDOW_MS } from '../swarm/connection-id.ts'

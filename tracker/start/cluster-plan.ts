@@ -2,9 +2,10 @@
 // Refuses: options that only make sense for one replica, and ports that two of them would need.
 
 import { join } from 'node:path'
-import { type Configured, UsageError } from '../config/flags.ts'
-import { shownValue } from '../config/manual.ts'
+import { UsageError } from '@skep/cli/command.ts'
+import { shownValue } from '@skep/cli/manual.ts'
 import { type ConfigKey, OPTIONS, type TrackerConfig } from '../config/options.ts'
+import { type Configured, TABLE } from '../config/table.ts'
 
 /** Between the ports of one replica and the next. */
 const PORT_STEP = 10
@@ -77,7 +78,7 @@ export function replicaPlans(configured: Configured, replicas: number, keyFile: 
       args: [
         'tracker',
         ...(file === null ? [] : ['--config', file]),
-        ...given.flatMap((key) => flag(key, shownValue(config, key))),
+        ...given.flatMap((key) => flag(key, shownValue(TABLE, config, key))),
         ...Object.entries(own).flatMap(([key, value]) => flag(key as ConfigKey, value)),
       ],
     }

@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
-import type { Source } from '../config/layers.ts'
+import type { Source } from '@skep/cli/layers.ts'
 import { type ConfigKey, OPTIONS, type TrackerConfig } from '../config/options.ts'
 import type { Running } from '../main.ts'
 

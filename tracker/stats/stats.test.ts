@@ -14,8 +14,9 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { layer, type Source } from '../config/layers.ts'
+import { layer, type Source } from '@skep/cli/layers.ts'
 import { type ConfigKey, OPTIONS, type TrackerConfig } from '../config/options.ts'
+import { TABLE } from '../config/table.ts'
 import {
   controlToken,
   NetworkKeyError,
@@ -53,7 +54,7 @@ function world() {
 const config = (
   environment: Record<string, string> = {},
 ): { config: TrackerConfig; sources: ReadonlyMap<ConfigKey, Source> } => {
-  const layered = layer({ flags: new Map(), environment, file: null })
+  const layered = layer(TABLE, { flags: new Map(), environment, file: null })
   assert.ok(layered.ok)
   return layered
 }

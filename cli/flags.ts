@@ -1,43 +1,26 @@
-// Commands and flags on the command line, made from the table of options; the one door to commander.
+// Flags on the command line, made from a table of options, and what comes of them.
 // Refuses: deciding what a value means (layers.ts does), and ending the process.
 
 import { readFileSync } from 'node:fs'
-import { USAGE } from '@skep/cli/exit-codes.ts'
-import { Command, CommanderError, Option as Flag } from 'commander'
-import { CONFIG_FILE_BYTES, layer, type Source } from './layers.ts'
+import { type Command, Flag, UsageError } from './command.ts'
+import { CONFIG_FILE_BYTES, layer, type Sources } from './layers.ts'
 import { defaultText, printConfig } from './manual.ts'
-import { CONFIG_KEYS, type ConfigKey, GROUPS, OPTIONS, type Option, type TrackerConfig } from './options.ts'
-
-export { Command, CommanderError, Flag }
-
-/** A wrong command line: a sentence for a person, and exit code 64. */
-export class UsageError extends Error {
-  readonly exitCode = USAGE
-}
-
-/** A command that throws instead of ending the process, and suggests the nearest flag. */
-export function newCommand(name: string, description: string): Command {
-  return new Command(name)
-    .description(description)
-    .addHelpOption(new Flag('-h, --help', 'Show this.').helpGroup('Help:'))
-    .helpCommand(false)
-    .showSuggestionAfterError(true)
-    .allowExcessArguments(false)
-    .configureHelp({ showGlobalOptions: false })
-    .configureOutput({ outputError: () => {} })
-    .exitOverride()
-}
+import { type Key, keysOf, type OptionTable, optionOf, variableOf } from './options.ts'
 
 /** Adds the flags of `keys`, and `--config` and `--print-config` where all are there. */
-export function addConfigFlags(command: Command, keys: readonly ConfigKey[] = CONFIG_KEYS): Command {
-  for (const [group, title] of Object.entries(GROUPS))
+export function addFlags<C>(
+  command: Command,
+  table: OptionTable<C>,
+  keys: readonly Key<C>[] = keysOf(table),
+): Command {
+  for (const [group, title] of Object.entries(table.groups))
     for (const key of keys) {
-      const { flag, type, sentence, group: own } = OPTIONS[key] as Option<unknown>
+      const { flag, type, sentence, group: own } = optionOf(table, key)
       if (own !== group) continue
       const value = type.bare ? `[${type.placeholder}]` : `<${type.placeholder}>`
       const option = new Flag(
         `--${flag} ${value}`,
-        `${sentence} ${limitsOf(type.limits)} Default: ${defaultText(key)}.`,
+        `${sentence} ${limitsOf(type.limits)} Default: ${defaultText(table, key)}.`,
       )
       if (type.list)
         option.argParser((raw: string, before: readonly string[] | undefined) => [...(before ?? []), raw])
@@ -45,11 +28,12 @@ export function addConfigFlags(command: Command, keys: readonly ConfigKey[] = CO
       if (type.bare) command.addOption(new Flag(`--no-${flag}`).hideHelp())
     }
   command.addOption(
-    new Flag('--config <file>', 'YAML or JSON file with the same names. [SKEP_CONFIG]').helpGroup(
-      'Configuration:',
-    ),
+    new Flag(
+      '--config <file>',
+      `YAML or JSON file with the same names. [${variableOf(table, 'config')}]`,
+    ).helpGroup('Configuration:'),
   )
-  if (keys === CONFIG_KEYS)
+  if (keys.length === keysOf(table).length)
     command.addOption(
       new Flag('--print-config', 'Print all options with their values and sources, and end.').helpGroup(
         'Configuration:',
@@ -60,24 +44,29 @@ export function addConfigFlags(command: Command, keys: readonly ConfigKey[] = CO
 
 const limitsOf = (limits: string): string => `${limits[0]!.toUpperCase()}${limits.slice(1)}.`
 
-export type Configured = {
-  readonly config: TrackerConfig
-  readonly sources: ReadonlyMap<ConfigKey, Source>
+export type Configured<C> = {
+  readonly config: C
+  readonly sources: Sources<C>
   readonly file: string | null
   /** `--print-config` was given: this is what to print. */
   readonly print: string | null
 }
 
 /** The configuration of a parsed command. Throws `UsageError` with every fault that was found. */
-export function configOf(command: Command, environment: NodeJS.ProcessEnv): Configured {
-  const flags = new Map<ConfigKey, unknown>()
-  for (const key of CONFIG_KEYS) {
-    const attribute = attributeOf(OPTIONS[key].flag)
+export function configOf<C>(
+  command: Command,
+  table: OptionTable<C>,
+  environment: NodeJS.ProcessEnv,
+): Configured<C> {
+  const flags = new Map<Key<C>, unknown>()
+  for (const key of keysOf(table)) {
+    const attribute = attributeOf(optionOf(table, key).flag)
     if (command.getOptionValueSource(attribute) === 'cli') flags.set(key, command.getOptionValue(attribute))
   }
-  const path = (command.getOptionValue('config') as string | undefined) ?? environment.SKEP_CONFIG
+  const path =
+    (command.getOptionValue('config') as string | undefined) ?? environment[variableOf(table, 'config')]
   const file = path === undefined || path === '' ? null : { path, text: readConfigFile(path) }
-  const layered = layer({ flags, environment, file })
+  const layered = layer(table, { flags, environment, file })
   if (!layered.ok) throw new UsageError(layered.faults.join('\n'))
   const { config, sources } = layered
   const wanted = command.getOptionValue('printConfig') === true
@@ -85,7 +74,7 @@ export function configOf(command: Command, environment: NodeJS.ProcessEnv): Conf
     config,
     sources,
     file: file?.path ?? null,
-    print: wanted ? printConfig(config, sources, file?.path ?? null) : null,
+    print: wanted ? printConfig(table, config, sources, file?.path ?? null) : null,
   }
 }
 
