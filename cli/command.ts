@@ -1,10 +1,10 @@
 // Commands of the command line, alike in every program; the one door to commander.
 // Refuses: ending the process, and knowing any option.
 
-import { Command, CommanderError, Option as Flag } from 'commander'
+import { Command, CommanderError, Option as Flag, InvalidArgumentError } from 'commander'
 import { USAGE } from './exit-codes.ts'
 
-export { Command, CommanderError, Flag }
+export { Command, CommanderError, Flag, InvalidArgumentError }
 
 /** A wrong command line: a sentence for a person, and exit code 64. */
 export class UsageError extends Error {
@@ -23,3 +23,14 @@ export function newCommand(name: string, description: string): Command {
     .configureOutput({ outputError: () => {} })
     .exitOverride()
 }
+
+/** Reads a whole number within limits, for commander: `1000` or `1_000`. */
+export const wholeNumber =
+  (least: number, most = Number.MAX_SAFE_INTEGER) =>
+  (text: string): number => {
+    const digits = text.replaceAll('_', '')
+    const value = Number(digits)
+    if (/^\d{1,16}$/.test(digits) && value >= least && value <= most) return value
+    const limits = most === Number.MAX_SAFE_INTEGER ? `from ${least}` : `from ${least} to ${most}`
+    throw new InvalidArgumentError(`a whole number ${limits}`)
+  }

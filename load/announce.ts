@@ -3,7 +3,7 @@
 // Refuses: load (skep bench udp), and to leave its peers behind: they leave when all is seen.
 
 import { randomBytes, randomInt } from 'node:crypto'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError } from '@skep/cli/command.ts'
 import { type Announce, type Answered, askHttp, openUdp, type UdpAsker } from './udp/announce-ask.ts'
 
 const OK = 0

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, wholeNumber } from '@skep/cli/command.ts'
 import { printGoals } from './bench/report.ts'
 import { etcdRow } from './cluster/etcd.ts'
 import { moveRow, outageRow } from './cluster/outage.ts'
@@ -35,12 +35,6 @@ type Options = {
   priority?: boolean
 }
 
-const wholeFrom = (lowest: number) => (text: string) => {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < lowest)
-    throw new InvalidArgumentError(`a whole number from ${lowest}`)
-  return value
-}
 const readRows = (text: string): RowName[] =>
   text.split(',').map((name) => {
     if (!ROWS.includes(name as RowName)) throw new InvalidArgumentError(`rows are ${ROWS.join(', ')}`)
@@ -58,12 +52,12 @@ const command = new Command('npm run bench:cluster --')
   )
   .option('--quick', 'two rounds, three kills')
   .option('--full', 'a transfer of ten million peers instead of one')
-  .option('--rounds <n>', 'windows of each load', wholeFrom(1), 5)
-  .option('--kills <n>', 'kill -9 of the leader, at each keepalive', wholeFrom(1), 10)
+  .option('--rounds <n>', 'windows of each load', wholeNumber(1), 5)
+  .option('--kills <n>', 'kill -9 of the leader, at each keepalive', wholeNumber(1), 10)
   .option('--keepalive <time>', 'outages at this keepalive only (default: 1s and 100ms)', readKeepalive)
   .option('--rows <names>', `only these rows: ${ROWS.join(',')}`, readRows, [...ROWS])
   .option('--json <file>', 'results as JSON')
-  .option('--seed <n>', 'populations follow from it', wholeFrom(0), 1)
+  .option('--seed <n>', 'populations follow from it', wholeNumber(0), 1)
   .option('--folder <path>', 'where replicas keep their data (the disk that joins are synced to)')
   .option('--priority', 'as root: raise the weight of this session on a busy machine')
   .addHelpText('after', '\nExit codes: 0 measured, 1 a row could not be measured, 64 usage.')

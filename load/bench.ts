@@ -7,7 +7,8 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, wholeNumber } from '@skep/cli/command.ts'
+import { USAGE } from '@skep/cli/exit-codes.ts'
 import { type Contender, ECHO, findContenders, OURS } from './bench/contenders.ts'
 import { goals, type Results } from './bench/goals.ts'
 import { printGoals, printResults } from './bench/report.ts'
@@ -22,7 +23,6 @@ import {
 } from './bench/rows.ts'
 import { has } from './bench/servers.ts'
 
-const USAGE = 64
 /** Set for the copy of ourselves that runs on the generator's core. */
 const PINNED = '--pinned'
 const ROWS = ['hot', 'cold', 'large', 'rates', 'latency', 'joins', 'memory', 'scaling', 'http'] as const
@@ -41,12 +41,6 @@ type Options = {
   pinned?: boolean
 }
 
-const wholeFrom = (lowest: number) => (text: string) => {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < lowest)
-    throw new InvalidArgumentError(`a whole number from ${lowest}`)
-  return value
-}
 const readRows = (text: string): RowName[] =>
   text.split(',').map((name) => {
     if (!ROWS.includes(name as RowName)) throw new InvalidArgumentError(`rows are ${ROWS.join(', ')}`)
@@ -57,11 +51,11 @@ const command = new Command('npm run bench --')
   .description('Measures ours beside the echo, opentracker and aquatic_udp; see docs/benchmarks.md.')
   .option('--quick', 'two minutes: the hot shape, fixed rates, joins and memory, few rounds')
   .option('--full', 'also ten million peers')
-  .option('--rounds <n>', 'interleaved rounds', wholeFrom(1), 7)
+  .option('--rounds <n>', 'interleaved rounds', wholeNumber(1), 7)
   .option('--rows <names>', `only these rows: ${ROWS.join(',')}`, readRows, [...ROWS])
   .option('--only <names>', 'only these contenders', (text) => text.split(','))
   .option('--json <file>', 'results as JSON')
-  .option('--seed <n>', 'order of the rounds', wholeFrom(0), 1)
+  .option('--seed <n>', 'order of the rounds', wholeNumber(0), 1)
   .option('--folder <path>', 'where servers keep their data (the disk that joins are synced to)')
   .option('--priority', 'as root: raise the weight of this session on a busy machine')
   .option(PINNED, 'internal: already on its core')

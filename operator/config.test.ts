@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ConfigError, readConfig } from './config.ts'
+import { UsageError } from '@skep/cli/command.ts'
+import { readConfig } from './config.ts'
 
 test('a flag wins over its variable, a variable over the default', () => {
   const { config } = readConfig(['--namespaces=a, b', '--leader-elect'], {
@@ -34,7 +35,7 @@ test('what is wrong is named', () => {
   ] as const)
     assert.throws(
       () => readConfig(args, {}),
-      (error) => error instanceof ConfigError && wrong.test(error.message),
+      (error) => error instanceof UsageError && wrong.test(error.message),
     )
   assert.throws(() => readConfig(['--worker', '1'], {}), /--workers/)
 })

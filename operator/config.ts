@@ -1,7 +1,6 @@
-// Options of `skep operator`: a flag, or a variable SKEP_OPERATOR_*, or a default. The one door to commander
-// here. Refuses: options of clusters; those are fields of their resources.
+// Options of `skep operator`: a flag, or a variable SKEP_OPERATOR_*, or a default. Refuses: options of clusters; those are fields of their resources.
 
-import { Command, CommanderError, Option } from 'commander'
+import { Flag, newCommand, UsageError } from '@skep/cli/command.ts'
 import { LEVELS, type Level } from './log.ts'
 
 export type OperatorConfig = {
@@ -21,9 +20,6 @@ export type OperatorConfig = {
   readonly logLevel: Level
 }
 
-/** A wrong command line or variable: a sentence for a person. */
-export class ConfigError extends Error {}
-
 type Field = {
   readonly key: keyof OperatorConfig
   readonly flag: string
@@ -40,16 +36,16 @@ const whole =
   (text: string): number => {
     const n = Number(text)
     if (!/^\d+$/.test(text) || n < least || n > most)
-      throw new ConfigError(`must be a whole number from ${least} to ${most}, not "${text}"`)
+      throw new UsageError(`must be a whole number from ${least} to ${most}, not "${text}"`)
     return n
   }
 const NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
 const name = (text: string): string => {
-  if (text !== '' && !NAME.test(text)) throw new ConfigError(`"${text}" is no Kubernetes name`)
+  if (text !== '' && !NAME.test(text)) throw new UsageError(`"${text}" is no Kubernetes name`)
   return text
 }
 const onOff = (text: string): boolean => {
-  if (text !== 'on' && text !== 'off') throw new ConfigError(`must be on or off, not "${text}"`)
+  if (text !== 'on' && text !== 'off') throw new UsageError(`must be on or off, not "${text}"`)
   return text === 'on'
 }
 
@@ -131,7 +127,7 @@ export const FIELDS: readonly Field[] = [
     help: `Least serious line that is logged: ${LEVELS.join(', ')}.`,
     fallback: 'info',
     read: (text) => {
-      if (!LEVELS.includes(text as Level)) throw new ConfigError(`must be one of ${LEVELS.join(', ')}`)
+      if (!LEVELS.includes(text as Level)) throw new UsageError(`must be one of ${LEVELS.join(', ')}`)
       return text
     },
   },
@@ -141,20 +137,15 @@ export const variableOf = (flag: string): string => `SKEP_OPERATOR_${flag.toUppe
 
 export type Parsed = { readonly config: OperatorConfig; readonly print: string | null }
 
-/** Throws ConfigError, or commander's own error for unknown flags and for help that was asked for. */
+/** Throws UsageError, or commander's own error for unknown flags and for help that was asked for. */
 export const readConfig = (args: readonly string[], environment: NodeJS.ProcessEnv): Parsed => {
-  const command = new Command('skep operator')
-    .description(
-      'Runs tracker clusters on Kubernetes: looks after TrackerCluster, TorrentPolicy and TrackerBackup.',
-    )
-    .helpCommand(false)
-    .allowExcessArguments(false)
-    .showSuggestionAfterError(true)
-    .configureOutput({ outputError: () => {} })
-    .exitOverride()
+  const command = newCommand(
+    'skep operator',
+    'Runs tracker clusters on Kubernetes: looks after TrackerCluster, TorrentPolicy and TrackerBackup.',
+  )
   for (const { flag, value, bare, help, fallback } of FIELDS)
     command.addOption(
-      new Option(
+      new Flag(
         bare === undefined ? `--${flag} <${value}>` : `--${flag} [${value}]`,
         `${help} Default: ${fallback === '' ? 'none' : fallback}. [${variableOf(flag)}]`,
       ),
@@ -175,7 +166,7 @@ export const readConfig = (args: readonly string[], environment: NodeJS.ProcessE
     try {
       return [key, read(text)]
     } catch (cause) {
-      throw new ConfigError(`--${flag}: ${(cause as Error).message}`, { cause })
+      throw new UsageError(`--${flag}: ${(cause as Error).message}`, { cause })
     }
   })
   return {
@@ -183,5 +174,3 @@ export const readConfig = (args: readonly string[], environment: NodeJS.ProcessE
     print: given.printConfig === undefined ? null : `${lines.join('\n')}\n`,
   }
 }
-
-export { CommanderError }

@@ -7,8 +7,10 @@ import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { CommanderError, UsageError } from '@skep/cli/command.ts'
+import { FAILURE, OK, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
 import { reconcileBackup } from './backup.ts'
-import { CommanderError, ConfigError, type OperatorConfig, readConfig } from './config.ts'
+import { type OperatorConfig, readConfig } from './config.ts'
 import { type LiveApi, liveApi } from './kube/api.ts'
 import { REAL_CLOCK } from './kube/clock.ts'
 import { elect } from './kube/elect.ts'
@@ -27,10 +29,6 @@ import { keepSettings } from './settings.ts'
 import { keyOf, partsOf, wokenBy, work } from './work.ts'
 import { clusterKey, type World } from './world.ts'
 
-const OK = 0
-const FAILURE = 1
-const USAGE = 64
-const UNAVAILABLE = 69
 /** After a signal, passes that are under way may end, milliseconds. */
 const STOP_MS = 10_000
 /** A watch that neither heard nor tried anything for so long does not come back by itself, milliseconds. */
@@ -48,7 +46,7 @@ export async function operatorCommand(args: string[]): Promise<number> {
     return await operate(config)
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return OK
-    if (!(error instanceof ConfigError) && !(error instanceof CommanderError)) throw error
+    if (!(error instanceof UsageError) && !(error instanceof CommanderError)) throw error
     process.stderr.write(`skep operator: ${error.message.replace(/^error: /, '')}\n`)
     return USAGE
   }

@@ -3,7 +3,7 @@
 // without end.
 
 import { writeFileSync } from 'node:fs'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Flag, InvalidArgumentError, wholeNumber } from '@skep/cli/command.ts'
 import { type Live, type Measured, measure } from '../bench/measure.ts'
 import { residentBytes } from '../bench/process-cost.ts'
 import { fixed, short, table } from '../bench/table.ts'
@@ -50,12 +50,6 @@ export type Options = {
   iOwnThisTracker?: boolean
 }
 
-const whole = (least: number, most: number) => (text: string) => {
-  const value = Number(text.replaceAll('_', ''))
-  if (!Number.isInteger(value) || value < least || value > most)
-    throw new InvalidArgumentError(`a whole number from ${least} to ${most}`)
-  return value
-}
 const real = (least: number, most: number) => (text: string) => {
   const value = Number(text)
   if (!(value >= least && value <= most)) throw new InvalidArgumentError(`a number from ${least} to ${most}`)
@@ -67,7 +61,7 @@ const readMix = (text: string): readonly [number, number, number] => {
     throw new InvalidArgumentError('announces:scrapes:connects, such as 1000:10:1')
   return parts as unknown as readonly [number, number, number]
 }
-const readJoins = (text: string): number => (text === 'all' ? 1000 : whole(0, 1000)(text))
+const readJoins = (text: string): number => (text === 'all' ? 1000 : wholeNumber(0, 1000)(text))
 const list = (text: string): string[] => text.split(',').filter((part) => part !== '')
 
 function command(): Command {
@@ -78,39 +72,39 @@ function command(): Command {
     )
     .argument('<target>', 'udp://host:port, host:port, [::1]:port or a port of this machine')
     .option('--mix <a:s:c>', 'shares of announces, scrapes, connects', readMix, [1000, 10, 1])
-    .option('--torrents <n>', 'swarms', whole(1, 10_000_000), 10_000)
-    .option('--peers <n>', 'peers of the population', whole(1, PEERS_MOST), 100_000)
+    .option('--torrents <n>', 'swarms', wholeNumber(1, 10_000_000), 10_000)
+    .option('--peers <n>', 'peers of the population', wholeNumber(1, PEERS_MOST), 100_000)
     .option('--skew <x>', 'torrent = n x u^skew: 1 is even, 3 has a few large swarms', real(1, 10), 3)
     .option('--seeders <share>', 'share of peers that have everything', real(0, 1), 0.75)
-    .option('--numwant <n>', 'peers asked for', whole(0, 1000), 30)
+    .option('--numwant <n>', 'peers asked for', wholeNumber(0, 1000), 30)
     .option('--joins <permille|all>', 'announces that are the first of a new peer', readJoins, 0)
-    .option('--window <n>', 'requests outstanding a source', whole(1, 1024), 24)
+    .option('--window <n>', 'requests outstanding a source', wholeNumber(1, 1024), 24)
     .option(
       '--rate <n>',
       'requests a second over all sources; 0: as fast as answers come',
-      whole(0, 10_000_000),
+      wholeNumber(0, 10_000_000),
       0,
     )
-    .option('--burst <n>', 'with --rate: requests that leave together', whole(1, 60), 1)
+    .option('--burst <n>', 'with --rate: requests that leave together', wholeNumber(1, 60), 1)
     .option('--seconds <s>', 'measured time', real(0.1, SECONDS_MOST), 10)
     .option('--warm <s>', 'time before it', real(0, 600), 1)
     .option('--timeout <s>', 'an answer after this is lost', real(0.01, 60), 1)
     .option('--no-preload', 'the tracker knows the population already (same shape and seed, same sources)')
     .option('--no-verify', 'only count answers')
-    .option('--sources <n>', 'how many sources', whole(1, SOURCES_MOST), 8)
+    .option('--sources <n>', 'how many sources', wholeNumber(1, SOURCES_MOST), 8)
     .option('--source <addresses>', 'bind to these addresses, comma separated', list)
     .addOption(
-      new Option('--engine <name>', 'batched calls or node:dgram')
+      new Flag('--engine <name>', 'batched calls or node:dgram')
         .choices(['auto', 'mmsg', 'dgram'])
         .default('auto'),
     )
     .option(
       '--pid <pids>',
       "the server's processes here: CPU and memory are read from /proc",
-      (text) => list(text).map(whole(1, 2 ** 31)),
+      (text) => list(text).map(wholeNumber(1, 2 ** 31)),
       [] as number[],
     )
-    .option('--seed <n>', 'population and requests follow from it', whole(0, 2 ** 31 - 1), 1)
+    .option('--seed <n>', 'population and requests follow from it', wholeNumber(0, 2 ** 31 - 1), 1)
     .option('--json [file]', 'report as JSON, to a file or to standard output')
     .option('--i-own-this-tracker', 'a target that is not this machine is yours to load')
     .addHelpText(

@@ -7,10 +7,8 @@ import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } f
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { FAILURE, OK, USAGE } from '@skep/cli/exit-codes.ts'
 
-const OK = 0
-const FAILURE = 1
-const USAGE = 64
 const SKEP = fileURLToPath(new URL('../../skep.ts', import.meta.url))
 /** Read by the kubelet: what a Job says in the end. */
 const LAST_WORD = '/dev/termination-log'

@@ -6,14 +6,12 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { FAILURE, OK, USAGE } from '@skep/cli/exit-codes.ts'
 import { pathOf } from '../kube/kinds.ts'
 import { type Kube, openKube } from '../kube/kube.ts'
 import { ApiError, NOT_FOUND } from '../model/ports.ts'
 import { GROUP, type TrackerCluster } from '../model/types.ts'
 
-const OK = 0
-const FAILURE = 1
-const USAGE = 64
 /**
  * Longest wait for the API server to take a definition into use, or for a cluster to be gone, milliseconds.
  */

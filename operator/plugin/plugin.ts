@@ -6,6 +6,7 @@
 
 import { execFile } from 'node:child_process'
 import { parseArgs } from 'node:util'
+import { FAILURE, OK, USAGE } from '@skep/cli/exit-codes.ts'
 import { DATA_FOLDER, KEY_FOLDER } from '../desired/config.ts'
 import { identity } from '../desired/labels.ts'
 import { PROGRAM } from '../desired/pod.ts'
@@ -14,9 +15,6 @@ import type { TrackerCluster } from '../model/types.ts'
 import { examine, type Finding, type Seen } from './doctor.ts'
 import { eventLines, findingLines, statusLines, type Told } from './words.ts'
 
-const OK = 0
-const FAILURE = 1
-const USAGE = 64
 /** Longest wait for one answer of kubectl, and most that is read of it. */
 const KUBECTL_MS = 30_000
 const OUTPUT_BYTES = 1 << 26
