@@ -19,7 +19,6 @@ import type { TrackerCluster } from './model/types.ts'
 import {
   claimSeen,
   jobSeen,
-  ownServiceSeen,
   podSeen,
   readyEndpoints,
   serviceSeen,
@@ -52,12 +51,6 @@ export const observe = async (world: World, resource: TrackerCluster): Promise<O
     claims: api.list('PersistentVolumeClaim', namespace, replicas).flatMap((c) => claimSeen(name, c) ?? []),
     services: (['udp', 'http'] as const).flatMap((part) =>
       api.list('Service', namespace, identity(name, part)).map((s) => serviceSeen(s, part)),
-    ),
-    ownServices: (['own-udp', 'own-http'] as const).flatMap((part) =>
-      api
-        .list('Service', namespace, identity(name, part))
-        .filter((s) => isOf(s, resource.metadata.uid))
-        .flatMap((s) => ownServiceSeen(name, s) ?? []),
     ),
     jobs: api.list('Job', namespace, identity(name, 'job')).flatMap((j) => jobSeen(j) ?? []),
     members: await askAll(world, resource, pods, podsSeen, memory),

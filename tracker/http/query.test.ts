@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { announceQuery, percentEncode, scrapeQuery } from '@skep/wire/http-tracker.ts'
 import fc from 'fast-check'
-import { COMPLETED, LEAVE, PUT, SEEDER } from '../swarm/change.ts'
+import { COMPLETED, LEAVE, PUT, SEEDER, STARTED } from '../swarm/change.ts'
 import {
   AnnounceQuery,
   BAD_INFO_HASH,
@@ -51,7 +51,8 @@ test('what a client wrote is what is read', () => {
         const kind =
           (event === 'stopped' ? LEAVE : PUT) |
           (left === 0n ? SEEDER : 0) |
-          (event === 'completed' ? COMPLETED : 0)
+          (event === 'completed' ? COMPLETED : 0) |
+          (event === 'started' ? STARTED : 0)
         assert.equal(query.kind, kind)
         // The words of BEP 15: big-endian, downloaded, left, uploaded; the key as the same 32 bits.
         const wire = Buffer.alloc(28)

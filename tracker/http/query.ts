@@ -3,7 +3,7 @@
 // that are not 20 bytes, ports that are none, more hashes than a scrape may carry. Parameters it does not
 // know, and events it does not know (BEP 21 `paused` is one), are no fault.
 
-import { COMPLETED, LEAVE, PUT, SEEDER } from '../swarm/change.ts'
+import { COMPLETED, LEAVE, PUT, SEEDER, STARTED } from '../swarm/change.ts'
 
 /** Most info_hash parameters of a scrape, as many as BEP 15 allows in a datagram. */
 export const MAX_SCRAPE_HASHES = 74
@@ -43,7 +43,7 @@ export const swap32 = (n: number): number =>
 
 /** One announce, overwritten by the next. */
 export class AnnounceQuery {
-  /** PUT or LEAVE with SEEDER and COMPLETED: the low bits of word 0 of a change record. */
+  /** PUT or LEAVE with SEEDER, COMPLETED and STARTED: the low bits of word 0 of a change record. */
   kind = PUT
   readonly hash = new Int32Array(5)
   readonly peerId = new Int32Array(5)
@@ -77,6 +77,7 @@ export class AnnounceQuery {
     let ids = 0
     let left = 1
     let completed = false
+    let started = false
     let stopped = false
     for (let at = from; at < end; ) {
       const next = endOfParameter(text, at, end)
@@ -108,6 +109,7 @@ export class AnnounceQuery {
         case 0x65: // e
           if (text.startsWith('event=stopped', at)) stopped = next === at + 13
           else if (text.startsWith('event=completed', at)) completed = next === at + 15
+          else if (text.startsWith('event=started', at)) started = next === at + 13
           break
         case 0x6e: // n
           if (text.startsWith('numwant=', at)) this.numwant = parseCount(text, at + 8, next, 65536)
@@ -126,7 +128,11 @@ export class AnnounceQuery {
     if (ids === 0) return BAD_PEER_ID
     if (this.port < 1 || this.port > 65535) return BAD_PORT
     if (left < 0) return BAD_LEFT
-    this.kind = (stopped ? LEAVE : PUT) | (left === 0 ? SEEDER : 0) | (completed ? COMPLETED : 0)
+    this.kind =
+      (stopped ? LEAVE : PUT) |
+      (left === 0 ? SEEDER : 0) |
+      (completed ? COMPLETED : 0) |
+      (started ? STARTED : 0)
     return null
   }
 }

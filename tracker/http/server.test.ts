@@ -124,6 +124,32 @@ test('torrents that the access lists forbid are refused, to come back later', as
   await announce(setup, 1, { infoHash: hash(6) })
 })
 
+test('a torrent that is forbidden while its join waits is refused; who leaves one is let go', async (t) => {
+  const setup = await setUp(t)
+  const { replica, front, port } = setup
+  const wish = { infoHash: hash(5) }
+  await announce(setup, 1, wish)
+  replica.outcome = null
+  const waits = failure(port, `/announce?${query(2, wish)}`)
+  await until(() => front.counters().parkedNow === 1)
+  replica.propose(accessEntry(DENY, 'add', 0, hash(5)))
+  replica.outcome = APPLIED
+  replica.turn()
+  assert.equal((await waits).reason, 'info_hash not allowed')
+  const left = await failure(port, `/announce?${query(1, { ...wish, event: 'stopped' })}`)
+  assert.equal(left.reason, 'info_hash not allowed')
+  assert.equal(replica.store.counter('leaves'), 1)
+})
+
+test('an event is answered from the log, whatever the table here says: the client may come from elsewhere', async (t) => {
+  const setup = await setUp(t)
+  for (const event of ['stopped', 'started', 'started', 'completed', 'completed'] as const)
+    await announce(setup, 1, { event, left: event === 'completed' ? 0 : 1 })
+  await announce(setup, 1, { event: '', left: 0 })
+  assert.equal(setup.front.counters().parked, 5)
+  assert.deepEqual([setup.replica.store.counter('joins'), setup.replica.store.counter('completions')], [1, 1])
+})
+
 test('private addresses are refused where they are switched off', async (t) => {
   const setup = await setUp(t, {}, { settings: { allowPrivate: 'off' } })
   assert.match((await failure(setup.port, `/announce?${query(1)}`)).reason, /private addresses/)

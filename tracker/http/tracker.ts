@@ -332,7 +332,10 @@ export class HttpTracker {
     const { changes } = this.pending
     const handles = change.compact ? null : this.handles
     const at = changes.at(sequence)
-    if (this.announcer.answer(changes.words, at, change.want, IPV4_AND_IPV6, this.peers16, 0, handles))
+    if (this.announcer.denied(changes.words, at)) {
+      this.options.counts.refusedAccess++
+      this.failure('info_hash not allowed', 60)
+    } else if (this.announcer.answer(changes.words, at, change.want, IPV4_AND_IPV6, this.peers16, 0, handles))
       this.answerAnnounce(change.asker, change.compact, change.peerIds)
     else if (++change.tries < ANSWER_TRIES) {
       this.again.push(sequence)

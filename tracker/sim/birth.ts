@@ -29,6 +29,6 @@ export const drawBirth = (random: Random, expires: boolean): Birth => {
     idKey: [random.word() | 0, random.word() | 0],
     limits: LIMITS,
     settings: { ...DEFAULT_SETTINGS, allowPrivate: 'on', ...(expires ? short : {}) },
-    level: 1,
+    level: random.pick([1, 2]),
   }
 }

@@ -25,6 +25,7 @@ const FOUND: Record<Canary, readonly [check: RegExp, faults?: readonly Fault[]]>
   'skips-entries': [/counted, there are|is missing|should not be/],
   'sends-no-snapshots': [/no progress/, ['isolate', 'members']],
   'turns-members-away': [/is told that it was removed, and it was not/],
+  'believes-its-table': [/this one is lost/],
 }
 
 for (const canary of Object.keys(CANARIES) as Canary[])

@@ -6,6 +6,8 @@ import type { LogDisk } from '../replica/log/disk.ts'
 import type { LogBatch, LogStore } from '../replica/log/log.ts'
 import type { Machine } from '../replica/machine.ts'
 import type { Refusal } from '../replica/transport/frame-body.ts'
+import { Announcer, CHANGE, NONE } from '../swarm/announce.ts'
+import { COMPLETED, KIND_MASK, LEAVE, PUT, SEEDER, STARTED, WORD_HASH } from '../swarm/change.ts'
 import type { Store } from '../swarm/store.ts'
 import type { Canary } from './place.ts'
 
@@ -128,3 +130,26 @@ export const canaryRefusal = (canary: Canary | null, random: Random): Refusal | 
   canary === 'turns-members-away' && random.chance(TURNED_AWAY)
     ? { code: 'removed member', sentence: 'a known bug' }
     : null
+
+export const canaryAnnouncer = (canary: Canary | null, store: Store, seed: number): Announcer =>
+  canary === 'believes-its-table' ? new BelievingAnnouncer(store, seed) : new Announcer(store, seed)
+
+/** believes-its-table: as every front end did once, and followers are behind. */
+class BelievingAnnouncer extends Announcer {
+  override announce(...ask: Parameters<Announcer['announce']>): number {
+    const [words, at] = ask
+    const word0 = words[at]!
+    const plain = word0 & ~(KIND_MASK | COMPLETED | STARTED)
+    const asIf = (other: number): number => {
+      words[at] = other
+      const what = super.announce(...ask)
+      words[at] = word0
+      return what
+    }
+    if ((word0 & KIND_MASK) !== LEAVE) return asIf(plain | PUT)
+    if (asIf(plain | PUT) !== CHANGE || asIf((plain | PUT) ^ SEEDER) !== CHANGE) return CHANGE
+    this.scrape(words, at + WORD_HASH)
+    this.count4 = this.count6 = 0
+    return NONE
+  }
+}

@@ -24,7 +24,8 @@ export type Operation = {
   readonly seeder: boolean
   /** When it was first sent, world milliseconds. */
   readonly askedMs: number
-  answered: boolean
+  /** When an answer to it first left a member, world milliseconds; Infinity: not yet. */
+  answeredMs: number
   /** Entries that hold it: more than one if it was sent to several members. */
   readonly records: number[]
 }
@@ -78,6 +79,8 @@ export class Checkers {
   private readonly shown: { ms: number; index: number }[] = [{ ms: Number.NEGATIVE_INFINITY, index: 0 }]
   private answeredTerm = 0
   private readonly operations = new Map<number, Operation>()
+  /** By swarm and peer: announces that were answered, in the order of their first answers. */
+  private readonly told = new Map<string, Operation[]>()
   private readonly lives = new Map<string, Life>()
   private readonly lastSequence = new Map<string, number>()
   private readonly words = new Int32Array(RECORD_WORDS)
@@ -285,8 +288,8 @@ export class Checkers {
   }
 
   /** A client begins to ask. */
-  asks(operation: Omit<Operation, 'askedMs' | 'answered' | 'records'>): Operation {
-    const whole = { ...operation, askedMs: this.o.now(), answered: false, records: [] }
+  asks(operation: Omit<Operation, 'askedMs' | 'answeredMs' | 'records'>): Operation {
+    const whole = { ...operation, askedMs: this.o.now(), answeredMs: Number.POSITIVE_INFINITY, records: [] }
     this.operations.set(whole.transaction, whole)
     return whole
   }
@@ -356,7 +359,7 @@ export class Checkers {
       )
     if (action === 1) this.announced(name, twin, operation, b)
     else this.scraped(name, twin, operation, b)
-    operation.answered = true
+    operation.answeredMs = Math.min(operation.answeredMs, this.o.now())
   }
 
   private announced(name: string, twin: Twin, operation: Operation, b: Buffer): void {
@@ -368,8 +371,10 @@ export class Checkers {
     const holds = operation.leave
       ? peer === undefined || this.o.expires
       : peer !== undefined && peer.seeder === operation.seeder
-    if (!holds && !operation.records.some((index) => index <= twin.index))
-      this.fail(`${name}: its change is not in the history up to there`)
+    const heard = operation.records.some((index) => index <= twin.index)
+    if (!holds && !heard) this.fail(`${name}: its change is not in the history up to there`)
+    if (!heard) this.undone(name, twin, operation)
+    if (operation.answeredMs === Number.POSITIVE_INFINITY) this.tell(operation)
     if (last !== undefined) this.shows(last.index)
     const counts = { leechers: b.readUInt32BE(12), seeders: b.readUInt32BE(16) }
     const halves = new Uint16Array(b.buffer.slice(b.byteOffset + 20, b.byteOffset + b.length))
@@ -379,6 +384,31 @@ export class Checkers {
     const fault = this.differs(twin, swarm, operation.leave ? null : peers, counts, operation)
     if (fault !== null) this.fail(`${name}: ${fault}`)
     if (peers.includes(operation.peer)) this.fail(`${name}: the asker is told of itself`)
+  }
+
+  private tell(operation: Operation): void {
+    const key = `${operation.swarms[0]} ${operation.peer}`
+    const told = this.told.get(key)
+    if (told === undefined) this.told.set(key, [operation])
+    else told.push(operation)
+  }
+
+  /**
+   * Answered without a change of its own: then nothing that this peer was told before it asked may come later
+   * in the history and make something else of it.
+   */
+  private undone(name: string, twin: Twin, operation: Operation): void {
+    const before = this.told
+      .get(`${operation.swarms[0]} ${operation.peer}`)
+      ?.findLast(({ answeredMs, records }) => answeredMs < operation.askedMs && records.length > 0)
+    if (before === undefined) return
+    const same = before.leave === operation.leave && (before.leave || before.seeder === operation.seeder)
+    const entry = Math.min(...before.records)
+    if (!same && entry > twin.index)
+      this.fail(
+        `${name}: it changes nothing there, but entry ${entry} does, #${before.transaction}, ` +
+          'which was answered before: this one is lost',
+      )
   }
 
   private scraped(name: string, twin: Twin, operation: Operation, b: Buffer): void {

@@ -307,10 +307,7 @@ export class Cluster {
     const { clock } = seat
     const mine = (): boolean => seat.life === life && seat.member !== null
     const frontEnd = new FrontEnd({
-      clock,
-      store,
-      control,
-      producer,
+      ...{ clock, store, control, producer, canary: o.canary },
       seed: this.seedsOfMembers.word() | 0,
       answered: (to, bytes) => this.answered(seat, to, bytes),
       parked: (...of) => this.checkers.parked(number, ...of),

@@ -2,7 +2,6 @@
 // Refuses: threads. A turn is one event; it sleeps in virtual time.
 
 import type { MemberClock, Timer } from '@skep/testing/clock.ts'
-import { Announcer } from '../swarm/announce.ts'
 import { ConnectionIds } from '../swarm/connection-id.ts'
 import type { Store } from '../swarm/store.ts'
 import { OutcomeRing } from '../threads/outcome.ts'
@@ -16,6 +15,8 @@ import { Pending } from '../udp/pending.ts'
 import { ADDRESS_WORDS, Inbox, Outbox } from '../udp/slots.ts'
 import type { UdpSocket } from '../udp/socket.ts'
 import { Turn } from '../udp/turn.ts'
+import { canaryAnnouncer } from './canaries.ts'
+import type { Canary } from './place.ts'
 
 /** A client's side of a datagram: IPv4 in one raw word, IPv6 in four; the port raw, too. */
 export type Endpoint = { readonly family: 4 | 6; readonly address: readonly number[]; readonly port: number }
@@ -93,6 +94,7 @@ export type FrontEndParts = {
   readonly control: Control
   readonly producer: ProducerBuffers
   readonly seed: number
+  readonly canary: Canary | null
   /** An answer leaves. */
   readonly answered: (to: Endpoint, bytes: Uint8Array) => void
   /**
@@ -130,7 +132,7 @@ export class FrontEnd {
     this.pending = pending
     const packets = new Packets({
       store,
-      announcer: new Announcer(store, seed),
+      announcer: canaryAnnouncer(parts.canary, store, seed),
       ids: new ConnectionIds(store),
       ring,
       touches,

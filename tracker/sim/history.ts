@@ -4,7 +4,7 @@
 
 import { crc32 } from 'node:zlib'
 import { COMPLETED, IPV6, KIND_MASK, LEAVE, loggedWords, SEEDER } from '../swarm/change.ts'
-import { BATCH, ENTRY_WORDS, PART_WORDS, SECTION_WORDS } from '../swarm/entry.ts'
+import { BATCH, BIRTH, ENTRY_WORDS, jsonOf, LEVEL, PART_WORDS, SECTION_WORDS } from '../swarm/entry.ts'
 import { Model } from '../swarm/model.ts'
 
 export type Change = {
@@ -31,6 +31,8 @@ export type Recorded = {
   readonly term: number
   readonly crc: number
   readonly timeMs: number
+  /** What the entry raises the level of behaviour to; 0: it does not. */
+  readonly level: number
   readonly sections: readonly Section[]
 }
 
@@ -44,9 +46,11 @@ export const decode = (index: number, term: number, data: Uint8Array): Recorded 
   const timeMs = (words[1]! >>> 0) + words[2]! * 2 ** 32
   const sections: Section[] = []
   let at = ENTRY_WORDS
-  const count = (words[0]! & 0xff) === BATCH ? words[3]! : 0
+  const kind = words.length < ENTRY_WORDS ? 0 : words[0]! & 0xff
+  const count = kind === BATCH ? words[3]! : 0
+  const level = kind === BIRTH || kind === LEVEL ? (jsonOf(words) as { level: number }).level : 0
   for (let n = 0; n < count; n++, at += words[at + 4]!) sections.push(section(words, at))
-  return { index, term, crc: crc32(data, term), timeMs, sections }
+  return { index, term, crc: crc32(data, term), timeMs, level, sections }
 }
 
 const section = (words: Int32Array, at: number): Section => {
@@ -93,6 +97,7 @@ export class Twin {
 
   apply(entry: Recorded, heard?: (section: Section, change: Change) => void): void {
     this.index = entry.index
+    this.model.level = Math.max(this.model.level, entry.level)
     if (entry.timeMs > this.timeMs) this.timeMs = Math.min(entry.timeMs, this.timeMs + 2000)
     for (const s of entry.sections) {
       if (!this.isNext(s)) continue
@@ -121,7 +126,7 @@ export class Twin {
 
   private change(c: Change): void {
     const swarm = String(c.swarm)
-    if (c.leave) this.model.leave(swarm, c.peer)
+    if (c.leave) this.model.leave(swarm, c.peer, c.v6, c.tag)
     else this.model.put(swarm, c.peer, c.v6, c.seeder, c.tag, c.completed)
     const left = this.model.swarms.get(swarm)
     // The table forgets an empty swarm that nobody ever completed.

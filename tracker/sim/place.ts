@@ -28,6 +28,7 @@ export const CANARIES = {
   'skips-entries': 'now and then a committed entry is not applied, by all members alike',
   'sends-no-snapshots': 'a member that lags is never sent a snapshot',
   'turns-members-away': 'now and then a member is told that it was removed',
+  'believes-its-table': 'an event that changes nothing in the table here is answered at once',
 } as const
 export type Canary = keyof typeof CANARIES
 

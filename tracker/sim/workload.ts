@@ -1,6 +1,7 @@
 // Seeded BitTorrent clients of a simulated cluster, one request at a time each: they connect, join, refresh,
 // complete, move, leave and scrape over BEP 15, send again when nothing comes, and ask another member when
-// that does not help. Refuses: to know what the right answer is; checkers.ts does.
+// that does not help. Some hop: as soon as one member has answered they say the next thing to another one.
+// Refuses: to know what the right answer is; checkers.ts does.
 
 import type { Timer, VirtualClock } from '@skep/testing/clock.ts'
 import type { Random } from '@skep/testing/random.ts'
@@ -49,6 +50,9 @@ const ID_MS = 60_000
 const RETRY_MS = 1000
 /** Then it wants something else. */
 const TRIES = 8
+/** So many clients hop, and after so many of their answers. */
+const HOPPERS = 0.3
+const HOPS = 0.6
 
 export class Client {
   readonly number: number
@@ -58,6 +62,7 @@ export class Client {
   private readonly infoHash: Uint8Array
   private readonly peerId: Uint8Array
   private readonly key: number
+  private readonly hops: boolean
   private endpoint: Endpoint
   private state: State = 'absent'
   private member: number
@@ -87,6 +92,7 @@ export class Client {
     const address = v6 ? [0x0000002a, 0, 0, number << 24] : [0x1e | (number << 24)]
     this.endpoint = { family: v6 ? 6 : 4, address, port: 1000 + random.below(50_000) }
     this.member = random.pick(world.members())
+    this.hops = random.chance(HOPPERS)
   }
 
   /** Begins to live: first request after a while. */
@@ -119,8 +125,24 @@ export class Client {
     this.transmit()
   }
 
+  /**
+   * At another member, at once: what it says there must count although that member may not have heard yet of
+   * what this client has just been told.
+   */
+  private hop(): void {
+    const others = this.world.members().filter((number) => number !== this.member)
+    if (this.resting || others.length === 0) {
+      this.next()
+      return
+    }
+    this.member = this.random.pick(others)
+    this.tries = 0
+    this.ask('announce', this.draw(true))
+    this.transmit()
+  }
+
   /** A client that does not know what became of its last wish says plainly where it is. */
-  private draw(): Wish {
+  private draw(hops = false): Wish {
     const { random } = this
     const join: Wish = { to: 'leecher', event: EVENT_STARTED, left: 1000n }
     const seed: Wish = { to: 'seeder', event: EVENT_STARTED, left: 0n }
@@ -133,8 +155,8 @@ export class Client {
       case 'leecher':
         if (random.chance(0.25)) return { to: 'seeder', event: EVENT_COMPLETED, left: 0n }
     }
-    if (random.chance(0.25)) return leave
     if (random.chance(0.05)) this.move()
+    if (random.chance(hops ? 0.6 : 0.25)) return leave
     return { to: this.state, event: EVENT_NONE, left: this.state === 'seeder' ? 0n : 1000n }
   }
 
@@ -240,7 +262,8 @@ export class Client {
         this.answered++
     }
     this.operation = null
-    this.next()
+    if (this.hops && this.random.chance(HOPS)) this.hop()
+    else this.next()
   }
 }
 

@@ -22,8 +22,6 @@ export type ReportOptions = {
   readonly control: Control
   readonly replica: ReplicaHandle
   readonly udp: Counts
-  /** Of the control API's port. */
-  readonly controlApi: Counts
   readonly log: Logger
   readonly warnings: readonly string[]
   /** Somebody asked that this replica be drained. */

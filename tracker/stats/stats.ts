@@ -28,7 +28,6 @@ export type StatsSources = {
   readonly status: () => Promise<ReplicaStatus>
   readonly udp: () => Readonly<Record<string, number>>
   readonly http: () => Readonly<Record<string, number>>
-  readonly controlApi: () => Readonly<Record<string, number>>
   /** As GET /readyz says. */
   readonly ready: () => { readonly ok: boolean; readonly reason: string }
   /** Answers a second, smoothed. */
@@ -217,7 +216,6 @@ export const metricSourcesOf = (sources: StatsSources): MetricSources => ({
   table: () => tableOf(sources.store),
   udp: sources.udp,
   http: sources.http,
-  controlApi: sources.controlApi,
   replica: async () => replicaFiguresOf(await sources.status()),
 })
 

@@ -1,11 +1,11 @@
 // The read side of an announce: which change it asks for, and the answer. Per packet: numbers and buffers,
-// nothing allocated. Readers run beside the writer: everything between two loads of a swarm's sequence number
+// nothing allocated. Events are always changes: only the log says that one changes nothing. Readers run beside the writer: everything between two loads of a swarm's sequence number
 // counts only if the number stayed the same and even. Refuses: to write to the table.
 
 import { allowed } from './access.ts'
 import { addressClass4, addressClass6, PUBLIC } from './address.ts'
-import { IPV6, KIND_MASK, LEAVE, SEEDER, WORD_HASH, WORD_TAG } from './change.ts'
-import { sizeOf } from './family.ts'
+import { bearsEvent, IPV6, KIND_MASK, LEAVE, SEEDER, WORD_DETAILS, WORD_HASH, WORD_TAG } from './change.ts'
+import { type Family, sizeOf } from './family.ts'
 import {
   BUCKET_MS,
   C_ACCESS,
@@ -28,9 +28,9 @@ import { Windows } from './window.ts'
 export const NONE = 0
 /** Nothing but "still here": answer, and put `touch` into the touch ring. */
 export const REFRESH = 1
-/** A join, move, completion or leave: park it, it must be committed. */
+/** A join, move, completion or leave, or may be one: park it, it must be committed. */
 export const CHANGE = 2
-/** The access lists forbid this info_hash. */
+/** The access lists forbid this info_hash; who leaves is let go all the same. */
 export const DENIED = 3
 /** The swarm kept changing while it was read: treat as CHANGE. */
 export const BUSY = 4
@@ -84,19 +84,29 @@ export class Announcer {
     handles: Int32Array | null = null,
   ): number {
     const s = this.store
-    if (this.control[C_ACCESS + 1] !== 0 && !allowed(s, words, at + WORD_HASH)) return DENIED
+    const word0 = words[at]!
+    if ((word0 & KIND_MASK) !== LEAVE && this.denied(words, at)) return DENIED
+    if (bearsEvent(word0)) return CHANGE
     this.windows.handles = handles
     for (let tries = 0; tries < TRIES; tries++) {
       const k = s.torrent(words, at + WORD_HASH)
       if (k < 0) {
         this.nothing()
-        return (words[at]! & KIND_MASK) === LEAVE ? NONE : CHANGE
+        return CHANGE
       }
       if (!this.enter(k)) continue
       const what = this.decide(k, words, at, want, families, out, o)
       if (this.leave(k)) return what
     }
     return BUSY
+  }
+
+  /**
+   * Do the access lists forbid the info_hash? Asked once more when the change was applied: a list here may have
+   * been behind.
+   */
+  denied(words: Int32Array, at: number): boolean {
+    return this.control[C_ACCESS + 1] !== 0 && !allowed(this.store, words, at + WORD_HASH)
   }
 
   /**
@@ -273,16 +283,11 @@ export class Announcer {
     o: number,
   ): number {
     this.locate(k, words, at)
-    const word0 = words[at]!
-    if (this.me < 0) {
-      if ((word0 & KIND_MASK) !== LEAVE) return CHANGE
-      this.fill(k, words, at, 0, families, out, o)
-      return NONE
-    }
-    if (this.meOther || (word0 & KIND_MASK) === LEAVE) return CHANGE
-    const v6 = (word0 & IPV6) !== 0
+    if (this.me < 0 || this.meOther) return CHANGE
+    const v6 = (words[at]! & IPV6) !== 0
     const family = v6 ? this.store.peers6 : this.store.peers4
-    if (tagOf(family, this.me) !== words[at + WORD_TAG]) return CHANGE
+    const tag = tagOf(family, this.me)
+    if (tag !== words[at + WORD_TAG] && (tag === 0 || !this.isMine(family, words, at))) return CHANGE
     const stamp = family.units[this.me * family.stride + family.keyLength]!
     const age = (this.control[C_BUCKET]! - stamp) & 0xffff
     let what = NONE
@@ -294,6 +299,18 @@ export class Announcer {
     }
     this.fill(k, words, at, want, families, out, o)
     return what
+  }
+
+  /**
+   * Is the peer stored at the asker's address and port the asker, though it has another tag? aria2 draws a key
+   * for each announce; a client that is new says `started`. The old tag stays. (A peer stored without a tag
+   * gets one as soon as it has one to show.)
+   */
+  private isMine(family: Family, words: Int32Array, at: number): boolean {
+    const { details } = family
+    if (details.length === 0) return true
+    for (let i = 0; i < 5; i++) if (details[this.me * 12 + i] !== words[at + WORD_DETAILS + i]) return false
+    return true
   }
 
   /** Counts and peers of one or both families. */
@@ -321,7 +338,7 @@ export class Announcer {
     let d = o
     if ((families & 1) !== 0) {
       w.me = v6 ? -1 : this.me
-      w.tag = v6 ? words[at + WORD_TAG]! : 0
+      w.tag = v6 ? this.ownTag(words, at) : 0
       const most = e < 0 ? want : this.share(k, e, want)
       d = w.write(s.peers4, this.torrents, k + T_LEECHERS, most, out, d)
       this.count4 = ((d - o) / 3) | 0
@@ -329,10 +346,16 @@ export class Announcer {
     if (e >= 0) {
       const from = d
       w.me = v6 ? this.me : -1
-      w.tag = v6 ? 0 : words[at + WORD_TAG]!
+      w.tag = v6 ? 0 : this.ownTag(words, at)
       d = w.write(s.peers6, s.extensions, e, want - this.count4, out, d)
       this.count6 = ((d - from) / 9) | 0
     }
+  }
+
+  /** The tag that the asker is stored with, or would be. */
+  private ownTag(words: Int32Array, at: number): number {
+    const family = (words[at]! & IPV6) !== 0 ? this.store.peers6 : this.store.peers4
+    return (this.me < 0 ? 0 : tagOf(family, this.me)) || words[at + WORD_TAG]!
   }
 
   /** IPv4's part of an answer with both families. */

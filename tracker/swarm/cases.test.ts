@@ -1,8 +1,11 @@
 // The swarm table as text cases: what a person would want to read about a tracker. One store a file;
 // commands:
-//   store interval=S peers=N torrents=N [allow-private=auto|on|off]   a new cluster (interval: the largest one)
-//   apply t=S                     lines: join | leave SWARM ADDRESS [left=N] [completed] [id=N]; touch SWARM ADDRESS
-//   announce SWARM ADDRESS [left=N] [want=N] [stopped] [id=N]         what would be asked for, and the answer
+//   store interval=S peers=N torrents=N [level=N] [details=on] [allow-private=auto|on|off]
+//                                 a new cluster (interval: the largest one)
+//   apply t=S                     lines: join | leave SWARM ADDRESS [left=N] [completed] [id=N] [peer-id=N];
+//                                 touch SWARM ADDRESS (id: the tag, of peer_id and key; peer-id: with details)
+//   announce SWARM ADDRESS [left=N] [want=N] [started] [completed] [stopped] [id=N] [peer-id=N]
+//                                 what would be asked for, and the answer
 //   scrape SWARM...
 //   allow | deny replace|add|remove|off SWARM...
 // Refuses: randomness in what it prints; peers are sorted.
@@ -13,7 +16,7 @@ import { parseIPv4, parseIPv6 } from '@skep/wire/ip.ts'
 import { type AccessOperation, ALLOW, DENY } from './access.ts'
 import { Announcer } from './announce.ts'
 import { Apply } from './apply.ts'
-import { COMPLETED, IPV6, LEAVE, PUT, SEEDER } from './change.ts'
+import { COMPLETED, DETAILS, IPV6, LEAVE, PUT, SEEDER, STARTED, WORD_DETAILS } from './change.ts'
 import { accessEntry, BatchWriter, batchEntry, birthEntry } from './entry.ts'
 import { allocate, limitsFor, PAGE } from './layout.ts'
 import { DEFAULT_SETTINGS } from './settings.ts'
@@ -45,8 +48,14 @@ function record(kind: number, line: Line): Int32Array {
   putAddress(line.address, words)
   if (Number(optionOf(line.rest, 'left') ?? 1) === 0) words[0] |= SEEDER
   if (line.rest.includes('completed')) words[0] |= COMPLETED
+  if (line.rest.includes('started')) words[0] |= STARTED
   words.set(hashOf(line.swarm), 5)
   words[10] = Number(optionOf(line.rest, 'id') ?? 0)
+  const peerId = optionOf(line.rest, 'peer-id')
+  if (peerId !== undefined) {
+    words[0] |= DETAILS
+    words.fill(Number(peerId), WORD_DETAILS, WORD_DETAILS + 5)
+  }
   return words
 }
 
@@ -84,7 +93,7 @@ class World {
   private open(c: Case): string {
     const pages = Math.ceil(integerOption(c, 'peers', 4096) / PAGE)
     const limits = {
-      ...limitsFor(8 << 20, false),
+      ...limitsFor(8 << 20, c.options.get('details') === 'on'),
       pages4: pages,
       torrents: integerOption(c, 'torrents', 1024),
     }
@@ -101,8 +110,9 @@ class World {
       intervalMaxSeconds: interval,
       allowPrivate,
     }
+    const level = integerOption(c, 'level', 1)
     this.apply.apply(
-      birthEntry({ clusterId: '0'.repeat(32), hashSeed: 1, idKey: [1, 2], limits, settings, level: 1 }),
+      birthEntry({ clusterId: '0'.repeat(32), hashSeed: 1, idKey: [1, 2], limits, settings, level }),
     )
     return 'ok'
   }
@@ -181,7 +191,7 @@ class World {
   }
 }
 
-for (const name of ['announce', 'expiry', 'capacity', 'access', 'twins'])
+for (const name of ['announce', 'expiry', 'capacity', 'access', 'twins', 'keys', 'moves'])
   test(`cases: ${name}`, async () => {
     const world = new World()
     await runCases(new URL(`./testdata/${name}.txt`, import.meta.url), (c) => world.handle(c))

@@ -3,7 +3,7 @@
 // in memory. Refuses: to judge a change; that is announce.ts before the log and apply.ts after it.
 //
 // Record in the ring (RECORD_WORDS = 24, threads/ring.ts):
-//   word 0      kind (bits 0-2), flags (bits 3-7), port (bits 16-31)
+//   word 0      kind (bits 0-2), flags (bits 3-7), port (bits 16-31); STARTED is not logged
 //   word 1-4    address: IPv4 in word 1, IPv6 in words 1-4
 //   word 5-9    info_hash
 //   word 10     tag: 32-bit hash of (peer_id, key), 0 without key
@@ -27,12 +27,21 @@ export const COMPLETED = 16
 export const IPV6 = 32
 /** Words 11-22 are there. */
 export const DETAILS = 64
+/** Event `started`. Only front ends look at it (`bearsEvent`). */
+export const STARTED = 128
 
 export const WORD_ADDRESS = 1
 export const WORD_HASH = 5
 export const WORD_TAG = 10
 export const WORD_DETAILS = 11
 export const DETAIL_WORDS = 12
+
+/**
+ * Does the announce say that something has happened? Then it is a change, whatever the table here says: that
+ * may be behind what this client was told elsewhere a moment ago.
+ */
+export const bearsEvent = (word0: number): boolean =>
+  (word0 & (COMPLETED | STARTED)) !== 0 || (word0 & KIND_MASK) === LEAVE
 
 /** Words a record takes in the log: [word 0, address 1 or 4, info_hash 5, tag 1, details 0 or 12]. */
 export const loggedWords = (word0: number): number =>
@@ -42,7 +51,7 @@ export const loggedWords = (word0: number): number =>
 export function compact(from: Int32Array, at: number, to: Int32Array, out: number): number {
   const word0 = from[at]!
   let o = out
-  to[o++] = word0
+  to[o++] = word0 & ~STARTED
   to[o++] = from[at + 1]!
   if ((word0 & IPV6) !== 0) {
     to[o++] = from[at + 2]!

@@ -13,6 +13,8 @@ export type ModelSwarm = { readonly peers: Map<string, ModelPeer>; completed: nu
 export class Model {
   readonly swarms = new Map<string, ModelSwarm>()
   bucket = 0
+  /** The replicated level: from 2 on a client that keeps its address and changes its port has moved. */
+  level = 1
 
   put(hash: string, address: string, v6: boolean, seeder: boolean, tag: number, event: boolean): void {
     let swarm = this.swarms.get(hash)
@@ -25,7 +27,7 @@ export class Model {
     if (tag !== 0 && !sameTag)
       for (const [key, peer] of swarm.peers)
         if (peer.tag === tag && peer.v6 === v6 && key !== address) {
-          if (portOf(key) !== portOf(address)) own = 0
+          if (!this.moved(key, address)) own = 0
           else {
             swarm.peers.delete(key)
             if (!known) wasSeeder = peer.seeder
@@ -38,8 +40,15 @@ export class Model {
     swarm.peers.set(address, { address, v6, seeder, tag: own, bucket: this.bucket })
   }
 
-  leave(hash: string, address: string): void {
-    this.swarms.get(hash)?.peers.delete(address)
+  leave(hash: string, address: string, v6: boolean, tag: number): void {
+    const peers = this.swarms.get(hash)?.peers
+    if (peers === undefined || peers.delete(address) || this.level < 2 || tag === 0) return
+    for (const [key, peer] of peers)
+      if (peer.tag === tag && peer.v6 === v6 && this.moved(key, address)) peers.delete(key)
+  }
+
+  private moved(from: string, to: string): boolean {
+    return portOf(from) === portOf(to) || (this.level >= 2 && hostOf(from) === hostOf(to))
   }
 
   touch(hash: string, address: string): void {
@@ -67,4 +76,5 @@ export class Model {
   }
 }
 
+const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'))
 const portOf = (address: string): string => address.slice(address.lastIndexOf(':') + 1)

@@ -43,6 +43,12 @@ const SWEEP_LEAST_TORRENTS = 4096
 /** An empty torrent with completed downloads is remembered this long, milliseconds. */
 export const EMPTY_KEPT_MS = 86_400_000
 
+/**
+ * From this level on a client that keeps its address and changes its port has moved, as one that keeps its
+ * port and changes its address; and a moved client's goodbye from its new place ends it.
+ */
+const MOVES_BY_ADDRESS = 2
+
 const T_BUFFER = bufferNumber('torrents')
 
 export class Table {
@@ -102,7 +108,7 @@ export class Table {
     if (known) forgetTag(this.store, k, v6, oldTag, wasSeeder, family.hashOf(old))
     if (tag !== 0 && oldTag !== tag) {
       const alike = findTagged(s, k, v6, tag)
-      if (alike !== null && !samePort(family, alike.unit)) {
+      if (alike !== null && !this.hasMoved(family, alike.unit)) {
         // Two clients whose tags are equal by chance: both stay, and one of them is nobody's twin.
         tag = 0
         this.store.count('tag_clashes')
@@ -147,9 +153,12 @@ export class Table {
     this.store.count('completions')
   }
 
-  /**
-   * Same tag and port at another address of the family: the client has moved, its old address is forgotten.
-   */
+  /** Is the client of the family's key the one with the same tag in `unit`? (Replicated: by the level.) */
+  private hasMoved(family: Family, unit: number): boolean {
+    return samePort(family, unit) || (this.store.level >= MOVES_BY_ADDRESS && sameAddress(family, unit))
+  }
+
+  /** The client with this tag has moved to where the family's key says: its old place is forgotten. */
   private takeMoved(k: number, v6: boolean, family: Family, tag: number, from: Found): void {
     forgetTag(this.store, k, v6, tag, from.seeder, family.hashOf(from.unit))
     const set = v6 ? this.store.extensions : this.store.torrents
@@ -187,16 +196,29 @@ export class Table {
     if (base < 0) return
     const family = this.readKey(words, at)
     const set = v6 ? s.extensions : s.torrents
+    let known = false
     for (const seeder of [true, false]) {
       const setAt = this.setAt(base, v6, seeder)
       const unit = family.find(set, setAt)
       if (unit < 0) continue
-      this.enter(k)
-      this.removePeer(k, v6, seeder, unit)
-      this.leaveSection(k)
-      this.store.count('leaves')
+      known = true
+      this.leaveFrom(k, v6, seeder, unit)
     }
+    if (!known && s.level >= MOVES_BY_ADDRESS) this.leaveMoved(k, v6, family, words[at + (v6 ? 10 : 7)]!)
     this.dropIfUnused(k)
+  }
+
+  private leaveFrom(k: number, v6: boolean, seeder: boolean, unit: number): void {
+    this.enter(k)
+    this.removePeer(k, v6, seeder, unit)
+    this.leaveSection(k)
+    this.store.count('leaves')
+  }
+
+  /** A client that has moved and says goodbye before it has announced from its new place. */
+  private leaveMoved(k: number, v6: boolean, family: Family, tag: number): void {
+    const alike = tag === 0 ? null : findTagged(this.store, k, v6, tag)
+    if (alike !== null && this.hasMoved(family, alike.unit)) this.leaveFrom(k, v6, alike.seeder, alike.unit)
   }
 
   /**
@@ -405,6 +427,13 @@ export class Table {
 const samePort = (family: Family, unit: number): boolean => {
   const last = family.keyLength - 1
   return family.units[unit * family.stride + last] === family.key[last]
+}
+
+/** Has a unit the address of the family's key? */
+const sameAddress = (family: Family, unit: number): boolean => {
+  const q = unit * family.stride
+  for (let i = family.keyLength - 2; i >= 0; i--) if (family.units[q + i] !== family.key[i]) return false
+  return true
 }
 
 /** Six bits of a unit's address: tells a touch that its unit has another peer now. */

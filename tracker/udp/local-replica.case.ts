@@ -105,6 +105,11 @@ export class LocalReplica {
     return busy
   }
 
+  /** An entry of another kind. */
+  propose(entry: Uint8Array): void {
+    this.apply.apply(entry)
+  }
+
   private commit(fill: (writer: BatchWriter) => void): void {
     this.writer.begin(MEMBER, 1, ++this.number)
     fill(this.writer)

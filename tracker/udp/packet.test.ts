@@ -5,6 +5,8 @@ import { test } from 'node:test'
 import { Random } from '@skep/testing/random.ts'
 import { parseIPv4, parseIPv6 } from '@skep/wire/ip.ts'
 import { type AnnounceRequest, type Answer, decodeAnswer, encodeRequest } from '@skep/wire/udp-tracker.ts'
+import { DENY } from '../swarm/access.ts'
+import { accessEntry } from '../swarm/entry.ts'
 import type { Settings } from '../swarm/settings.ts'
 import { APPLIED, REFUSED, UNKNOWN } from '../threads/outcome.ts'
 import { producerBuffers } from '../threads/producer.ts'
@@ -114,11 +116,46 @@ test('a refresh is answered at once, without a change and with one touch a time 
   assert.equal(count(bench, 'touches'), 3)
 })
 
-test('stopping without ever having been there is answered and changes nothing', () => {
-  const { ask, bench } = tracker()
-  const answer = ask('5.6.7.8', { event: 3 })
-  assert.ok(answer?.kind === 'announce' && answer.leechers === 0)
-  assert.equal(count(bench, 'parked'), 0)
+test('an event is answered from the log, whatever the table here says: the client may come from elsewhere', () => {
+  const { ask, bench, replica } = tracker()
+  const stopped = ask('5.6.7.8', { event: 3 })
+  assert.ok(stopped?.kind === 'announce' && stopped.leechers === 0)
+  assert.equal(count(bench, 'parked'), 1)
+  ask('5.6.7.8', { event: 2 })
+  ask('5.6.7.8', { event: 2 })
+  ask('5.6.7.8', { event: 1, left: 0n })
+  const again = ask('5.6.7.8', { event: 1, left: 0n })
+  assert.ok(again?.kind === 'announce' && again.seeders === 1)
+  assert.equal(count(bench, 'parked'), 5)
+  assert.equal(replica.store.counter('joins'), 1)
+  assert.equal(replica.store.counter('completions'), 1)
+})
+
+test('a client that draws a key for each announce, as aria2 does, refreshes without a change', () => {
+  const { ask, peers, bench, replica, commit } = tracker()
+  for (let key = 1; key <= 50; key++) {
+    const answer = ask('5.6.7.8', { key, event: key === 1 ? 2 : 0 })
+    assert.ok(answer?.kind === 'announce' && answer.leechers === 1, 'counted once')
+    commit()
+    for (let step = 0; step < 16; step++) replica.advance(1000)
+  }
+  assert.equal(count(bench, 'parked'), 1)
+  assert.equal(count(bench, 'touches'), 49)
+  assert.deepEqual(peers('5.6.7.9', { port: 2 }), ['5.6.7.8:6881'])
+})
+
+test('a torrent that was forbidden while its announce waited is refused; who leaves one is let go', () => {
+  const { ask, bench, bytes, replica, decode, commit } = tracker()
+  ask('5.6.7.8')
+  assert.equal(bench.handle(bytes('5.6.7.9', { port: 2 }), raw('5.6.7.9'), 1), null)
+  replica.propose(accessEntry(DENY, 'add', 0, hash20(1)))
+  commit()
+  assert.match(fault(decode('5.6.7.9', bench.resolve(APPLIED))), /not allowed/)
+  assert.match(fault(ask('5.6.7.9', { port: 2 })), /not allowed/)
+  assert.equal(count(bench, 'parked'), 2)
+  assert.match(fault(ask('5.6.7.8', { event: 3 })), /not allowed/)
+  assert.equal(count(bench, 'parked'), 3)
+  assert.equal(replica.store.counter('leaves'), 1)
 })
 
 test('numwant: -1 means the default, 0 none, more than fit as many as fit, of either family', () => {

@@ -8,7 +8,7 @@
 import { ANNOUNCE_BYTES, CONNECT_BYTES, SCRAPE_MOST } from '@skep/wire/udp-tracker.ts'
 import { addressClass4, addressClass6, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
 import { type Announcer, DENIED, NONE, REFRESH } from '../swarm/announce.ts'
-import { COMPLETED, DETAILS, IPV6, LEAVE, PUT, peerTag, SEEDER } from '../swarm/change.ts'
+import { COMPLETED, DETAILS, IPV6, LEAVE, PUT, peerTag, SEEDER, STARTED } from '../swarm/change.ts'
 import type { ConnectionIds } from '../swarm/connection-id.ts'
 import type { Store } from '../swarm/store.ts'
 import { APPLIED, REFUSED } from '../threads/outcome.ts'
@@ -45,6 +45,7 @@ export const ANNOUNCE = 0x01000000
 export const SCRAPE = 0x02000000
 const ERROR = 0x03000000
 const EVENT_COMPLETED = 0x01000000
+const EVENT_STARTED = 0x02000000
 const EVENT_STOPPED = 0x03000000
 /** BEP 15's protocol_id, 0x41727101980. */
 export const MAGIC_LO = 0x17040000
@@ -241,6 +242,7 @@ export class Packets {
     let word0 = (port << 16) | (event === EVENT_STOPPED ? LEAVE : PUT)
     if ((words[w + 16]! | words[w + 17]!) === 0) word0 |= SEEDER
     if (event === EVENT_COMPLETED) word0 |= COMPLETED
+    else if (event === EVENT_STARTED) word0 |= STARTED
     if (v6) word0 |= IPV6
 
     // The record is written where it would be taken from; if nothing changes, the next request overwrites it.
@@ -395,9 +397,12 @@ export class Packets {
   private answer(slot: number, transaction: number, outbox: Outbox): number {
     const { pending } = this
     const o = outbox.count * outbox.strideWords
+    const at = this.ring.at(slot)
+    if (this.announcer.denied(this.ring.words, at))
+      return this.fault(outbox, transaction, NOT_ALLOWED, DENIALS)
     const found = this.announcer.answer(
       this.ring.words,
-      this.ring.at(slot),
+      at,
       pending.wants[slot]!,
       pending.families[slot]!,
       outbox.halves,
