@@ -418,9 +418,10 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     flag: 'interval-min',
     group: 'http',
     type: seconds(0, 86_400),
-    default: 60,
+    default: 0,
+    defaultText: '0s: it is left out, as it is by UDP',
     sentence:
-      'The "min interval" of HTTP answers, if the interval is not less: no client should announce more often.',
+      'The "min interval" of HTTP answers, at most the interval; 0 leaves it out. aria2 takes it for its period, as a seeder too: 1m would have it announce thirty times too often.',
   },
   trustedProxies: {
     flag: 'trusted-proxies',

@@ -1,5 +1,6 @@
 // Who asks: addresses between text and raw words, trusted networks, and the client's address behind proxies.
-// Refuses: to believe a header or a parameter that did not come through a trusted network.
+// Refuses: to believe a header that did not come through a trusted network, and any parameter; to take the
+// next best word where a trusted one cannot be used.
 
 import { BlockList, isIP } from 'node:net'
 import { parseIPv4, parseIPv6 } from '@skep/wire/ip.ts'
@@ -10,32 +11,29 @@ export type Asker = {
   readonly words: Int32Array
   /** The address as a bencoded string (BEP 24), one character a byte. */
   readonly externalIp: string
-  /** The request came from a trusted network without proxy: its own word about its address is taken. */
-  readonly trusted: boolean
 }
 
 /**
  * Reads what Node calls `remoteAddress`, or any textual address; null if it is none. Zones (`%eth0`) are cut
  * off.
  */
-export function parseAddress(text: string, trusted = false): Asker | null {
+export function parseAddress(text: string): Asker | null {
   const zone = text.indexOf('%')
   const address = zone < 0 ? text : text.slice(0, zone)
   const bytes = address.includes(':') ? parseIPv6(address) : parseIPv4(address)
   if (bytes === null) return null
   const mapped =
     bytes.length === 16 && bytes[10] === 255 && bytes[11] === 255 && bytes.every((b, i) => i > 9 || b === 0)
-  return askerOf(mapped ? bytes.slice(12) : bytes, trusted)
+  return askerOf(mapped ? bytes.slice(12) : bytes)
 }
 
-function askerOf(bytes: Uint8Array, trusted: boolean): Asker {
+function askerOf(bytes: Uint8Array): Asker {
   const padded = new Uint8Array(16)
   padded.set(bytes)
   return {
     v6: bytes.length === 16,
     words: new Int32Array(padded.buffer),
     externalIp: `${bytes.length}:${String.fromCharCode(...bytes)}`,
-    trusted,
   }
 }
 
@@ -68,7 +66,8 @@ export class TrustedNetworks {
 
   /**
    * The client's address from the value of X-Forwarded-For (several headers joined by commas): the rightmost
-   * hop that is not itself trusted; the leftmost when all are. Null: the header is not usable.
+   * hop that is not itself trusted; the leftmost when all are. Null: the header is not usable, and nobody
+   * knows who asks.
    */
   client(forwardedFor: string): Asker | null {
     const hops = forwardedFor.split(',')
@@ -81,9 +80,9 @@ export class TrustedNetworks {
   }
 }
 
-/** Some proxies write a port: `1.2.3.4:567`, `[::1]:567`. */
+/** Some proxies write a port: `1.2.3.4:567`, `[::1]:567`. Anything else is what it is. */
 function bareAddress(hop: string): string {
-  if (hop.startsWith('[')) return hop.slice(1, Math.max(1, hop.indexOf(']')))
-  const colon = hop.indexOf(':')
-  return colon > 0 && colon === hop.lastIndexOf(':') ? hop.slice(0, colon) : hop
+  const [, v6, v4] = /^(?:\[([0-9a-f:.]+)\](?::\d+)?|([\d.]+):\d+)$/i.exec(hop) ?? []
+  if (v6 !== undefined) return v6.includes(':') ? v6 : ''
+  return v4 ?? hop
 }

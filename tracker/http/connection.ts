@@ -105,20 +105,9 @@ export class Connection implements Waiter {
         this.handOver(text.slice(at))
         return
       }
-      const forwarded =
-        this.trusted && plain.forwardedFor !== '' ? owner.networks.client(plain.forwardedFor) : null
+      const asker = this.trusted ? owner.networks.client(plain.forwardedFor) : this.asker
       const { close, next } = plain
-      if (
-        !tracker.request(
-          plain.kind,
-          text,
-          plain.queryFrom,
-          plain.queryEnd,
-          forwarded ?? this.asker,
-          this,
-          now,
-        )
-      ) {
+      if (!tracker.request(plain.kind, text, plain.queryFrom, plain.queryEnd, asker, this, now)) {
         this.busy = true
         this.closeAfter = close
         this.rest = text.slice(next)

@@ -14,6 +14,8 @@ export const HTTP_COUNTERS = {
   answered: 'Announces and scrapes answered with peers or counts',
   refusedQuery: 'Requests answered with a failure: the query was not understood',
   refusedAddress: 'Announces answered with a failure: the address may not be a peer',
+  refusedForwarded: 'Announces answered with a failure: a trusted proxy did not say who asks',
+  portless: 'Announces with port 0: answered with peers, not stored',
   privateAnnounces:
     'Announces from addresses that no peer on the Internet has: private, loopback, not to be routed',
   refusedAccess: 'Announces answered with a failure: the access lists forbid the torrent',

@@ -76,10 +76,6 @@ function track(
   { tracker, networks, worked }: GeneralOptions,
 ): void {
   const asker = askerOf(request, networks)
-  if (asker === null) {
-    request.socket.destroy()
-    return
-  }
   const waiter: Waiter = {
     get gone() {
       return response.destroyed
@@ -91,16 +87,13 @@ function track(
   worked()
 }
 
+/** Null: nobody knows. */
 function askerOf(request: IncomingMessage, networks: TrustedNetworks): Asker | null {
   const remote = request.socket.remoteAddress
   if (remote === undefined) return null
-  const trusted = networks.has(remote)
-  const forwarded = request.headers['x-forwarded-for']
-  if (trusted && forwarded !== undefined) {
-    const client = networks.client(Array.isArray(forwarded) ? forwarded.join(',') : forwarded)
-    if (client !== null) return client
-  }
-  return parseAddress(remote, trusted)
+  if (!networks.has(remote)) return parseAddress(remote)
+  const forwarded = request.headers['x-forwarded-for'] ?? ''
+  return networks.client(Array.isArray(forwarded) ? forwarded.join(',') : forwarded)
 }
 
 function sendAnswer(response: ServerResponse, status: number, body: string): void {

@@ -8,15 +8,15 @@ import { COMPLETED, LEAVE, PUT, SEEDER, STARTED } from '../swarm/change.ts'
 import {
   AnnounceQuery,
   BAD_INFO_HASH,
-  BAD_LEFT,
   BAD_PEER_ID,
   BAD_PORT,
   MAX_SCRAPE_HASHES,
+  MAX_TARGET_BYTES,
   NO_FULL_SCRAPE,
   NO_INFO_HASH,
   type Refusal,
   ScrapeQuery,
-  TOO_MANY_HASHES,
+  swap32,
 } from './query.ts'
 
 const query = new AnnounceQuery()
@@ -91,9 +91,20 @@ const accepted: readonly (readonly [string, string, Partial<AnnounceQuery>])[] =
     `${HASH}&${PEER}&port=6881&compact=0&no_peer_id=1`,
     { compact: false, noPeerId: true },
   ],
-  ['an ip parameter', `${HASH}&${PEER}&port=6881&ip=10.1.2.3`, { ip: '10.1.2.3' }],
   ['unknown and empty parameters', `&&a&=b&${HASH}&supportcrypto=1&${PEER}&port=6881&`, { port: 6881 }],
-  ['a plus that stays a plus', `${HASH}&peer_id=++++++++++++++++++++&port=6881`, { port: 6881 }],
+  ['left that is no number, as if it were missing', `${HASH}&${PEER}&port=6881&left=all`, { kind: PUT }],
+  ['an empty left, as if it were missing', `${HASH}&${PEER}&port=6881&left=`, { kind: PUT }],
+  ['port 0: somebody who only wants to know', `${HASH}&${PEER}&port=0`, { port: 0 }],
+  [
+    'values that are percent-encoded without need',
+    `${HASH}&${PEER}&port=%36881&event=%73topped&left=%30&numwant=%37&no_peer_id=%31&key=%41`,
+    { kind: LEAVE | SEEDER, port: 6881, numwant: 7, noPeerId: true, key: swap32(10) },
+  ],
+  [
+    'names that are percent-encoded without need',
+    `info%5Fhash=%124Vx%9A%BC%DE%F1%23Eg%89%AB%CD%EF%124Vx%9A&peer%5fid=%26%3dqB4650-abcdefghijk&%70ort=1`,
+    { port: 1, kind: PUT },
+  ],
 ]
 for (const [name, text, wanted] of accepted)
   test(`understood: ${name}`, () => {
@@ -113,11 +124,9 @@ const refused: readonly (readonly [string, string, Refusal])[] = [
   ['no peer_id', `${HASH}&port=6881`, BAD_PEER_ID],
   ['a short peer_id', `${HASH}&peer_id=short&port=6881`, BAD_PEER_ID],
   ['no port', `${HASH}&${PEER}`, BAD_PORT],
-  ['port 0', `${HASH}&${PEER}&port=0`, BAD_PORT],
+  ['an empty port', `${HASH}&${PEER}&port=`, BAD_PORT],
   ['port 65536', `${HASH}&${PEER}&port=65536`, BAD_PORT],
   ['a port with letters', `${HASH}&${PEER}&port=68x`, BAD_PORT],
-  ['left that is no number', `${HASH}&${PEER}&port=6881&left=all`, BAD_LEFT],
-  ['an empty left', `${HASH}&${PEER}&port=6881&left=`, BAD_LEFT],
 ]
 for (const [name, text, refusal] of refused)
   test(`refused: ${name}`, () => {
@@ -125,15 +134,21 @@ for (const [name, text, refusal] of refused)
   })
 
 test('nothing of one announce is left in the next', () => {
-  parse(
-    `${HASH}&${PEER}&port=6881&key=ffffffff&numwant=7&compact=0&no_peer_id=1&ip=1.2.3.4&uploaded=9&event=stopped`,
-  )
+  parse(`${HASH}&${PEER}&port=6881&key=ffffffff&numwant=7&compact=0&no_peer_id=1&uploaded=9&event=stopped`)
   assert.equal(parse(`${HASH}&${PEER}&port=6881`), null)
-  const { kind, key, numwant, compact, noPeerId, ip, amounts } = query
+  const { kind, key, numwant, compact, noPeerId, amounts } = query
   assert.deepEqual(
-    [kind, key, numwant, compact, noPeerId, ip, ...amounts],
-    [PUT, 0, -1, true, false, '', 0, 0, 0, 0, 0, 0],
+    [kind, key, numwant, compact, noPeerId, ...amounts],
+    [PUT, 0, -1, true, false, 0, 0, 0, 0, 0, 0],
   )
+})
+
+test('a plus in a hash or an ID is the space that query encoders of many languages mean by it', () => {
+  const spaces = Buffer.from('a b c d e f g h i j ', 'latin1').toString('hex')
+  assert.equal(parse('info_hash=a+b+c+d+e+f+g+h+i+j+&peer_id=a%20b+c+d+e+f+g+h+i+j+&port=1'), null)
+  assert.deepEqual([hex(query.hash), hex(query.peerId)], [spaces, spaces])
+  assert.equal(parse(`info_hash=${'%2B'.repeat(20)}&${PEER}&port=1`), null)
+  assert.equal(hex(query.hash), '2b'.repeat(20))
 })
 
 test('keys that are no hex number still tell clients apart', () => {
@@ -152,7 +167,7 @@ test('only the named stretch of the text is read', () => {
   assert.equal(query.port, 68)
 })
 
-test('scrapes take up to 74 hashes, in order, and no more', () => {
+test('a scrape names as many torrents as fit into a request, in order', () => {
   const scrape = new ScrapeQuery()
   fc.assert(
     fc.property(fc.array(id, { minLength: 1, maxLength: MAX_SCRAPE_HASHES }), (hashes) => {
@@ -163,8 +178,12 @@ test('scrapes take up to 74 hashes, in order, and no more', () => {
     }),
     { numRuns: 30 },
   )
-  const many = scrapeQuery(new Array(75).fill(new Uint8Array(20)))
-  assert.equal(scrape.parse(many, 0, many.length), TOO_MANY_HASHES)
+  const all = Array.from({ length: MAX_SCRAPE_HASHES }, () => `info_hash=${'x'.repeat(20)}`).join('&')
+  assert(all.length <= MAX_TARGET_BYTES && all.length + 31 > MAX_TARGET_BYTES)
+  assert.equal(scrape.parse(all, 0, all.length), null)
+  const encoded = `info%5Fhash=${'%41'.repeat(20)}`
+  assert.equal(scrape.parse(encoded, 0, encoded.length), null)
+  assert.deepEqual([scrape.count, scrape.bytes[19]], [1, 0x41])
   assert.equal(scrape.parse('', 0, 0), NO_FULL_SCRAPE)
   assert.equal(scrape.parse('info_hash=abc', 0, 13), BAD_INFO_HASH)
 })
@@ -194,7 +213,7 @@ test('random and mutated queries never throw and never give a port or hash that 
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 20 }), (pieces) => {
       const text = pieces.join('')
-      if (parse(text) === null) assert(query.port >= 1 && query.port <= 65535 && query.numwant <= 65536)
+      if (parse(text) === null) assert(query.port >= 0 && query.port <= 65535 && query.numwant <= 65536)
       scrape.parse(text, 0, text.length)
       assert(scrape.count <= MAX_SCRAPE_HASHES)
     }),

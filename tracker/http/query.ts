@@ -1,14 +1,14 @@
 // The query string of an announce or a scrape (BEP 3, 7, 23, 48), read in place from the request's text, one
 // character a byte. info_hash and peer_id are bytes, so nothing here decodes them as text. Refuses: hashes
-// that are not 20 bytes, ports that are none, more hashes than a scrape may carry. Parameters it does not
-// know, and events it does not know (BEP 21 `paused` is one), are no fault.
+// that are not 20 bytes, ports that are none. Parameters it does not know, and events it does not know (BEP
+// 21 `paused` is one), are no fault; where the asker is, no parameter says.
 
 import { COMPLETED, LEAVE, PUT, SEEDER, STARTED } from '../swarm/change.ts'
 
-/** Most info_hash parameters of a scrape, as many as BEP 15 allows in a datagram. */
-export const MAX_SCRAPE_HASHES = 74
 /** Longest request target (path and query), bytes. */
 export const MAX_TARGET_BYTES = 8192
+/** Most info_hash parameters that fit into a target: `info_hash=`, 20 bytes and what parts them. */
+export const MAX_SCRAPE_HASHES = Math.floor(MAX_TARGET_BYTES / 31)
 
 /** Why a request was not understood: the sentence goes to the client as `failure reason`. */
 export type Refusal = { readonly name: string; readonly sentence: string }
@@ -17,17 +17,14 @@ const refusal = (name: string, sentence: string): Refusal => Object.freeze({ nam
 export const NO_INFO_HASH = refusal('no_info_hash', 'info_hash is missing')
 export const BAD_INFO_HASH = refusal('bad_info_hash', 'info_hash must be 20 bytes, percent-encoded')
 export const BAD_PEER_ID = refusal('bad_peer_id', 'peer_id must be 20 bytes, percent-encoded')
-export const BAD_PORT = refusal('bad_port', 'port must be a number from 1 to 65535')
-export const BAD_LEFT = refusal('bad_left', 'left must be a number of bytes')
-export const TOO_MANY_HASHES = refusal(
-  'too_many_hashes',
-  `a scrape may ask for ${MAX_SCRAPE_HASHES} torrents`,
-)
-export const NO_FULL_SCRAPE = refusal('no_full_scrape', 'full scrape is not offered: name up to 74 info_hash')
+export const BAD_PORT = refusal('bad_port', 'port must be a number from 0 to 65535')
+export const NO_FULL_SCRAPE = refusal('no_full_scrape', 'full scrape is not offered: name each info_hash')
 
 const PERCENT = 0x25
 const AMPERSAND = 0x26
 const MINUS = 0x2d
+const PLUS = 0x2b
+const SPACE = 0x20
 const ZERO = 0x30
 
 /** Value of a hex digit by character code, -1 for the rest. */
@@ -47,7 +44,7 @@ export class AnnounceQuery {
   kind = PUT
   readonly hash = new Int32Array(5)
   readonly peerId = new Int32Array(5)
-  /** Host order. */
+  /** Host order. 0: the asker cannot be reached, and only wants to know. */
   port = 0
   /** Raw word, 0: none sent. */
   key = 0
@@ -57,82 +54,100 @@ export class AnnounceQuery {
   noPeerId = false
   /** downloaded, left, uploaded: two raw words each, as BEP 15 carries them. */
   readonly amounts = new Int32Array(6)
-  /** The `ip`, `ipv4` or `ipv6` parameter as sent; believed only from trusted networks. */
-  ip = ''
 
   private readonly hashBytes = new Uint8Array(this.hash.buffer)
   private readonly peerIdBytes = new Uint8Array(this.peerId.buffer)
 
+  private hashes = 0
+  private ids = 0
+  /** 0: complete; 1: not, or not said in numbers. */
+  private left = 1
+  private completed = false
+  private started = false
+  private stopped = false
+
   /** Reads `text` from `from` (after the question mark) to `end`. Null: understood. Never throws. */
   parse(text: string, from: number, end: number): Refusal | null {
-    this.kind = PUT
     this.port = -1
     this.key = 0
     this.numwant = -1
     this.compact = true
     this.noPeerId = false
-    this.ip = ''
     this.amounts.fill(0)
-    let hashes = 0
-    let ids = 0
-    let left = 1
-    let completed = false
-    let started = false
-    let stopped = false
+    this.hashes = 0
+    this.ids = 0
+    this.left = 1
+    this.completed = false
+    this.started = false
+    this.stopped = false
     for (let at = from; at < end; ) {
       const next = endOfParameter(text, at, end)
-      switch (text.charCodeAt(at)) {
-        case 0x69: // i
-          if (text.startsWith('info_hash=', at)) {
-            if (decodeBytes(text, at + 10, next, this.hashBytes, 0) !== 20) return BAD_INFO_HASH
-            hashes++
-          } else if (text.startsWith('ip=', at)) this.ip = text.slice(at + 3, next)
-          else if (text.startsWith('ipv4=', at) || text.startsWith('ipv6=', at))
-            this.ip = text.slice(at + 5, next)
-          break
-        case 0x70: // p
-          if (text.startsWith('port=', at)) this.port = parseCount(text, at + 5, next, 65536)
-          else if (text.startsWith('peer_id=', at)) {
-            if (decodeBytes(text, at + 8, next, this.peerIdBytes, 0) !== 20) return BAD_PEER_ID
-            ids++
-          }
-          break
-        case 0x6c: // l
-          if (text.startsWith('left=', at)) left = parseAmount(text, at + 5, next, this.amounts, 2)
-          break
-        case 0x64: // d
-          if (text.startsWith('downloaded=', at)) parseAmount(text, at + 11, next, this.amounts, 0)
-          break
-        case 0x75: // u
-          if (text.startsWith('uploaded=', at)) parseAmount(text, at + 9, next, this.amounts, 4)
-          break
-        case 0x65: // e
-          if (text.startsWith('event=stopped', at)) stopped = next === at + 13
-          else if (text.startsWith('event=completed', at)) completed = next === at + 15
-          else if (text.startsWith('event=started', at)) started = next === at + 13
-          break
-        case 0x6e: // n
-          if (text.startsWith('numwant=', at)) this.numwant = parseCount(text, at + 8, next, 65536)
-          else if (text.startsWith('no_peer_id=', at)) this.noPeerId = text.charCodeAt(at + 11) !== ZERO
-          break
-        case 0x63: // c
-          if (text.startsWith('compact=', at)) this.compact = text.charCodeAt(at + 8) !== ZERO
-          break
-        case 0x6b: // k
-          if (text.startsWith('key=', at)) this.key = parseKey(text, at + 4, next)
-          break
+      let fault: Refusal | null
+      if (!percent || text.startsWith('info_hash=', at) || text.startsWith('peer_id=', at))
+        fault = this.take(text, at, next)
+      else {
+        const plain = decoded(text.slice(at, next))
+        fault = this.take(plain, 0, plain.length)
       }
+      if (fault !== null) return fault
       at = next + 1
     }
-    if (hashes === 0) return NO_INFO_HASH
-    if (ids === 0) return BAD_PEER_ID
-    if (this.port < 1 || this.port > 65535) return BAD_PORT
-    if (left < 0) return BAD_LEFT
+    if (this.hashes === 0) return NO_INFO_HASH
+    if (this.ids === 0) return BAD_PEER_ID
+    if (this.port < 0 || this.port > 65535) return BAD_PORT
     this.kind =
-      (stopped ? LEAVE : PUT) |
-      (left === 0 ? SEEDER : 0) |
-      (completed ? COMPLETED : 0) |
-      (started ? STARTED : 0)
+      (this.stopped ? LEAVE : PUT) |
+      (this.left === 0 ? SEEDER : 0) |
+      (this.completed ? COMPLETED : 0) |
+      (this.started ? STARTED : 0)
+    return null
+  }
+
+  /** One parameter; nothing but hash and ID is percent-encoded any more. */
+  private take(text: string, at: number, next: number): Refusal | null {
+    switch (text.charCodeAt(at)) {
+      case 0x69: // i
+        if (text.startsWith('info_hash=', at)) {
+          if (decodeBytes(text, at + 10, next, this.hashBytes, 0) !== 20) return BAD_INFO_HASH
+          this.hashes++
+        }
+        break
+      case 0x70: // p
+        if (text.startsWith('port=', at)) this.port = parseCount(text, at + 5, next, 65536)
+        else if (text.startsWith('peer_id=', at)) {
+          if (decodeBytes(text, at + 8, next, this.peerIdBytes, 0) !== 20) return BAD_PEER_ID
+          this.ids++
+        }
+        break
+      case 0x6c: // l
+        if (text.startsWith('left=', at)) {
+          const left = parseAmount(text, at + 5, next, this.amounts, 2)
+          // Empty, or a word: as if it had not been said.
+          if (left >= 0) this.left = left
+        }
+        break
+      case 0x64: // d
+        if (text.startsWith('downloaded=', at)) parseAmount(text, at + 11, next, this.amounts, 0)
+        break
+      case 0x75: // u
+        if (text.startsWith('uploaded=', at)) parseAmount(text, at + 9, next, this.amounts, 4)
+        break
+      case 0x65: // e
+        if (text.startsWith('event=stopped', at)) this.stopped = next === at + 13
+        else if (text.startsWith('event=completed', at)) this.completed = next === at + 15
+        else if (text.startsWith('event=started', at)) this.started = next === at + 13
+        break
+      case 0x6e: // n
+        if (text.startsWith('numwant=', at)) this.numwant = parseCount(text, at + 8, next, 65536)
+        else if (text.startsWith('no_peer_id=', at)) this.noPeerId = text.charCodeAt(at + 11) !== ZERO
+        break
+      case 0x63: // c
+        if (text.startsWith('compact=', at)) this.compact = text.charCodeAt(at + 8) !== ZERO
+        break
+      case 0x6b: // k
+        if (text.startsWith('key=', at)) this.key = parseKey(text, at + 4, next)
+        break
+    }
     return null
   }
 }
@@ -149,9 +164,20 @@ export class ScrapeQuery {
     this.count = 0
     for (let at = from; at < end; ) {
       const next = endOfParameter(text, at, end)
-      if (text.startsWith('info_hash=', at)) {
-        if (this.count === MAX_SCRAPE_HASHES) return TOO_MANY_HASHES
-        if (decodeBytes(text, at + 10, next, this.bytes, this.count * 20) !== 20) return BAD_INFO_HASH
+      let plain = text
+      let value = at + 10
+      let last = next
+      if (!text.startsWith('info_hash=', at)) {
+        value = -1
+        if (percent) {
+          plain = decoded(text.slice(at, next))
+          if (plain.startsWith('info_hash=')) value = 10
+          last = plain.length
+        }
+      }
+      if (value >= 0) {
+        if (this.count === MAX_SCRAPE_HASHES) return BAD_INFO_HASH
+        if (decodeBytes(plain, value, last, this.bytes, this.count * 20) !== 20) return BAD_INFO_HASH
         this.count++
       }
       at = next + 1
@@ -160,14 +186,37 @@ export class ScrapeQuery {
   }
 }
 
+/** After `endOfParameter`: something in it is percent-encoded. */
+let percent = false
+
 function endOfParameter(text: string, from: number, end: number): number {
-  for (let at = from; at < end; at++) if (text.charCodeAt(at) === AMPERSAND) return at
+  percent = false
+  for (let at = from; at < end; at++) {
+    const code = text.charCodeAt(at)
+    if (code === AMPERSAND) return at
+    if (code === PERCENT) percent = true
+  }
   return end
 }
 
 /**
- * Percent-decodes up to 20 bytes to `out`; returns how many there were, -1 for a fault or more. A plus stays
- * a plus.
+ * A parameter whose name or value is percent-encoded though it need not be (`event=%73topped`), as RFC 3986
+ * (6.2.2.2) reads it; the bytes of a hash or an ID stay encoded. Rare: clients encode nothing else.
+ */
+function decoded(parameter: string): string {
+  const equals = parameter.indexOf('=')
+  const name = unescaped(equals < 0 ? parameter : parameter.slice(0, equals))
+  if (equals < 0) return name
+  const value = parameter.slice(equals + 1)
+  return `${name}=${name === 'info_hash' || name === 'peer_id' ? value : unescaped(value)}`
+}
+
+const unescaped = (text: string): string =>
+  text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+
+/**
+ * Decodes up to 20 bytes to `out`; returns how many there were, -1 for a fault or more. A plus is a space, as
+ * in a form: who writes one (Python's, Java's and PHP's query encoders) means that.
  */
 function decodeBytes(text: string, from: number, end: number, out: Uint8Array, o: number): number {
   let n = 0
@@ -180,7 +229,7 @@ function decodeBytes(text: string, from: number, end: number, out: Uint8Array, o
       if ((high | low) < 0) return -1
       byte = (high << 4) | low
       at += 2
-    }
+    } else if (byte === PLUS) byte = SPACE
     if (n === 20 || byte > 255) return -1
     out[o + n++] = byte
   }

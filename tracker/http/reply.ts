@@ -14,13 +14,14 @@ export const RETRY_AFTER_SECONDS = 5
 
 export type Counts = { readonly seeders: number; readonly leechers: number; readonly completed: number }
 
-/** Seconds: when to come again, and how early at most (a user may press "update tracker"). */
+/** Seconds: when to come again, and how early at most (a user may press "update tracker"); 0: not said. */
 export type Intervals = { interval: number; min: number }
 
 /** Everything of an announce reply that comes before the peers, keys in order. */
 const head = (counts: Counts, externalIp: string, { interval, min }: Intervals): string =>
   `d8:completei${counts.seeders}e10:downloadedi${counts.completed}e11:external ip${externalIp}` +
-  `10:incompletei${counts.leechers}e8:intervali${interval}e12:min intervali${min}e5:peers`
+  `10:incompletei${counts.leechers}e8:intervali${interval}e` +
+  `${min === 0 ? '' : `12:min intervali${min}e`}5:peers`
 
 /**
  * Compact reply (BEP 23): `peers4` is 6 bytes a peer, `peers6` (BEP 7) 18; the latter is left out when `''`.
@@ -68,14 +69,18 @@ export function failureReply(reason: string, intervalSeconds: number, retryMinut
   return `d14:failure reason${reason.length}:${reason}8:intervali${intervalSeconds}e${retry}e`
 }
 
-/** A scrape reply (BEP 48): counts by info_hash, 20 characters of one byte each. */
+/**
+ * A scrape reply (BEP 48): counts by info_hash, 20 characters of one byte each. `minRequestInterval` 0: not
+ * said.
+ */
 export function scrapeReply(entries: Map<string, Counts>, minRequestInterval: number): string {
   let files = ''
   for (const hash of [...entries.keys()].sort()) {
     const counts = entries.get(hash)!
     files += `20:${hash}d8:completei${counts.seeders}e10:downloadedi${counts.completed}e10:incompletei${counts.leechers}ee`
   }
-  return `d5:filesd${files}e5:flagsd20:min_request_intervali${minRequestInterval}eee`
+  const flags = minRequestInterval === 0 ? '' : `5:flagsd20:min_request_intervali${minRequestInterval}ee`
+  return `d5:filesd${files}e${flags}e`
 }
 
 const STATUS_TEXT: { readonly [status: number]: string } = { 200: 'OK', 503: 'Service Unavailable' }

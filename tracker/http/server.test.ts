@@ -108,7 +108,7 @@ test('both wildcards may be listened on, with one port', async (t) => {
 
 test('requests that are not understood get a sentence as failure reason', async () => {
   assert.match((await failure(shared.port, '/announce')).reason, /info_hash is missing/)
-  assert.match((await failure(shared.port, `/announce?${query(1, { port: 0 })}`)).reason, /port/)
+  assert.match((await failure(shared.port, `/announce?${query(1, { port: 65536 })}`)).reason, /port/)
   assert.match((await failure(shared.port, '/scrape')).reason, /full scrape is not offered/)
   const reply = await failure(shared.port, '/announce?info_hash=abc')
   assert.match(reply.reason, /20 bytes/)
@@ -165,17 +165,7 @@ test('the address behind a trusted proxy is the peer; others are not believed', 
   assert.equal(externalIpText((decodeAnnounceReply(claimed.body) as AnnounceReply).externalIp!), '127.0.0.1')
   const client = await announce(setup, 1, {}, via('1.1.1.1, 8.8.4.4, 127.0.0.9'))
   assert.equal(externalIpText(client.externalIp!), '8.8.4.4')
-  // The same through the general parser, which a lone header in the list would hide.
-  const general = await announce(
-    setup,
-    2,
-    {},
-    { headers: { 'X-Forwarded-For': '8.8.4.5', 'Content-Length': '0' } },
-  )
-  assert.equal(externalIpText(general.externalIp!), '8.8.4.5')
-  assert.deepEqual(general.peers, [{ address: '8.8.4.4', port: 7001 }])
-  const { body } = await get(setup.port, `/announce?${query(3)}&ip=2606%3A4700%3A%3A1111`)
-  assert.equal(externalIpText((decodeAnnounceReply(body) as AnnounceReply).externalIp!), '2606:4700::1111')
+  assert.deepEqual((await announce(setup, 2, {}, via('8.8.4.5'))).peers, [{ address: '8.8.4.4', port: 7001 }])
   const bogon = await failure(setup.port, `/announce?${query(4)}`, via('0.1.2.3'))
   assert.match(bogon.reason, /cannot be that of a peer/)
 })
@@ -194,17 +184,51 @@ test('a full scrape gives every torrent, where it is offered', async (t) => {
   )
 })
 
-test('a refused change is a failure, an unknown one a 503 that says when to come back', async (t) => {
+test('what may be over soon is a 503 that says when to come back, a full disk too', async (t) => {
   const { replica, port } = await setUp(t)
   replica.outcome = REFUSED
-  assert.match((await failure(port, `/announce?${query(1)}`)).reason, /cannot store this now/)
+  assert.match((await failure(port, `/announce?${query(1)}`, {}, 503)).reason, /cannot store this now/)
   replica.outcome = UNKNOWN
   const unknown = await get(port, `/announce?${query(1)}`)
   assert.deepEqual([unknown.status, unknown.headers['retry-after']], [503, '5'])
-  assert.equal((decodeAnnounceReply(unknown.body) as FailureReply).retryIn, 1)
+  const { retryIn, intervalSeconds } = decodeAnnounceReply(unknown.body) as FailureReply
+  assert.deepEqual([retryIn, intervalSeconds], [1, 60])
   replica.outcome = APPLIED
   replica.control.setDiskFull(true)
-  assert.match((await failure(port, `/announce?${query(2)}`)).reason, /cannot store this now/)
+  assert.match((await failure(port, `/announce?${query(2)}`, {}, 503)).reason, /cannot store this now/)
+})
+
+test('what another try will not mend keeps clients away for long, however short the interval is', async (t) => {
+  const { replica, port } = await setUp(t, {}, { settings: { allowPrivate: 'off' } })
+  replica.control.setIntervalSeconds(60)
+  replica.propose(accessEntry(DENY, 'add', 0, hash(5)))
+  for (const path of ['/announce', `/announce?${query(1)}`, '/scrape'])
+    assert.equal((await failure(port, path)).intervalSeconds, 1800)
+  const open = await setUp(t)
+  open.replica.control.setIntervalSeconds(7200)
+  open.replica.propose(accessEntry(DENY, 'add', 0, hash(5)))
+  const denied = await failure(open.port, `/announce?${query(1, { infoHash: hash(5) })}`)
+  assert.equal(denied.intervalSeconds, 7200)
+})
+
+test('nobody is told a shorter interval than the interval, unless it is asked for', async (t) => {
+  const setup = await setUp(t, { minIntervalSeconds: 0 })
+  const reply = await announce(setup, 1)
+  assert.equal(reply.minIntervalSeconds, undefined)
+  assert.equal((await scrape(setup.port, hash(1))).minRequestIntervalSeconds, undefined)
+})
+
+test('who announces port 0 hears of the others, and none of them hears of it', async (t) => {
+  const setup = await setUp(t)
+  await announce(setup, 1)
+  for (const headers of [{}, { 'Content-Length': '0' }]) {
+    const asker = await announce(setup, 2, { port: 0 }, { headers: headers as Record<string, string> })
+    assert.deepEqual([asker.incomplete, ports(asker)], [1, [7001]])
+    assert.deepEqual(ports(await announce(setup, 2, { port: 0, event: 'stopped' })), [])
+    assert.equal((await announce(setup, 3, { port: 0, infoHash: hash(9) })).incomplete, 0)
+  }
+  assert.deepEqual(ports(await announce(setup, 1)), [])
+  assert.equal(setup.replica.store.torrentCount, 1)
 })
 
 test('a change without outcome is given up in time, and its slot is free when the outcome comes', async (t) => {

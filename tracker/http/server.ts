@@ -38,7 +38,7 @@ export type HttpOptions = PageSources & {
   /** Requests that may wait for a leader at once. */
   readonly maxWaiting: number
   readonly maxConnections: number
-  /** `min interval` of the answers where the interval is longer, seconds. */
+  /** `min interval` of the answers where the interval is longer, seconds; 0: none. */
   readonly minIntervalSeconds: number
   readonly fullScrape: boolean
   /** Networks whose word about a client's address is believed: addresses or CIDR blocks. */
@@ -156,7 +156,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
   private connected(socket: Socket): void {
     const remote = socket.remoteAddress
     const trusted = remote !== undefined && this.networks.has(remote)
-    const asker = remote === undefined ? null : parseAddress(remote, trusted)
+    const asker = remote === undefined ? null : parseAddress(remote)
     const full = this.connections.size + this.sockets.size >= this.options.maxConnections
     if (asker === null || full || this.stopped) {
       if (full) this.counts.connectionsRefused++

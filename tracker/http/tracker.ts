@@ -12,7 +12,7 @@ import { APPLIED, REFUSED } from '../threads/outcome.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
 import { RECORD_WORDS, WordRing } from '../threads/ring.ts'
 import { type Control, STOPPING } from '../threads/state.ts'
-import { type Asker, parseAddress } from './address.ts'
+import type { Asker } from './address.ts'
 import type { HttpCounts } from './counters.ts'
 import { type ParkedChange, PendingChanges, type Waiter } from './pending.ts'
 import { AnnounceQuery, NO_FULL_SCRAPE, type Refusal, ScrapeQuery, swap32 } from './query.ts'
@@ -26,6 +26,13 @@ import {
   scrapeReply,
   UNAVAILABLE,
 } from './reply.ts'
+
+/** Least interval of a failure that another try will not mend, seconds. */
+const LASTING_SECONDS = 1800
+/** Interval of a failure that may be over soon, seconds. */
+const UNAVAILABLE_SECONDS = 60
+/** What a client hears whose proxy is trusted and does not say who it is. */
+const NOBODY = 'the proxy in front of this tracker does not say who you are (X-Forwarded-For)'
 
 export const ANNOUNCE = 0
 export const SCRAPE = 1
@@ -48,7 +55,7 @@ export type HttpTrackerOptions = {
   readonly parkForMs: number
   /** Requests that may wait for a leader at once. */
   readonly maxWaiting: number
-  /** `min interval` of the answers where the interval is longer, seconds. */
+  /** `min interval` of the answers where the interval is longer, seconds; 0: none. */
   readonly minIntervalSeconds: number
   /** Answer a scrape that names no torrent with all of them. */
   readonly fullScrape: boolean
@@ -58,7 +65,7 @@ export type HttpTrackerOptions = {
 type Waiting = {
   readonly kind: number
   readonly query: string
-  readonly asker: Asker
+  readonly asker: Asker | null
   readonly waiter: Waiter
   readonly sinceMs: number
 }
@@ -104,14 +111,14 @@ export class HttpTracker {
 
   /**
    * Takes one request: the query lies in `text` from `from` to `end`. True: `status` and `body` are the
-   * answer. False: the waiter gets it later.
+   * answer. False: the waiter gets it later. `asker` null: nobody knows who it is.
    */
   request(
     kind: number,
     text: string,
     from: number,
     end: number,
-    asker: Asker,
+    asker: Asker | null,
     waiter: Waiter,
     nowMs: number,
   ): boolean {
@@ -136,18 +143,20 @@ export class HttpTracker {
     text: string,
     from: number,
     end: number,
-    asker: Asker,
+    peer: Asker | null,
     waiter: Waiter,
     nowMs: number,
   ): boolean {
     const { query, record, announcer, options } = this
     const refusal = query.parse(text, from, end)
     if (refusal !== null) return this.refused(refusal)
+    if (peer === null) {
+      options.counts.refusedForwarded++
+      return this.failure(NOBODY, 60)
+    }
     // Before the birth record is applied all settings are zero; the sweep reads them again every 50 ms.
     if (this.settings.numwantMax === 0) this.settings = options.store.settings
     const settings = this.settings
-    const peer =
-      asker.trusted && query.ip !== '' ? (parseAddress(query.ip.replace(/%3a/gi, ':')) ?? asker) : asker
     const kind = classOf(peer)
     if (kind !== PUBLIC) options.counts.privateAnnounces++
     const reason = addressFault(kind, settings.allowPrivate)
@@ -164,7 +173,13 @@ export class HttpTracker {
       options.counts.refusedAccess++
       return this.failure('info_hash not allowed', 60)
     }
-    if (decision === CHANGE || decision === BUSY) return this.park(peer, waiter, want, nowMs)
+    if (decision === CHANGE || decision === BUSY) {
+      // Who has no port cannot be a peer, but may know who is.
+      if (query.port !== 0) return this.park(peer, waiter, want, nowMs)
+      options.counts.portless++
+      if (!announcer.answer(record, 0, want, IPV4_AND_IPV6, this.peers16, 0, handles))
+        return this.unavailable('tracker is busy')
+    }
     if (decision === REFRESH) this.touch(announcer.touch)
     this.answerAnnounce(peer, query.compact, !query.noPeerId)
     return true
@@ -189,7 +204,7 @@ export class HttpTracker {
     const { options, query } = this
     if (options.control.diskFull) {
       options.counts.refusedFullDisk++
-      return this.failure('tracker cannot store this now, try again', 1)
+      return this.unavailable('tracker cannot store this now, try again')
     }
     const change: ParkedChange = {
       waiter,
@@ -275,7 +290,7 @@ export class HttpTracker {
     const { torrents } = store
     if (store.torrentCount > MAX_FULL_SCRAPE) {
       counts.refusedQuery++
-      return this.failure('too many torrents for a full scrape: name up to 74 info_hash', 0)
+      return this.failure('too many torrents for a full scrape: name each info_hash', 0)
     }
     const bytes = new Uint8Array(torrents.buffer)
     const files = new Map<string, Counts>()
@@ -318,7 +333,7 @@ export class HttpTracker {
       if (!this.answerApplied(sequence, change)) return
     } else if (outcome === REFUSED) {
       options.counts.refusedFullDisk++
-      this.failure('tracker cannot store this now, try again', 1)
+      this.unavailable('tracker cannot store this now, try again')
     } else {
       options.counts.parkedUnknown++
       this.unavailable('tracker could not store this in time')
@@ -393,15 +408,18 @@ export class HttpTracker {
     return this.failure(sentence, 0)
   }
 
+  /** For good, as far as the tracker knows: whoever honours an interval stays away for long. */
   private failure(reason: string, retryMinutes: number): boolean {
+    const seconds = Math.max(this.options.control.intervalSeconds, LASTING_SECONDS)
     this.status = OK
-    this.body = failureReply(reason, this.options.control.intervalSeconds, retryMinutes)
+    this.body = failureReply(reason, seconds, retryMinutes)
     return true
   }
 
+  /** For now: clients come back soonest after a status that is no success (docs/http.md). */
   private unavailable(reason: string): boolean {
     this.status = UNAVAILABLE
-    this.body = failureReply(reason, 60, 1)
+    this.body = failureReply(reason, UNAVAILABLE_SECONDS, 1)
     return true
   }
 

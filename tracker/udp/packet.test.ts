@@ -92,6 +92,16 @@ test('the `ip` field is not believed', () => {
   assert.deepEqual(peers('5.6.7.9', { port: 2 }), ['5.6.7.8:1'])
 })
 
+test('who announces port 0 hears of the others, and none of them hears of it', () => {
+  const { peers, ask, bench } = tracker()
+  peers('5.6.7.8', { port: 1 })
+  assert.deepEqual(peers('5.6.7.9', { port: 0 }), ['5.6.7.8:1'])
+  assert.deepEqual(peers('5.6.7.9', { port: 0, infoHash: hash20(2) }), [])
+  assert.equal(ask('5.6.7.9', { port: 0, event: 3 })?.kind, 'announce')
+  assert.deepEqual(peers('5.6.7.8', { port: 1, event: 0 }), [])
+  assert.equal(count(bench, 'parked'), 1)
+})
+
 test('events nobody knows, and `paused`, are plain announces', () => {
   const { peers, bench } = tracker()
   peers('5.6.7.8', { event: 4, port: 1 })

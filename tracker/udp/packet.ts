@@ -57,7 +57,6 @@ const ONLY6 = 2
 
 const message = (text: string): Uint8Array => new TextEncoder().encode(text)
 const CUT_SHORT = message('announce or scrape is cut short')
-const NO_PORT = message('port 0 cannot be reached')
 const BAD_ADDRESS = message('nobody can reach your address')
 const NO_PRIVATE = message('private addresses are not tracked here')
 const UNKNOWN_ACTION = message('unknown action')
@@ -227,7 +226,6 @@ export class Packets {
     const transaction = words[w + 3]!
     const port = inbox.halves[w * 2 + 48]!
     this.counts[ANNOUNCES]!++
-    if (port === 0) return this.fault(outbox, transaction, NO_PORT, MALFORMED)
     const kind = v6 ? addressClass6(a0, a1, a2, a3) : addressClass4(a0)
     if (kind !== PUBLIC) this.counts[PRIVATE_ANNOUNCES]!++
     if (kind === BOGON) return this.fault(outbox, transaction, BAD_ADDRESS, MALFORMED)
@@ -279,7 +277,11 @@ export class Packets {
     const what = this.announcer.announce(ring, at, want, families, outbox.halves, o * 2 + 10)
     if (what === REFRESH) this.touch()
     else if (what === DENIED) return this.fault(outbox, transaction, NOT_ALLOWED, DENIALS)
-    else if (what !== NONE) return this.park(inbox, i, outbox, socket, transaction, want, families, what)
+    else if (what !== NONE) {
+      if (port !== 0) return this.park(inbox, i, outbox, socket, transaction, want, families, what)
+      // Who has no port cannot be a peer, but may know who is.
+      if (!this.announcer.answer(ring, at, want, families, outbox.halves, o * 2 + 10)) return 0
+    }
     return this.head(outbox, o, transaction)
   }
 
