@@ -186,6 +186,8 @@ const CLUSTER: Record<string, Extra> = {
       },
     ],
   },
+  'TrackerCluster.spec.services.perReplica.enabled': { default: false },
+  'TrackerCluster.spec.services.perReplica.annotations': { maxProperties: 32 },
   'TrackerCluster.spec.services.http.trustedProxies': { maxItems: 64 },
   'TrackerCluster.spec.services.http.trustedProxies[]': CIDR,
   'TrackerCluster.spec.hostNetwork': { default: false },

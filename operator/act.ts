@@ -77,6 +77,9 @@ export const act = async (world: World, seen: Observed, step: Step): Promise<Tra
     case 'run-job':
       await runJob(hands, step)
       return seen.resource
+    case 'delete-service':
+      await hands.remove('Service', step.service, step.uid)
+      return seen.resource
     case 'delete-job':
       await hands.remove('Job', step.job)
       return seen.resource

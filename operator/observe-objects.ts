@@ -1,8 +1,16 @@
 // Kubernetes objects as plain facts, one function a kind. The shapes are those of the API; whatever is absent
 // has a value here. Refuses: I/O.
 
-import { ORDINAL_LABEL, PURPOSE_LABEL, SIZE_ANNOTATION } from './desired/labels.ts'
-import type { ClaimSeen, JobPurpose, JobSeen, PodSeen, ServiceSeen, StatefulSetSeen } from './model/facts.ts'
+import { ORDINAL_LABEL, POD_LABEL, PURPOSE_LABEL, SIZE_ANNOTATION } from './desired/labels.ts'
+import type {
+  ClaimSeen,
+  JobPurpose,
+  JobSeen,
+  OwnServiceSeen,
+  PodSeen,
+  ServiceSeen,
+  StatefulSetSeen,
+} from './model/facts.ts'
 import { ordinalOf } from './model/names.ts'
 import type { KubeObject } from './model/ports.ts'
 import { bytesOf, epochMs } from './model/units.ts'
@@ -115,6 +123,19 @@ export const serviceSeen = (object: KubeObject, protocol: 'udp' | 'http'): Servi
     externalTrafficPolicy: spec.externalTrafficPolicy ?? '',
     nodePort: spec.ports?.[0]?.nodePort ?? null,
     addresses: (status?.loadBalancer?.ingress ?? []).flatMap((i) => i.ip ?? i.hostname ?? []),
+  }
+}
+
+/** null: not of a replica, or on its way out. */
+export const ownServiceSeen = (cluster: string, object: KubeObject): OwnServiceSeen | null => {
+  const ordinal = Number(object.metadata.labels?.[ORDINAL_LABEL] ?? Number.NaN)
+  if (!Number.isSafeInteger(ordinal) || object.metadata.deletionTimestamp !== undefined) return null
+  const { selector = {} } = (object.spec ?? {}) as { selector?: Readonly<Record<string, string>> }
+  return {
+    name: object.metadata.name,
+    uid: object.metadata.uid ?? '',
+    ordinal,
+    target: ordinalOf(cluster, selector[POD_LABEL] ?? ''),
   }
 }
 

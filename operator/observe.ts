@@ -19,6 +19,7 @@ import type { TrackerCluster } from './model/types.ts'
 import {
   claimSeen,
   jobSeen,
+  ownServiceSeen,
   podSeen,
   readyEndpoints,
   serviceSeen,
@@ -51,6 +52,12 @@ export const observe = async (world: World, resource: TrackerCluster): Promise<O
     claims: api.list('PersistentVolumeClaim', namespace, replicas).flatMap((c) => claimSeen(name, c) ?? []),
     services: (['udp', 'http'] as const).flatMap((part) =>
       api.list('Service', namespace, identity(name, part)).map((s) => serviceSeen(s, part)),
+    ),
+    ownServices: (['own-udp', 'own-http'] as const).flatMap((part) =>
+      api
+        .list('Service', namespace, identity(name, part))
+        .filter((s) => isOf(s, resource.metadata.uid))
+        .flatMap((s) => ownServiceSeen(name, s) ?? []),
     ),
     jobs: api.list('Job', namespace, identity(name, 'job')).flatMap((j) => jobSeen(j) ?? []),
     members: await askAll(world, resource, pods, podsSeen, memory),

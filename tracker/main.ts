@@ -98,6 +98,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
       control,
       replica,
       udp: udp.counters,
+      controlApi: () => door.counts(),
       log,
       warnings,
       drained: () => door.draining,

@@ -155,7 +155,7 @@ describe('by Helm', () => {
     }
     const operators = rules.filter((r) => r.of === 'ns-skep-operator')
     for (const { resources, verbs } of operators)
-      if (['secrets', 'statefulsets', 'trackerclusters', 'services'].some((r) => resources.includes(r)))
+      if (['secrets', 'statefulsets', 'trackerclusters', 'configmaps'].some((r) => resources.includes(r)))
         assert.ok(!verbs.includes('delete'), `delete ${resources}`)
   })
 

@@ -24,7 +24,13 @@ export type Done = { readonly code: number; readonly out: string; readonly err: 
 /** Runs a program to its end, within a bound; never throws for what the program does. */
 export function runProgram(
   command: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; input?: string; timeoutMs?: number } = {},
+  options: {
+    env?: NodeJS.ProcessEnv
+    input?: string
+    /** Its standard input is open until then. */
+    inputUntil?: Promise<void>
+    timeoutMs?: number
+  } = {},
 ): Promise<Done> {
   return new Promise((done) => {
     const child = spawn(command[0]!, command.slice(1), {
@@ -46,7 +52,7 @@ export function runProgram(
       err += bytes
     })
     child.stdin.on('error', () => {})
-    child.stdin.end(options.input ?? '')
+    void (options.inputUntil ?? Promise.resolve()).then(() => child.stdin.end(options.input ?? ''))
     const end = (code: number): void => {
       clearTimeout(timer)
       done({ code, out, err: late ? `${err}not done within ${bound / 1000} s` : err })

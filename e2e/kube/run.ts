@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Random } from '@skep/testing/random.ts'
 import { dump } from './dump.ts'
+import { addresses } from './scenarios/addresses.ts'
 import { lint, release, test, uninstall } from './scenarios/chart.ts'
 import { backup, deletion, quorum, wrong } from './scenarios/data.ts'
 import { crashes, cut, disk, key, operator, pods, power, two } from './scenarios/faults.ts'
@@ -18,7 +19,7 @@ import { type EventRow, patiently, type Scenario, setPatience, type World, whole
 /** In this order; create comes first and uninstall last, whatever is chosen between. */
 const SCENARIOS: readonly Scenario[] = [
   ...[create, lint, test, wrong, pods, crashes, scale, upgrade, disk, two, operator, autoscale],
-  ...[power, cut, key, release, deletion, backup, quorum, uninstall],
+  ...[power, addresses, cut, key, release, deletion, backup, quorum, uninstall],
 ]
 
 const HELP = `npm run e2e:kube -- [--full] [--only NAME,...] [--seed N] [--nodes 3] [--keep] [--json FILE]

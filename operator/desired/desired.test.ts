@@ -31,6 +31,10 @@ const decidedOf = (c: Case): Decided => {
     clusterID: c.options.get('id') ?? null,
     replicas: Number(c.options.get('replicas') ?? size),
     size,
+    targets: (c.options.get('targets') ?? '')
+      .split(',')
+      .filter((t) => t !== '')
+      .map(Number),
     startPods: c.options.get('start') !== 'no',
   }
 }
@@ -100,7 +104,15 @@ test('what a specification becomes', async () => {
 
 test('the same options lead to the same template, whoever is asked to be joined', () => {
   const of = (spec: TrackerClusterSpec, decided: Partial<Decided> = {}): string => {
-    const all = { birth: 'join', clusterID: 'c', replicas: 3, size: 3, startPods: true, ...decided } as const
+    const all = {
+      birth: 'join',
+      clusterID: 'c',
+      replicas: 3,
+      size: 3,
+      targets: [],
+      startPods: true,
+      ...decided,
+    } as const
     const there = { volumeTemplate: null, keys: null }
     const objects = desiredObjects(cluster(spec), settle(spec, '1'), all, there, () => 'k'.repeat(32))
     return JSON.stringify(
@@ -114,7 +126,14 @@ test('the same options lead to the same template, whoever is asked to be joined'
 
 test('a volume template that is there is never wished to be another one', () => {
   const spec: TrackerClusterSpec = { storage: { size: '8Gi', className: 'fast' } }
-  const decided: Decided = { birth: 'join', clusterID: 'c', replicas: 3, size: 3, startPods: true }
+  const decided: Decided = {
+    birth: 'join',
+    clusterID: 'c',
+    replicas: 3,
+    size: 3,
+    targets: [],
+    startPods: true,
+  }
   const before = desiredObjects(
     cluster({ storage: { size: '2Gi' } }),
     settle({ storage: { size: '2Gi' } }, '1'),
@@ -138,7 +157,7 @@ test('keys survive the way into a Secret and back; a secret is in no hash', () =
     desiredObjects(
       cluster({}),
       settle({}, '1'),
-      { birth: 'join', clusterID: null, replicas: 1, size: 1, startPods: true },
+      { birth: 'join', clusterID: null, replicas: 1, size: 1, targets: [], startPods: true },
       { volumeTemplate: null, keys: k },
       () => 'never',
     ).find((o) => o.kind === 'Secret')!

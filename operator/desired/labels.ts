@@ -7,13 +7,15 @@ import { GROUP, type TrackerCluster, VERSION } from '../model/types.ts'
 
 /** Name of the cluster; all that the operator caches beside its own resources has it. */
 export const CLUSTER_LABEL = 'skep.dev/cluster'
-/** Which part of a cluster an object is: replica, udp, http, peers, job, backup. */
+/** Which part of a cluster an object is: replica, udp, http, own-udp, own-http, peers, job, backup. */
 export const PART_LABEL = 'skep.dev/part'
 /** TrackerBackup that an object belongs to. */
 export const BACKUP_LABEL = 'skep.dev/backup'
 /** What a Job is for. */
 export const PURPOSE_LABEL = 'skep.dev/purpose'
 export const ORDINAL_LABEL = 'skep.dev/ordinal'
+/** Written by the StatefulSet's controller: the pod's own name. */
+export const POD_LABEL = 'statefulset.kubernetes.io/pod-name'
 /** Hash of what the operator last wanted of an object; a field that it gave up shows in nothing else. */
 export const HASH_ANNOTATION = 'skep.dev/desired'
 /** Replicas of a cluster that does not sleep. */
@@ -26,7 +28,7 @@ export const CONFIG_ANNOTATION = 'skep.dev/config'
 export const ROTATION_ANNOTATION = 'skep.dev/rotation'
 export const PHASE_ANNOTATION = 'skep.dev/rotation-phase'
 
-export type Part = 'replica' | 'peers' | 'udp' | 'http' | 'job' | 'backup'
+export type Part = 'replica' | 'peers' | 'udp' | 'http' | 'own-udp' | 'own-http' | 'job' | 'backup'
 
 /** What never changes as long as the cluster is there. */
 export const identity = (cluster: string, part: Part): Record<string, string> => ({

@@ -12,7 +12,7 @@ import { disruptionBudget } from './disruption-budget.ts'
 import { HASH_ANNOTATION } from './labels.ts'
 import { type Keys, keySecret } from './secret.ts'
 import { serviceAccount } from './service-account.ts'
-import { httpService, replicasService, udpService } from './services.ts'
+import { httpService, ownServices, replicasService, udpService } from './services.ts'
 import { statefulSet, type VolumeTemplate } from './statefulset.ts'
 
 /** What is there already and can never be changed, or is known to nobody else. */
@@ -38,6 +38,7 @@ export const desiredObjects = (
     replicasService(resource),
     udpService(resource, s),
     httpService(resource, s),
+    ...decided.targets.flatMap((target, ordinal) => ownServices(resource, s, ordinal, target)),
     disruptionBudget(resource),
     ...(decided.startPods ? [statefulSet(resource, s, decided, there.volumeTemplate)] : []),
   ].map(hashed)

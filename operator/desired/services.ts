@@ -1,13 +1,23 @@
 // The Services of a cluster. UDP and HTTP are apart: one Service with both protocols on one port loses
-// entries when it is merged, and many load balancers take only one protocol. Refuses: leader-only endpoints.
-// Every replica answers; a follower relays the change.
+// entries when it is merged, and many load balancers take only one protocol. On wish each replica has a pair
+// of its own, whose addresses go on as tiers into torrents: clients stay with the address that they know, so
+// it has to be answered also while its replica is gone, by another one. Refuses: leader-only endpoints. Every
+// replica answers; a follower relays the change.
 
-import { CONTROL_PORT, httpName, REPLICA_PORT, replicasName, udpName } from '../model/names.ts'
+import {
+  CONTROL_PORT,
+  httpName,
+  ownServiceName,
+  podName,
+  REPLICA_PORT,
+  replicasName,
+  udpName,
+} from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { Settled, SettledService } from '../model/settle.ts'
 import type { TrackerCluster } from '../model/types.ts'
 import { HTTP_PORT, UDP_PORT } from './config.ts'
-import { identity, owned } from './labels.ts'
+import { identity, ORDINAL_LABEL, owned, POD_LABEL } from './labels.ts'
 
 /** Names for pods: replicas find each other before they are ready, or none would ever become so. */
 export const replicasService = (resource: TrackerCluster): KubeObject => {
@@ -33,6 +43,35 @@ export const udpService = (resource: TrackerCluster, s: Settled): KubeObject =>
 
 export const httpService = (resource: TrackerCluster, s: Settled): KubeObject =>
   clientService(resource, httpName(resource.metadata.name), 'http', s.services.http, HTTP_PORT)
+
+/** Of one replica, leading to `target`: itself, or whoever stands in for it. */
+export const ownServices = (
+  resource: TrackerCluster,
+  s: Settled,
+  ordinal: number,
+  target: number,
+): KubeObject[] =>
+  (['udp', 'http'] as const).map((part) => {
+    const { name } = resource.metadata
+    // A node port and annotations are of one Service: a second one with the same would be refused, or take
+    // the first one's host name.
+    const { nodePort: _, ...shared } = s.services[part]
+    const service = { ...shared, annotations: numbered(s.services.perReplica.annotations, ordinal) }
+    const usualPort = part === 'udp' ? UDP_PORT : HTTP_PORT
+    const made = clientService(resource, ownServiceName(name, part, ordinal), part, service, usualPort)
+    const metadata = owned(resource, made.metadata.name, `own-${part}`, service.annotations)
+    const selector = { ...identity(name, 'replica'), [POD_LABEL]: podName(name, target) }
+    return {
+      ...made,
+      metadata: { ...metadata, labels: { ...metadata.labels, [ORDINAL_LABEL]: String(ordinal) } },
+      spec: { ...made.spec, selector },
+    }
+  })
+
+const numbered = (annotations: Readonly<Record<string, string>>, ordinal: number): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(annotations).map(([key, value]) => [key, value.replaceAll('$(ORDINAL)', String(ordinal))]),
+  )
 
 const clientService = (
   resource: TrackerCluster,

@@ -25,6 +25,8 @@ export type Observed = {
   readonly pods: readonly PodSeen[]
   readonly claims: readonly ClaimSeen[]
   readonly services: readonly ServiceSeen[]
+  /** Of single replicas. */
+  readonly ownServices: readonly OwnServiceSeen[]
   readonly jobs: readonly JobSeen[]
   /** One for each pod that was asked. */
   readonly members: readonly MemberSeen[]
@@ -124,6 +126,15 @@ export type ServiceSeen = {
   readonly nodePort: number | null
   /** Of the load balancer. */
   readonly addresses: readonly string[]
+}
+
+/** A Service of one replica. */
+export type OwnServiceSeen = {
+  readonly name: string
+  readonly uid: string
+  readonly ordinal: number
+  /** Ordinal of the replica that it leads to; null: somebody has made it lead elsewhere. */
+  readonly target: number | null
 }
 
 export type JobPurpose = 'restore' | 'recover' | 'purge'

@@ -8,6 +8,9 @@ export const claimName = (cluster: string, ordinal: number): string => `data-${c
 export const replicasName = (cluster: string): string => `${cluster}-replicas`
 export const udpName = (cluster: string): string => `${cluster}-udp`
 export const httpName = (cluster: string): string => `${cluster}-http`
+/** Of one replica. No cluster's name makes it another Service's: those end in a word, this in a number. */
+export const ownServiceName = (cluster: string, part: 'udp' | 'http', ordinal: number): string =>
+  `${cluster}-${part}-${ordinal}`
 /** ConfigMap with a file of options for each pod, named after it. */
 export const configName = (cluster: string): string => `${cluster}-config`
 /** Service account of the pods. Not the cluster's own name: that may be "default". */

@@ -4,14 +4,13 @@
 
 import type {
   Autoscaling,
-  HttpService,
   Image,
+  PerReplica,
   PodOverrides,
   ServiceSpec,
   Storage,
   TopologySpread,
   TrackerClusterSpec,
-  UdpService,
 } from './types.ts'
 
 type Whole<T, Optional extends keyof T = never> = Required<Omit<T, Optional>> & Pick<T, Optional>
@@ -46,6 +45,7 @@ export type Settled = Required<
     readonly services: {
       readonly udp: SettledService
       readonly http: SettledService & { readonly trustedProxies: readonly string[] }
+      readonly perReplica: Whole<PerReplica>
     }
     /** Absent secretName: made by the operator. */
     readonly networkKey: { readonly secretName?: string; readonly key: string }
@@ -92,7 +92,7 @@ export const settle = (spec: TrackerClusterSpec, version: string): Settled => ({
     retention: spec.storage?.retention ?? 'Retain',
     ...(spec.storage?.className === undefined ? {} : { className: spec.storage.className }),
   },
-  services: services(spec.services?.udp, spec.services?.http),
+  services: services(spec.services),
   networkKey: { key: KEY_ENTRY, ...spec.networkKey },
   autoscaling: autoscaling(spec.autoscaling),
   topologySpread: { nodes: 'Preferred', zones: 'Preferred', ...spec.topologySpread },
@@ -108,9 +108,14 @@ export const settle = (spec: TrackerClusterSpec, version: string): Settled => ({
   rollout: { surge: spec.rollout?.surge ?? false, settleSeconds: spec.rollout?.settleSeconds ?? 5 },
 })
 
-const services = (udp: UdpService = {}, http: HttpService = {}): Settled['services'] => ({
+const services = ({
+  udp = {},
+  http = {},
+  perReplica = {},
+}: NonNullable<TrackerClusterSpec['services']> = {}): Settled['services'] => ({
   udp: { ...service(udp), port: udp.port ?? 6969 },
   http: { ...service(http), port: http.port ?? 8168, trustedProxies: http.trustedProxies ?? [] },
+  perReplica: { enabled: perReplica.enabled ?? false, annotations: perReplica.annotations ?? {} },
 })
 
 const service = (s: ServiceSpec): Omit<SettledService, 'port'> => ({

@@ -13,6 +13,11 @@ export type Decided = {
   readonly replicas: number
   /** Written to the annotation skep.dev/size. Peers are listed up to this ordinal. */
   readonly size: number
+  /**
+   * By ordinal: the replica that its own Services lead to, as they are; apply never turns them. Empty:
+   * replicas have none.
+   */
+  readonly targets: readonly number[]
   /** False until the volume of pod 0 has been filled from a backup. */
   readonly startPods: boolean
 }
@@ -95,6 +100,8 @@ export type Step =
    */
   | { readonly kind: 'run-job'; readonly purpose: JobPurpose; readonly ordinal: number }
   | { readonly kind: 'delete-job'; readonly job: string }
+  /** Of a replica that is wished for no more. */
+  | { readonly kind: 'delete-service'; readonly service: string; readonly uid: string }
   /** The annotation skep.dev/recover has been carried out: it must not stand for the next time. */
   | { readonly kind: 'clear-recover'; readonly value: string }
 

@@ -79,7 +79,12 @@ export type TrackerClusterSpec = {
   /** The volume of each replica. */
   readonly storage?: Storage
   /** How clients reach the cluster; UDP and HTTP are Services of their own. */
-  readonly services?: { readonly udp?: UdpService; readonly http?: HttpService }
+  readonly services?: {
+    readonly udp?: UdpService
+    readonly http?: HttpService
+    /** An address of its own for each replica, beside the common ones: announce URLs as tiers. */
+    readonly perReplica?: PerReplica
+  }
   /** Pods use their node's network, one a node: no address translation at all. Default false. */
   readonly hostNetwork?: boolean
   /** The secret from which all traffic between replicas is encrypted. Default: made by the operator. */
@@ -182,6 +187,19 @@ export type HttpService = ServiceSpec & {
    * none.
    */
   readonly trustedProxies?: readonly string[]
+}
+
+export type PerReplica = {
+  /**
+   * A Service a replica for UDP and one for HTTP, of the same types as the common ones. While its replica
+   * does not answer, a Service leads to another one. Default false: of type LoadBalancer each has its price.
+   */
+  readonly enabled?: boolean
+  /**
+   * Of each of these Services; $(ORDINAL) in a value is the number of the replica, for addresses and host
+   * names. Default none.
+   */
+  readonly annotations?: Readonly<Record<string, string>>
 }
 
 export type Autoscaling = {

@@ -4,7 +4,9 @@
 // tells the whole story.
 
 import type { BirthMode, Observed } from '../model/facts.ts'
+import { settle } from '../model/settle.ts'
 import type { Decided } from '../model/steps.ts'
+import type { TrackerClusterSpec } from '../model/types.ts'
 
 /** All that was ever written or said about which cluster this is; `drift` is not looked at. */
 type Seen = Omit<Observed, 'drift'>
@@ -33,9 +35,26 @@ export const decide = (seen: Seen): Decided => {
     clusterID: recordedId(seen),
     replicas: statefulSet?.replicas ?? size,
     size,
+    targets: targets(seen),
     startPods: startPods(seen),
   }
 }
+
+/**
+ * Replicas that have Services of their own, which are there before the replicas are. Those that autoscaling
+ * adds for a while have none: an address in torrents has to last.
+ */
+export const addressed = (spec: TrackerClusterSpec): number => {
+  const { services, replicas, autoscaling } = settle(spec, '')
+  return services.perReplica.enabled ? (autoscaling?.min ?? replicas) : 0
+}
+
+/** Where they lead; one that is not there yet will lead home. */
+const targets = ({ resource, ownServices }: Seen): number[] =>
+  Array.from({ length: addressed(resource.spec) }, (_, i) => {
+    const there = ownServices.find((s) => s.ordinal === i && s.target !== null)
+    return there?.target ?? i
+  })
 
 /**
  * Once `join`, always `join`. `create` is only for a cluster of which nothing is there but what the operator

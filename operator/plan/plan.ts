@@ -12,6 +12,7 @@ import * as life from './life.ts'
 import * as membership from './membership.ts'
 import { recoveryBegins, recoveryGoesOn } from './recovery.ts'
 import { cannotStart, rollout, skew } from './rollout.ts'
+import { LOOK_MS, leftoverServices, standIns } from './stand-ins.ts'
 import { aimedAt, memberAt, podOf, type Verdict, type View, viewOf, wait } from './view.ts'
 
 export type Check = { readonly name: string; readonly find: (v: View) => Verdict | null }
@@ -25,7 +26,9 @@ export const CHECKS: readonly Check[] = [
   { name: 'version skew', find: skew },
   { name: 'finalizer', find: life.finalizer },
   { name: 'network key', find: keyMissing },
+  { name: 'stand-ins', find: standIns },
   { name: 'objects', find: life.objectsDiffer },
+  { name: 'addresses', find: leftoverServices },
   { name: 'foreign cluster', find: life.foreignCluster },
   { name: 'recovery', find: recoveryGoesOn },
   { name: 'sleep', find: life.sleepAndWake },
@@ -71,7 +74,8 @@ export const plan = (seen: Observed, nowMs: number): Plan => {
     verdict.step.kind === 'none' ? 0 : (held.last?.count ?? 0),
   )
   const status = statusOf(v, verdict, settled, conditions)
-  const due = Math.max(100, v.wish.dueMs)
+  const watched = v.decided.targets.length > 0 ? LOOK_MS : Number.POSITIVE_INFINITY
+  const due = Math.min(watched, Math.max(100, v.wish.dueMs))
   const usual = verdict.requeueMs ?? (verdict.step.kind === 'none' ? WAITING_MS : AFTER_STEP_MS)
   return {
     step: held.forMs > 0 ? { kind: 'none' } : verdict.step,
@@ -146,6 +150,7 @@ const sight = (v: View): unknown => [
   v.seen.key,
   v.seen.drift,
   v.seen.jobs.map((j) => [j.name, j.state]),
+  v.seen.ownServices,
   v.seen.pods.map((p) => [p.uid, p.ready, p.deleting, p.revision, p.waiting]),
   v.seen.claims.map((c) => [c.uid, c.deleting]),
   v.leader?.id,

@@ -17,6 +17,7 @@
 //   load     0:5000 1:5000                            announces a second
 //   private  0.9                                      share of announces from private addresses
 //   services udp=Cluster
+//   own      0:0 1:2 2:-                              replica and whom its own Services lead to; -: elsewhere
 //   failure  no room                                  why the last step failed
 //   version  1.2.0                                    of all replicas, or 0:1.1.0 1:1.2.0
 
@@ -26,11 +27,12 @@ import type {
   MemberReport,
   MemberSeen,
   Observed,
+  OwnServiceSeen,
   PodSeen,
   RaftMember,
 } from '../model/facts.ts'
-import { claimName, podName } from '../model/names.ts'
-import type { Plan, Step } from '../model/steps.ts'
+import { claimName, ownServiceName, podName } from '../model/names.ts'
+import type { Decided, Plan, Step } from '../model/steps.ts'
 import type { MemberState, TrackerClusterSpec, TrackerClusterStatus } from '../model/types.ts'
 import { FINALIZER } from '../model/types.ts'
 import { durationMs, rfc3339 } from '../model/units.ts'
@@ -73,7 +75,7 @@ export type Lines = ReadonlyMap<string, string>
 
 export const linesOf = (input: string): Map<string, string> => {
   const known =
-    /^(spec|meta|pods|raft|says|claims|sts|status|config|drift|jobs|key|load|private|services|version|stale|table|failure)$/
+    /^(spec|meta|pods|raft|says|claims|sts|status|config|drift|jobs|key|load|private|services|own|version|stale|table|failure)$/
   return new Map(
     input.split('\n').map((line) => {
       const [, head, rest] = /^(\S+)\s*(.*)$/.exec(line)!
@@ -132,6 +134,7 @@ export const observedOf = (lines: Lines, nowMs: number, before: TrackerClusterSt
       nodePort: null,
       addresses: [],
     })),
+    ownServices: ownServicesOf(lines.get('own') ?? ''),
     jobs: jobsOf(lines),
     members: membersOf(lines, pods, raft),
     endpointsReady: pods.filter((p) => p.ready).length,
@@ -379,6 +382,17 @@ const claimsOf = (lines: Lines, pods: readonly PodSeen[]): ClaimSeen[] => {
   }))
 }
 
+/** `0:0 1:2`: the Services of replica 1 lead to replica 2; `1:-` elsewhere. */
+const ownServicesOf = (line: string): OwnServiceSeen[] =>
+  [...byOrdinal(line)].flatMap(([ordinal, [target]]) =>
+    (['udp', 'http'] as const).map((part) => ({
+      name: ownServiceName(NAME, part, ordinal),
+      uid: `${part}${ordinal}`,
+      ordinal,
+      target: target?.key === '-' ? null : Number(target?.key),
+    })),
+  )
+
 const jobsOf = (lines: Lines): JobSeen[] =>
   (lines.get('jobs') ?? '').match(/\w+:\d+=\w+(\([^)]*\))?/g)?.map((text) => {
     const [, purpose, ordinal, state, message] = /^(\w+):(\d+)=(\w+)(?:\((.*)\))?$/.exec(text)!
@@ -416,8 +430,9 @@ export const stepText = (step: Step): string => {
   const { kind, ...rest } = step as Step & Record<string, unknown>
   const parts = Object.entries(rest).map(([key, v]) => {
     if (key === 'decided') {
-      const d = v as { birth: string; size: number; replicas: number }
-      return `birth=${d.birth} size=${d.size}${kind === 'apply' ? ` replicas=${d.replicas}` : ''}`
+      const d = v as Decided
+      const lead = d.targets.length === 0 ? '' : ` targets=${d.targets.join(',')}`
+      return `birth=${d.birth} size=${d.size}${kind === 'apply' ? ` replicas=${d.replicas}` : ''}${lead}`
     }
     if (key === 'objects')
       return `objects=${(v as { kind: string; name: string }[]).map((o) => `${o.kind}/${o.name}`).join(',')}`

@@ -83,7 +83,7 @@ type Balanced = { readonly loadBalancer?: { readonly ingress?: readonly unknown[
 
 function services({ cluster, services }: Seen): Finding[] {
   return (services ?? []).flatMap((object) => {
-    const part = object.metadata.labels?.['skep.dev/part']
+    const part = partOf(object)
     if (part !== 'udp' && part !== 'http') return []
     const { name } = object.metadata
     const { type, externalTrafficPolicy: policy } = (object.spec ?? {}) as ServiceSpec
@@ -107,12 +107,14 @@ function services({ cluster, services }: Seen): Finding[] {
   })
 }
 
+/** Those of single replicas are looked at like the common ones. */
+const partOf = (object: KubeObject): string =>
+  (object.metadata.labels?.['skep.dev/part'] ?? '').replace('own-', '')
+
 type Endpoint = { readonly conditions?: { readonly ready?: boolean }; readonly nodeName?: string }
 
 function endpoints({ services, slices }: Seen): Finding[] {
-  const parts = (services ?? []).filter((s) =>
-    ['udp', 'http'].includes(s.metadata.labels?.['skep.dev/part'] ?? ''),
-  )
+  const parts = (services ?? []).filter((s) => ['udp', 'http'].includes(partOf(s)))
   if (slices === null) return []
   return parts.map(({ metadata }) => {
     const own = slices.filter((s) => s.metadata.labels?.['kubernetes.io/service-name'] === metadata.name)

@@ -138,6 +138,28 @@ test('status says who leads, each condition with its reason, members and announc
   assert.equal((await called(['status', 'hive'], { seen: ill })).code, 1)
 })
 
+test('status gives the announce URLs as tiers, and who answers at each', async () => {
+  const own = (ordinal: number, target: string): KubeObject => {
+    const made = service('own-udp', {
+      type: 'LoadBalancer',
+      ports: [{ port: 6969 }],
+      selector: { 'statefulset.kubernetes.io/pod-name': target },
+    })
+    const labels = { 'skep.dev/part': 'own-udp', 'skep.dev/ordinal': String(ordinal) }
+    return {
+      ...made,
+      metadata: { ...made.metadata, name: `hive-udp-${ordinal}`, labels },
+      status: { loadBalancer: { ingress: [{ ip: `192.0.2.${ordinal}` }] } },
+    }
+  }
+  const seen = { ...WELL, services: [service('udp'), own(1, 'hive-0'), own(0, 'hive-0')] }
+  const { out } = await called(['status'], { seen })
+  assert.match(
+    out,
+    /each a tier of its own; while one is away, another answers there\n +LoadBalancer +udp:\/\/192.0.2.0:6969\/announce +answered by hive-0\n +LoadBalancer +udp:\/\/192.0.2.1:6969\/announce +answered by hive-0\n/,
+  )
+})
+
 test('members and transfer are asked of the leader, with context and namespace as kubectl has them', async () => {
   const inPods = (pod: string, args: readonly string[]): string => `${pod}: ${args.slice(0, 2).join(' ')}\n`
   const { out, asked } = await called(['transfer', 'hive', 'hive-0', '--context', 'c', '-n', 'n'], { inPods })

@@ -1,6 +1,7 @@
 // What kubectl skep prints for people.
 // Refuses: colours, and to ask anything.
 
+import { ORDINAL_LABEL, PART_LABEL, POD_LABEL } from '../desired/labels.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { TrackerCluster } from '../model/types.ts'
 import type { Finding } from './doctor.ts'
@@ -40,7 +41,7 @@ export function statusLines(cluster: TrackerCluster, services: readonly KubeObje
     m.detail ?? '',
   ])
   lines.push('', ...table(members).map((l) => `  ${l}`), '')
-  lines.push(...table(services.flatMap(serviceRow)).map((l) => `  ${l}`))
+  lines.push(...announceLines(services).map((l) => `  ${l}`))
   if (status.lastStep !== undefined) {
     const { kind, message, at, count } = status.lastStep
     lines.push(
@@ -61,8 +62,38 @@ type Balanced = {
   readonly loadBalancer?: { readonly ingress?: readonly { ip?: string; hostname?: string }[] }
 }
 
+/**
+ * What belongs into a torrent or a client. Tiers, since clients stay with the address that they once looked
+ * up: with UDP most of them never ask a second address of a name.
+ */
+function announceLines(services: readonly KubeObject[]): string[] {
+  const of = (...parts: string[]): string[][] =>
+    parts.flatMap((part) =>
+      services
+        .filter((s) => s.metadata.labels?.[PART_LABEL] === part)
+        .sort((a, b) => ordinal(a) - ordinal(b))
+        .flatMap(serviceRow),
+    )
+  const own = of('own-udp', 'own-http')
+  const common = of('udp', 'http')
+  if (own.length === 0)
+    return [
+      'announce URLs, each a tier of its own; NODE: a tier for each node with a replica',
+      ...table(common),
+    ]
+  return [
+    'announce URLs of single replicas, each a tier of its own; while one is away, another answers there',
+    ...table(own),
+    '',
+    'of all replicas together',
+    ...table(common),
+  ]
+}
+
+const ordinal = (service: KubeObject): number => Number(service.metadata.labels?.[ORDINAL_LABEL] ?? 0)
+
 function serviceRow({ metadata, spec, status }: KubeObject): string[][] {
-  const part = metadata.labels?.['skep.dev/part']
+  const part = metadata.labels?.[PART_LABEL]?.replace('own-', '')
   if (part !== 'udp' && part !== 'http') return []
   const { type, ports } = (spec ?? {}) as Ports
   const [port] = ports ?? []
@@ -73,7 +104,12 @@ function serviceRow({ metadata, spec, status }: KubeObject): string[][] {
       : type === 'ClusterIP'
         ? [`${part}://${metadata.name}.${metadata.namespace}:${port?.port}/announce`]
         : [`${part}://NODE:${port?.nodePort ?? '?'}/announce`]
-  return where.map((url) => [type ?? '?', url])
+  const target = (spec?.selector as Readonly<Record<string, string>> | undefined)?.[POD_LABEL]
+  return where.map((url) => [
+    type === 'LoadBalancer' && at.length === 0 ? 'LoadBalancer, pending' : (type ?? '?'),
+    url,
+    target === undefined ? '' : `answered by ${target}`,
+  ])
 }
 
 export const eventLines = (told: readonly Told[]): string =>

@@ -20,7 +20,7 @@ import { wokenBy } from '../work.ts'
 import type { World } from '../world.ts'
 import type { Group, Process } from './group.ts'
 import type { Kubernetes } from './kubernetes.ts'
-import type { Rules } from './rules.ts'
+import { isReady, type Rules } from './rules.ts'
 import { Cache, Crash, type Faults, type Server } from './server.ts'
 
 export type Surroundings = {
@@ -131,11 +131,6 @@ const apiOf = (s: Surroundings, cache: Cache): Api => {
     event: () => Promise.resolve(),
   }
 }
-
-const isReady = (pod: KubeObject): boolean =>
-  (pod.status as { conditions?: { type: string; status: string }[] }).conditions?.some(
-    (c) => c.type === 'Ready' && c.status === 'True',
-  ) ?? false
 
 const membersOf = (s: Surroundings): Members => {
   const { group, faults, random } = s

@@ -2,8 +2,10 @@
 // that moment. Refuses: to blame it for what it cannot know yet. A fault of the last few seconds is news to
 // everybody.
 
+import { POD_LABEL } from '../desired/labels.ts'
 import { ordinalOf } from '../model/names.ts'
 import type { KubeObject, MemberAnswer } from '../model/ports.ts'
+import type { Plan } from '../model/steps.ts'
 import type { TrackerClusterStatus } from '../model/types.ts'
 import { majority } from '../model/units.ts'
 import type { Group } from './group.ts'
@@ -13,6 +15,15 @@ import type { Server } from './server.ts'
  * Until a leader calls somebody dead, the operator has asked it, and the answer counts no more, milliseconds.
  */
 const NEWS_MS = 15_000
+/** So long an address may lead to a replica that is not ready, milliseconds; writes may fail meanwhile. */
+const UNANSWERED_MS = 20_000
+/** Reasons of passes that may touch nothing. */
+const HANDS_OFF = ['Paused', 'InvalidSpec', 'VersionSkew', 'CacheBehind', 'Deleting']
+
+export const isReady = (pod: KubeObject): boolean =>
+  (pod.status as { conditions?: { type: string; status: string }[] }).conditions?.some(
+    (c) => c.type === 'Ready' && c.status === 'True',
+  ) ?? false
 
 export class Rules {
   private readonly server: Server
@@ -27,6 +38,8 @@ export class Rules {
    * of the new one.
    */
   twoOwners = false
+  /** By Service of a replica: since when nobody is ready where it leads. */
+  private readonly unanswered = new Map<string, number>()
   writes = 0
   readonly counts = new Map<string, number>()
   violation: string | null = null
@@ -93,6 +106,24 @@ export class Rules {
       !this.hibernated
     )
       this.break(`${what} although there has been no majority since ${this.lostSinceMs}`)
+  }
+
+  /**
+   * An address of a replica that is away is answered by another one. Excused is whoever is down, may not
+   * touch anything, or has nobody to choose; `plan` null: nobody plans.
+   */
+  addresses(pods: readonly KubeObject[], plan: Plan | null): void {
+    const ready = pods.filter((p) => isReady(p) && p.metadata.deletionTimestamp === undefined)
+    const excused = plan === null || ready.length === 0 || HANDS_OFF.includes(plan.reason)
+    for (const service of this.server.list('Service')) {
+      const { [POD_LABEL]: target } = (service.spec as { selector: Record<string, string> }).selector
+      const { name } = service.metadata
+      if (excused || target === undefined || ready.some((p) => p.metadata.name === target))
+        this.unanswered.delete(name)
+      else if (this.now() - (this.unanswered.get(name) ?? this.now()) > UNANSWERED_MS)
+        this.break(`${name} led to ${target}, which was not ready, for ${UNANSWERED_MS / 1000} seconds`)
+      else if (!this.unanswered.has(name)) this.unanswered.set(name, this.now())
+    }
   }
 
   beforeApply(object: KubeObject): void {

@@ -3,13 +3,14 @@
 // Refuses: real time and chance. The same seed and options give the same life.
 
 import { Random } from '@skep/testing/random.ts'
+import { ORDINAL_LABEL, POD_LABEL } from '../desired/labels.ts'
 import type { TrackerClusterSpec } from '../model/types.ts'
 import { oddUpTo, rfc3339 } from '../model/units.ts'
 import { Group, type Process } from './group.ts'
 import { Kubernetes, nodeOf } from './kubernetes.ts'
 import { Operator, type Surroundings } from './operator.ts'
 import { Rules } from './rules.ts'
-import { Crash, type Faults, Server } from './server.ts'
+import { Crash, type Faults, Server, type Stored } from './server.ts'
 
 export type SimOptions = {
   readonly seed: number
@@ -53,8 +54,8 @@ const QUIET_TICKS = 20
 const MOST_TICKS = 200
 /** And then all stays so, without a write. */
 const SILENCE_MS = 120_000
-/** Most passes in that time: one every ten seconds, and some. */
-const SILENT_PASSES = SILENCE_MS / 10_000 + 6
+/** Most passes in that time: one every ten seconds, or where addresses depend on it every two, and some. */
+const silentPasses = (ownAddresses: boolean): number => SILENCE_MS / (ownAddresses ? 2000 : 10_000) + 6
 /** Most writes a simulated second on the average, in trouble: more is a hot loop. */
 const WRITES_PER_SECOND = 6
 
@@ -128,7 +129,13 @@ export class Life {
       image: { tag: '1.2.0' },
       rollout: { surge: this.random.chance(0.3), settleSeconds: this.random.pick([0, 2, 5]) },
       storage: { retention },
+      services: { perReplica: { enabled: this.o.seed % 2 === 0 } },
     }
+  }
+
+  private ownAddresses(): boolean {
+    const spec = this.server.get('TrackerCluster', 'n', 't')?.spec as TrackerClusterSpec | undefined
+    return spec?.services?.perReplica?.enabled === true
   }
 
   async run(): Promise<Outcome> {
@@ -181,7 +188,7 @@ export class Life {
     const wrote = this.rules.writes - writes
     if (wrote > 0) this.rules.break(`${wrote} writes although nothing has changed`)
     const passed = this.operator.passes - passes
-    if (passed > SILENT_PASSES)
+    if (passed > silentPasses(this.ownAddresses()))
       this.rules.break(`${passed} passes in ${SILENCE_MS / 1000} seconds although nothing has changed`)
     if (!this.asWished()) this.rules.break(`was as wished, and is not any more: ${this.why()}`)
   }
@@ -230,6 +237,7 @@ export class Life {
     this.kubernetes.tick(this.nowMs)
     this.group.tick(this.nowMs)
     this.rules.tick()
+    this.rules.addresses(this.kubernetes.pods(), this.nowMs >= this.downUntilMs ? this.operator.last : null)
     await this.haunt()
     if (this.nowMs < this.downUntilMs) return
     try {
@@ -448,6 +456,10 @@ export class Life {
     if (pods.some((p) => p.metadata.labels!['controller-revision-hash'] !== revision))
       return 'pods of an older template'
     if (group.members.length !== replicas) return `${group.members.length} members`
+    const own = server.list('Service').filter((s) => s.metadata.labels?.[ORDINAL_LABEL] !== undefined)
+    if (own.length !== (this.ownAddresses() ? 2 * replicas : 0)) return `${own.length} Services of replicas`
+    const away = own.find((s) => !s.metadata.name.endsWith(targetOf(s).replace(/^t/, '')))
+    if (away !== undefined) return `${away.metadata.name} leads to ${targetOf(away)}`
     const voters = oddUpTo(Math.min(replicas, maxVoters))
     if (group.voters().length !== voters) return `${group.voters().length} voters`
     if (group.members.some((m) => group.alive(m.id, this.nowMs) === null)) return 'members that are not alive'
@@ -458,11 +470,20 @@ export class Life {
   }
 }
 
+const targetOf = (service: Stored): string =>
+  (service.spec as { selector: Record<string, string> }).selector[POD_LABEL] ?? '-'
+
 /** A day in the life of a cluster, for the crash at each of its writes. */
 export const DAY: NonNullable<SimOptions['wishes']> = [
   {
     at: 0,
-    spec: { replicas: 3, image: { tag: '1.2.0' }, rollout: { settleSeconds: 0 }, replaceAfterSeconds: 30 },
+    spec: {
+      replicas: 3,
+      image: { tag: '1.2.0' },
+      rollout: { settleSeconds: 0 },
+      replaceAfterSeconds: 30,
+      services: { perReplica: { enabled: true } },
+    },
   },
   { at: 30, spec: { replicas: 5 } },
   { at: 60, spec: { image: { tag: '1.2.1' } } },

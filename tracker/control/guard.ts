@@ -11,7 +11,17 @@ export type Headers = {
   readonly origin?: string | undefined
 }
 
-export type Refusal = { readonly status: number; readonly code: string; readonly message: string }
+export type Refusal = {
+  readonly kind: 'refused'
+  readonly status: number
+  readonly code: string
+  readonly message: string
+  /** A token was shown, and it is none of ours. */
+  readonly wrongToken: boolean
+}
+
+/** `open`: no token is needed; `token`: the one that was shown, which opens. */
+export type Judged = Refusal | { readonly kind: 'open' } | { readonly kind: 'token'; readonly token: string }
 
 /**
  * A page on evil.example whose name is made to point at 127.0.0.1 reaches this port with `Host:
@@ -25,42 +35,37 @@ export function hostAllowed(host: string | undefined, names: readonly string[]):
   return names.some((own) => name === own.toLowerCase() || name.startsWith(`${own.toLowerCase()}.`))
 }
 
-/** Null: go on. `tokens`: any of them opens. `open`: a path that needs no token (health). */
-export function refusal(
+/** `tokens`: any of them opens. `open`: a path that needs no token (health). */
+export function judge(
   headers: Headers,
   tokens: readonly string[],
   names: readonly string[],
   open: boolean,
-): Refusal | null {
+): Judged {
   if (!hostAllowed(headers.host, names))
-    return {
-      status: 403,
-      code: 'permission_denied',
-      message: 'this host name is not of this replica: ask by its IP address',
-    }
+    return refused(403, 'permission_denied', 'this host name is not of this replica: ask by its IP address')
   if (headers.origin !== undefined && !hostAllowed(headers.origin.replace(/^\w+:\/\//, ''), names))
-    return {
-      status: 403,
-      code: 'permission_denied',
-      message: 'web pages of other origins may not ask the control API',
-    }
-  if (open) return null
+    return refused(403, 'permission_denied', 'web pages of other origins may not ask the control API')
+  if (open) return { kind: 'open' }
   const given = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
   if (given === undefined)
-    return {
-      status: 401,
-      code: 'unauthenticated',
-      message: 'the control API needs its token (authorization: Bearer ...)',
-    }
+    return refused(401, 'unauthenticated', 'the control API needs its token (authorization: Bearer ...)')
   // All are looked at, whichever fits.
-  if (tokens.filter((token) => sameSecret(given, token)).length === 0)
-    return {
-      status: 401,
-      code: 'unauthenticated',
-      message: 'wrong token: it is derived from the network key of the cluster',
-    }
-  return null
+  const token = tokens.filter((each) => sameSecret(given, each))[0]
+  if (token === undefined)
+    return refused(
+      401,
+      'unauthenticated',
+      'wrong token: it is derived from the network key of the cluster',
+      true,
+    )
+  return { kind: 'token', token }
 }
+
+const refused = (status: number, code: string, message: string, wrongToken = false): Refusal => ({
+  kind: 'refused',
+  ...{ status, code, message, wrongToken },
+})
 
 /** Takes as long for a wrong secret as for the right one, whatever their lengths. */
 function sameSecret(a: string, b: string): boolean {

@@ -6,7 +6,12 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { State } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import type { TrackerConfig } from '../config/options.ts'
 import { type Born, type Controlled, clusterRoutes, type StatusMessage } from '../control/cluster.ts'
-import { startControlServer } from '../control/server.ts'
+import {
+  type ControlCounts,
+  type ControlServer,
+  controlCounts,
+  startControlServer,
+} from '../control/server.ts'
 import type { Probe } from '../http/health.ts'
 import { controlToken, networkKeyName, type Watched, watchedKeys } from '../keys/network-key.ts'
 import type { ReplicaHandle } from '../replica-thread/handle.ts'
@@ -34,6 +39,8 @@ export class Door implements Controlled {
   private readonly asking = Promise.withResolvers<{ purge: boolean }>()
   private behind: Behind | null = null
   private awaited = 'the log is being read'
+  /** The port it stands at; null: not yet open. */
+  server: ControlServer | null = null
   /** Somebody is about to stop this replica: it is not ready, whatever it answers. */
   draining = false
 
@@ -59,6 +66,11 @@ export class Door implements Controlled {
     if (this.draining) void behind.replica.drain(true).catch(() => {})
   }
 
+  /** What happened at its port. */
+  counts(): Readonly<ControlCounts> {
+    return this.server?.counts ?? controlCounts()
+  }
+
   born(): Born | null {
     return this.behind
   }
@@ -80,6 +92,7 @@ export class Door implements Controlled {
     const fault = this.keys.fault()
     const own = { networkKeys: [...names], draining: this.draining }
     const late = fault === '' ? [] : [`${fault}. The keys read before stay in force`]
+    late.push(...(this.server?.warnings() ?? []))
     if (this.behind === null)
       return {
         ...own,
@@ -124,5 +137,6 @@ export async function openDoor(config: TrackerConfig, version: string, keyPath: 
     routes: clusterRoutes(door),
     live: () => door.live(),
   })
+  door.server = server
   return Object.assign(door, { port: server.port, close: () => server.stop() })
 }

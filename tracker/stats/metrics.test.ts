@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { CONTROL_COUNTERS, controlCounts } from '../control/server.ts'
 import { HTTP_COUNTERS, httpCounts } from '../http/counters.ts'
 import { COUNTERS } from '../swarm/layout.ts'
 import { sumCounters } from '../udp/counters.ts'
@@ -48,6 +49,7 @@ const sources = (replica: () => Promise<ReplicaFigures>): MetricSources => ({
   }),
   udp: () => ({ ...sumCounters([]), badConnectionId: 5, parkedNow: 6 }),
   http: () => ({ ...httpCounts(), announces: 7, connectionsNow: 8, parkedNow: 0, waitingNow: 9 }),
+  controlApi: () => ({ ...controlCounts(), wrongTokens: 2 }),
   replica,
 })
 
@@ -73,6 +75,7 @@ test('every figure comes out under its name, and again at the next scrape', asyn
       'skep_peers{family="ipv6"}': 4,
       'skep_udp_events_total{event="bad_connection_id"}': 5,
       'skep_http_events_total{event="announces"}': 7,
+      'skep_control_events_total{event="wrong_tokens"}': 2,
       'skep_parked_requests{protocol="udp"}': 6,
       'skep_waiting_requests{protocol="http"}': 9,
       'skep_role{role="leader"}': 1,
@@ -124,12 +127,17 @@ function list(): string {
     ({ name, kind, label, help }) => `| \`${name}\` | ${kind} | ${label ? `\`${label}\`` : ''} | ${help} |`,
   )
   const http = Object.entries(HTTP_COUNTERS).map(([name, help]) => `| \`${snakeCase(name)}\` | ${help} |`)
+  const control = Object.entries(CONTROL_COUNTERS).map(
+    ([name, help]) => `| \`${snakeCase(name)}\` | ${help} |`,
+  )
   const names = (all: readonly string[]) => all.map((name) => `\`${name}\``).join(', ')
   return [
     '| metric | kind | label | meaning |\n| --- | --- | --- | --- |',
     ...rows,
     '\n## Events of the HTTP front end\n\n| event | meaning |\n| --- | --- |',
     ...http,
+    "\n## Events of the control API's port\n\n| event | meaning |\n| --- | --- |",
+    ...control,
     `\n## Events of the UDP front end\n\n${names(EVENTS.skep_udp_events_total)}`,
     `\n## Events of the swarm table\n\n${names(EVENTS.skep_table_events_total)}\n`,
   ].join('\n')

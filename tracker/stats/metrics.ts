@@ -4,6 +4,7 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Registry } from 'prom-client'
+import { CONTROL_COUNTERS } from '../control/server.ts'
 import { HTTP_COUNTERS } from '../http/counters.ts'
 import { COUNTERS } from '../swarm/layout.ts'
 import { UDP_COUNTERS } from '../udp/counters.ts'
@@ -48,6 +49,7 @@ export type MetricSources = {
   readonly table: () => TableFigures
   readonly udp: () => Record<string, number>
   readonly http: () => Record<string, number>
+  readonly controlApi: () => Record<string, number>
   /** Rejects when the replica thread does not answer: its metrics are then left out. */
   readonly replica: () => Promise<ReplicaFigures>
 }
@@ -59,6 +61,7 @@ type Figures = {
   readonly table: TableFigures
   readonly udp: Record<string, number>
   readonly http: Record<string, number>
+  readonly controlApi: Record<string, number>
   readonly replica: ReplicaFigures | null
   readonly memory: NodeJS.MemoryUsage
   /**
@@ -91,6 +94,7 @@ export const EVENTS = {
   skep_table_events_total: [...COUNTERS],
   skep_udp_events_total: UDP_COUNTERS.filter(isEvent).map(snakeCase),
   skep_http_events_total: Object.keys(HTTP_COUNTERS).map(snakeCase),
+  skep_control_events_total: Object.keys(CONTROL_COUNTERS).map(snakeCase),
 } as const
 
 const events = (counts: Record<string, number>): Record<string, number> =>
@@ -150,6 +154,12 @@ export const METRICS: readonly Metric[] = [
     'skep_http_events_total',
     'What the HTTP front end counted since start',
     (f) => events(f.http),
+    'event',
+  ),
+  counter(
+    'skep_control_events_total',
+    "What the control API's port counted since start",
+    (f) => events(f.controlApi),
     'event',
   ),
   gauge(
@@ -281,6 +291,7 @@ export function createMetrics(sources: MetricSources): { text(): Promise<string>
         table: sources.table(),
         udp: sources.udp(),
         http: sources.http(),
+        controlApi: sources.controlApi(),
         replica,
         memory: process.memoryUsage(),
         delay: {

@@ -22,6 +22,8 @@ export type ReportOptions = {
   readonly control: Control
   readonly replica: ReplicaHandle
   readonly udp: Counts
+  /** Of the control API's port. */
+  readonly controlApi: Counts
   readonly log: Logger
   readonly warnings: readonly string[]
   /** Somebody asked that this replica be drained. */

@@ -28,6 +28,7 @@ export type StatsSources = {
   readonly status: () => Promise<ReplicaStatus>
   readonly udp: () => Readonly<Record<string, number>>
   readonly http: () => Readonly<Record<string, number>>
+  readonly controlApi: () => Readonly<Record<string, number>>
   /** As GET /readyz says. */
   readonly ready: () => { readonly ok: boolean; readonly reason: string }
   /** Answers a second, smoothed. */
@@ -216,6 +217,7 @@ export const metricSourcesOf = (sources: StatsSources): MetricSources => ({
   table: () => tableOf(sources.store),
   udp: sources.udp,
   http: sources.http,
+  controlApi: sources.controlApi,
   replica: async () => replicaFiguresOf(await sources.status()),
 })
 

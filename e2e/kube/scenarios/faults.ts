@@ -109,7 +109,7 @@ export const pods: Scenario = {
   },
 }
 
-const nodeReady = async (world: World, node: string, wanted: boolean): Promise<string | undefined> => {
+export const nodeReady = async (world: World, node: string, wanted: boolean): Promise<string | undefined> => {
   const found = await world.target.api.get('nodes', '', node)
   const ready = found?.status?.conditions?.find((one) => one.type === 'Ready')?.status === 'True'
   return ready === wanted ? undefined : `${node} is ${ready ? 'ready' : 'not ready'}`
