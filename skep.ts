@@ -5,6 +5,8 @@
 import { readFileSync } from 'node:fs'
 import { CommanderError, newCommand, UsageError } from './cli/command.ts'
 import { EXIT_CODES, INTERNAL, OK, USAGE } from './cli/exit-codes.ts'
+import { lastWords, outliveReaders } from './cli/guard.ts'
+import { catchSignals } from './cli/signals.ts'
 
 type Run = (args: string[]) => Promise<number>
 
@@ -38,6 +40,9 @@ const COMMANDS: readonly (readonly [string, string, () => Promise<Run>])[] = [
   ['bench', 'Load a tracker and measure it: skep bench udp.', async () => bench],
   ['completion', 'Print completions for bash, zsh or fish.', async () => completions],
 ]
+
+/** Those that serve others: told to stop while they are still being loaded, they stop as they do later. */
+const SERVERS: readonly (string | undefined)[] = ['start', 'tracker', 'operator']
 
 async function bench(args: string[]): Promise<number> {
   const [what, ...rest] = args
@@ -106,5 +111,9 @@ function explain(error: unknown): number {
   return INTERNAL
 }
 
+if (SERVERS.includes(process.argv[2])) outliveReaders()
+if (['start', 'tracker'].includes(process.argv[2] ?? '')) catchSignals()
+const code = await run(process.argv.slice(2)).catch(explain)
+await lastWords()
 // Threads of a replica that failed may still run: the process ends with them.
-process.exit(await run(process.argv.slice(2)).catch(explain))
+process.exit(code)

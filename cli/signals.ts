@@ -23,7 +23,15 @@ export type Signals = {
 
 export class Forced extends Error {}
 
+let caught: Signals | undefined
+
+/** From the first call on signals are requests; every call gives the same. */
 export function catchSignals(): Signals {
+  caught ??= listen()
+  return caught
+}
+
+function listen(): Signals {
   const first = Promise.withResolvers<string>()
   const second = Promise.withResolvers<never>()
   second.promise.catch(() => {})

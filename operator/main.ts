@@ -9,6 +9,7 @@ import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CommanderError, UsageError } from '@skep/cli/command.ts'
 import { FAILURE, OK, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
+import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { reconcileBackup } from './backup.ts'
 import { type OperatorConfig, readConfig } from './config.ts'
 import { type LiveApi, liveApi } from './kube/api.ts'
@@ -63,6 +64,7 @@ const JOBS: Readonly<Record<string, () => Promise<(args: string[]) => Promise<nu
 
 async function operate(config: OperatorConfig): Promise<number> {
   const log = openLog(config.logLevel)
+  STANDARD_OUTPUT.again = (lines, why) => log('warn', 'lines of this log were lost', { lines, why })
   const stop = new AbortController()
   const why = onSignals(stop, log)
   let kube: Kube

@@ -1,6 +1,7 @@
 // The log of a process: JSON lines for machines, one short line for people. The one door to pino.
 // Refuses: lines a request, and secrets.
 
+import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { type Logger, pino, stdSerializers } from 'pino'
 
 export type { Logger }
@@ -18,11 +19,11 @@ export type LogOutput = { write(text: string): void; readonly isTTY?: boolean }
 /** Keys whose values are never written, at the top and one level down. */
 const SECRET = ['token', 'key', 'networkKey', 'authorization', 'secret', 'password']
 
-export function openLogger(options: LogOptions, output: LogOutput = process.stdout): Logger {
+export function openLogger(options: LogOptions, output: LogOutput = STANDARD_OUTPUT): Logger {
   const pretty = options.format === 'pretty' || (options.format === 'auto' && output.isTTY === true)
   const colour = pretty && output.isTTY === true && process.env.NO_COLOR === undefined
   const stream = pretty ? { write: (line: string) => output.write(prettyLine(line, colour)) } : output
-  return pino(
+  const log = pino(
     {
       level: options.level,
       base: { name: options.name },
@@ -33,6 +34,9 @@ export function openLogger(options: LogOptions, output: LogOutput = process.stdo
     },
     stream,
   )
+  if (output === STANDARD_OUTPUT)
+    STANDARD_OUTPUT.again = (lines, why) => log.warn({ lines, why }, 'lines of this log were lost')
+  return log
 }
 
 const COLOURS: Readonly<Record<string, number>> = {

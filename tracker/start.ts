@@ -3,6 +3,7 @@
 
 import { newCommand } from '@skep/cli/command.ts'
 import { INTERNAL, IO, OK, REMOVED, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
+import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { catchSignals, Forced, type Signals } from '@skep/cli/signals.ts'
 import type { TrackerConfig } from './config/options.ts'
 import { addConfigFlags, configOf } from './config/table.ts'
@@ -39,7 +40,7 @@ export const startCommand = (args: string[]): Promise<number> =>
     args,
     'pretty',
     (running, config) => {
-      process.stdout.write(welcome(running, config))
+      STANDARD_OUTPUT.write(welcome(running, config))
     },
   )
 

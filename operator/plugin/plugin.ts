@@ -4,6 +4,7 @@
 // `skep ctl` in the pods, so contexts and rights are those of whoever calls it.
 // Refuses: rights and keys of its own, and to change anything but who leads.
 
+import '@skep/cli/guard.ts'
 import { execFile } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { FAILURE, OK, USAGE } from '@skep/cli/exit-codes.ts'

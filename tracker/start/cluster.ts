@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Command, Flag, UsageError } from '@skep/cli/command.ts'
 import { FAILURE, OK } from '@skep/cli/exit-codes.ts'
+import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { catchSignals, type Signals } from '@skep/cli/signals.ts'
 import type { Configured } from '../config/table.ts'
 import { NetworkKeyError, openNetworkKey } from '../keys/network-key.ts'
@@ -51,7 +52,7 @@ export function replicasOf(command: Command): number {
   return replicas
 }
 
-const say = (text: string): void => void process.stdout.write(`skep: ${text}\n`)
+const say = (text: string): void => STANDARD_OUTPUT.write(`skep: ${text}\n`)
 
 /** Runs until a signal comes or all replicas have ended; returns the exit code. */
 export async function runCluster(configured: Configured, replicas: number): Promise<number> {
@@ -68,6 +69,7 @@ export async function runCluster(configured: Configured, replicas: number): Prom
   if (existsSync(join(config.dataDir, 'replica')))
     say(`${config.dataDir} also holds the data of one replica that ran alone; this cluster has its own`)
   process.title = 'skep start'
+  STANDARD_OUTPUT.again = (lines, why) => say(`lines of this output were lost: ${lines}, ${why}`)
   const signals = catchSignals()
   say(`starting ${replicas} replicas; they answer once a majority of them has elected a leader`)
   const children = plans.map(begin)
@@ -78,7 +80,7 @@ export async function runCluster(configured: Configured, replicas: number): Prom
     await stopAll(children, signals, false)
     return end === null ? OK : (end.code ?? FAILURE)
   }
-  process.stdout.write(clusterWelcome(await Promise.all(children.map(rowOf)), config, keyFile))
+  STANDARD_OUTPUT.write(clusterWelcome(await Promise.all(children.map(rowOf)), config, keyFile))
   let stopping = false
   for (const child of children) void child.ended.then((end) => stopping || say(lossText(child, end)))
   const told = await Promise.race([signals.first, Promise.all(children.map((child) => child.ended))])
@@ -106,7 +108,7 @@ function begin(plan: ReplicaPlan): Child {
     windowsHide: true,
   })
   // Each line of a log names its replica.
-  createInterface({ input: child.stdout! }).on('line', (line) => process.stdout.write(`${line}\n`))
+  createInterface({ input: child.stdout! }).on('line', (line) => STANDARD_OUTPUT.write(`${line}\n`))
   createInterface({ input: child.stderr! }).on('line', (line) =>
     process.stderr.write(`${plan.name}: ${line}\n`),
   )

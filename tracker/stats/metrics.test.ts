@@ -50,6 +50,7 @@ const sources = (replica: () => Promise<ReplicaFigures>): MetricSources => ({
   udp: () => ({ ...sumCounters([]), badConnectionId: 5, parkedNow: 6 }),
   http: () => ({ ...httpCounts(), announces: 7, connectionsNow: 8, parkedNow: 0, waitingNow: 9 }),
   controlApi: () => ({ ...controlCounts(), wrongTokens: 2 }),
+  lostLines: () => 11,
   replica,
 })
 

@@ -50,6 +50,8 @@ export type MetricSources = {
   readonly udp: () => Record<string, number>
   readonly http: () => Record<string, number>
   readonly controlApi: () => Record<string, number>
+  /** Lines of the log that nobody took, since the start. */
+  readonly lostLines: () => number
   /** Rejects when the replica thread does not answer: its metrics are then left out. */
   readonly replica: () => Promise<ReplicaFigures>
 }
@@ -62,6 +64,7 @@ type Figures = {
   readonly udp: Record<string, number>
   readonly http: Record<string, number>
   readonly controlApi: Record<string, number>
+  readonly lostLines: number
   readonly replica: ReplicaFigures | null
   readonly memory: NodeJS.MemoryUsage
   /**
@@ -250,6 +253,11 @@ export const METRICS: readonly Metric[] = [
     '1 while the log takes no writes and changes are refused',
     ofReplica((r) => Number(r.diskFull)),
   ),
+  counter(
+    'skep_lost_log_lines_total',
+    'Lines of the log that could not be written: their reader had gone, was slow, or the disk was full',
+    (f) => f.lostLines,
+  ),
   gauge(
     'skep_event_loop_delay_seconds',
     'How late the main thread came to its work since the last scrape',
@@ -292,6 +300,7 @@ export function createMetrics(sources: MetricSources): { text(): Promise<string>
         udp: sources.udp(),
         http: sources.http(),
         controlApi: sources.controlApi(),
+        lostLines: sources.lostLines(),
         replica,
         memory: process.memoryUsage(),
         delay: {

@@ -3,6 +3,7 @@
 
 import { statfs } from 'node:fs/promises'
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import {
   type MemberSchema,
   Role,
@@ -218,6 +219,7 @@ export const metricSourcesOf = (sources: StatsSources): MetricSources => ({
   udp: sources.udp,
   http: sources.http,
   controlApi: sources.controlApi,
+  lostLines: () => STANDARD_OUTPUT.lost,
   replica: async () => replicaFiguresOf(await sources.status()),
 })
 
