@@ -35,7 +35,8 @@ const wanted = [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((word)
 // One that came before this line has opened it already.
 if (!wanted && inspector.url() !== undefined) inspector.close()
 
-// Without a listener the error would end the process. A command whose reader has enough (`| head -1`) is done.
+// Without a listener the error would end the process. A command whose reader has enough (`| head -1`) is
+// done.
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', ({ code }: NodeJS.ErrnoException) => {
     if (!outlives) process.exit(code === 'EPIPE' ? OK : FAILURE)

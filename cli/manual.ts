@@ -1,5 +1,5 @@
-// The manual of a table of options: as commented YAML with the values in force (--print-config), and as tables
-// for a document. Refuses: any fact about an option that is not in the table.
+// The manual of a table of options: as commented YAML with the values in force (--print-config), and as
+// tables for a document. Refuses: any fact about an option that is not in the table.
 
 import { stringify } from 'yaml'
 import type { Sources } from './layers.ts'

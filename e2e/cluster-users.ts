@@ -1,6 +1,6 @@
-// Users of a tracker: requests at a fixed rate at whoever is ready, asked again of another when nothing comes, as BEP
-// 15 clients do; every answer is held against what was acknowledged before. Refuses: to judge what is not known, and
-// to forget a silence.
+// Users of a tracker: requests at a fixed rate at whoever is ready, asked again of another when nothing
+// comes, as BEP 15 clients do; every answer is held against what was acknowledged before. Refuses: to judge
+// what is not known, and to forget a silence.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '@skep/testing/random.ts'

@@ -1,6 +1,6 @@
-// The tree of an older version, as it was released, with its own packages and its own Node: what an upgrade begins
-// with. Kept in the cache by its commit. Refuses: to guess. What is neither a tag nor a commit of this history is
-// fetched from where this clone came from, or a sentence says what to type.
+// The tree of an older version, as it was released, with its own packages and its own Node: what an upgrade
+// begins with. Kept in the cache by its commit. Refuses: to guess. What is neither a tag nor a commit of this
+// history is fetched from where this clone came from, or a sentence says what to type.
 
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'

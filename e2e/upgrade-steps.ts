@@ -1,6 +1,6 @@
-// What happens to a cluster while it is upgraded, step by step: one replica at a time is told to drain, stopped, and
-// started by the other version with the same data folder and options, followers first. After each step every swarm is
-// asked of every replica. Refuses: to go on after a fault was found.
+// What happens to a cluster while it is upgraded, step by step: one replica at a time is told to drain,
+// stopped, and started by the other version with the same data folder and options, followers first. After
+// each step every swarm is asked of every replica. Refuses: to go on after a fault was found.
 
 import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
-// `npm run e2e:upgrade`: a cluster of an older version becomes one of this version, a replica at a time, while its
-// users go on announcing, and goes back as far as it can. Refuses: to end without counts, or to leave a process, a
-// host or a mount behind.
+// `npm run e2e:upgrade`: a cluster of an older version becomes one of this version, a replica at a time,
+// while its users go on announcing, and goes back as far as it can. Refuses: to end without counts, or to
+// leave a process, a host or a mount behind.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,5 @@
-// Options of `skep operator`: a flag, or a variable SKEP_OPERATOR_*, or a default. Refuses: options of clusters; those are fields of their resources.
+// Options of `skep operator`: a flag, or a variable SKEP_OPERATOR_*, or a default. Refuses: options of
+// clusters; those are fields of their resources.
 
 import { Flag, newCommand, UsageError } from '@skep/cli/command.ts'
 import { LEVELS, type Level } from './log.ts'

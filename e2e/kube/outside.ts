@@ -1,6 +1,6 @@
-// The users of a tracker on Kubernetes (cluster-users.ts), on a host outside: they announce through the nodes that a
-// balancer would choose. A process of its own, driven by lines of JSON (outside-link.ts). Refuses: to ask pods
-// directly.
+// The users of a tracker on Kubernetes (cluster-users.ts), on a host outside: they announce through the nodes
+// that a balancer would choose. A process of its own, driven by lines of JSON (outside-link.ts). Refuses: to
+// ask pods directly.
 
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'

@@ -2,7 +2,8 @@
 // Clients keep the address that they once looked up for hours, and few of them ask a second one by UDP; so
 // every address that was given out has to be answered, whoever is gone. Connection IDs and the table are the
 // cluster's, so it makes no difference to a client who answers. Refuses: to turn a Service for the operator's
-// own blindness (silent means silent to it and to the leader, or not ready to Kubernetes), and back and forth.
+// own blindness (silent means silent to it and to the leader, or not ready to Kubernetes), and back and
+// forth.
 
 import { addressed } from './decided.ts'
 import { memberAt, names, podOf, type Verdict, type View } from './view.ts'

@@ -1,8 +1,8 @@
 // The control API's port: HTTP/1.1 and HTTP/2 without TLS on one port, told apart by their first bytes.
 // Connections that have not shown the token are few and short-lived (strangers.ts), so that whoever has it
 // always finds room; those that have shown it have places of their own. Refuses: whoever has no token
-// (guard.ts), large bodies, requests that do not end, and connections that a token opened that counts no more.
-// The one door to connect-node.
+// (guard.ts), large bodies, requests that do not end, and connections that a token opened that counts no
+// more. The one door to connect-node.
 
 import { createServer as createHttp1, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createHttp2, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'

@@ -1,5 +1,5 @@
-// One call of skep ctl: what it is called and takes, as data; what it is done with; and what goes wrong with it,
-// as a sentence with cause and fix. Refuses: to know any call; each file of this folder exports its own.
+// One call of skep ctl: what it is called and takes, as data; what it is done with; and what goes wrong with
+// it, as a sentence with cause and fix. Refuses: to know any call; each file of this folder exports its own.
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { Command } from '@skep/cli/command.ts'

@@ -1,5 +1,5 @@
-// skep ctl settings: the replicated settings; `name=value` words are spelled and limited like the options that
-// seed the same settings. Refuses: options that are not settings of the cluster.
+// skep ctl settings: the replicated settings; `name=value` words are spelled and limited like the options
+// that seed the same settings. Refuses: options that are not settings of the cluster.
 
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { UsageError } from '@skep/cli/command.ts'

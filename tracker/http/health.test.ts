@@ -1,4 +1,5 @@
-// The probes' own port: it answers what the main thread says, while that is busy too, and to strangers' spite.
+// The probes' own port: it answers what the main thread says, while that is busy too, and to strangers'
+// spite.
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

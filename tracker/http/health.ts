@@ -1,5 +1,5 @@
-// The main thread's side of the probes' own port: starts its thread, and tells it how things stand when asked.
-// Refuses: to keep a replica from starting because a port that nobody asked for is taken.
+// The main thread's side of the probes' own port: starts its thread, and tells it how things stand when
+// asked. Refuses: to keep a replica from starting because a port that nobody asked for is taken.
 
 import { Worker } from 'node:worker_threads'
 import { HttpOpenError } from './open-error.ts'

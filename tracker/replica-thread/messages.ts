@@ -1,6 +1,6 @@
-// What goes between the main thread and the replica's: how a replica is opened, the orders it takes, what each
-// of them is answered with, and the news it tells by itself. Types only, so that both sides stand on one word.
-// Refuses: anything that runs.
+// What goes between the main thread and the replica's: how a replica is opened, the orders it takes, what
+// each of them is answered with, and the news it tells by itself. Types only, so that both sides stand on one
+// word. Refuses: anything that runs.
 
 import type { Outcome } from '../replica/batches/proposals.ts'
 import type { ClusterEvent } from '../replica/events.ts'

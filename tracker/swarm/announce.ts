@@ -1,6 +1,7 @@
 // The read side of an announce: which change it asks for, and the answer. Per packet: numbers and buffers,
-// nothing allocated. Events are always changes: only the log says that one changes nothing. Readers run beside the writer: everything between two loads of a swarm's sequence number
-// counts only if the number stayed the same and even. Refuses: to write to the table.
+// nothing allocated. Events are always changes: only the log says that one changes nothing. Readers run
+// beside the writer: everything between two loads of a swarm's sequence number counts only if the number
+// stayed the same and even. Refuses: to write to the table.
 
 import { allowed } from './access.ts'
 import { addressClass4, addressClass6, PUBLIC } from './address.ts'
@@ -102,8 +103,8 @@ export class Announcer {
   }
 
   /**
-   * Do the access lists forbid the info_hash? Asked once more when the change was applied: a list here may have
-   * been behind.
+   * Do the access lists forbid the info_hash? Asked once more when the change was applied: a list here may
+   * have been behind.
    */
   denied(words: Int32Array, at: number): boolean {
     return this.control[C_ACCESS + 1] !== 0 && !allowed(this.store, words, at + WORD_HASH)
@@ -302,9 +303,9 @@ export class Announcer {
   }
 
   /**
-   * Is the peer stored at the asker's address and port the asker, though it has another tag? aria2 draws a key
-   * for each announce; a client that is new says `started`. The old tag stays. (A peer stored without a tag
-   * gets one as soon as it has one to show.)
+   * Is the peer stored at the asker's address and port the asker, though it has another tag? aria2 draws a
+   * key for each announce; a client that is new says `started`. The old tag stays. (A peer stored without a
+   * tag gets one as soon as it has one to show.)
    */
   private isMine(family: Family, words: Int32Array, at: number): boolean {
     const { details } = family

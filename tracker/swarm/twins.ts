@@ -1,7 +1,7 @@
 // One client seen twice: the same tag on IPv4 and IPv6 counts once (a seeder if either is), the same tag in
-// one family and with the same port at another address (or the same address and another port) has moved. Sets are scanned up to some hundred peers;
-// torrents with a larger one keep a tag index: a family of units (tag, hash of the peer's address). Refuses:
-// tag 0, which is nobody's.
+// one family and with the same port at another address (or the same address and another port) has moved. Sets
+// are scanned up to some hundred peers; torrents with a larger one keep a tag index: a family of units (tag,
+// hash of the peer's address). Refuses: tag 0, which is nobody's.
 
 import { type Family, formOf, sizeOf } from './family.ts'
 import {
