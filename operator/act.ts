@@ -6,11 +6,11 @@ import { hkdfSync } from 'node:crypto'
 import { networkKeyName } from '@skep/wire/network-key.ts'
 import { backupClaim } from './desired/backup.ts'
 import { job, type RestoreSource } from './desired/jobs.ts'
-import { labels } from './desired/labels.ts'
 import { desiredObjects, hashed } from './desired/objects.ts'
 import { keySecret, keysOf } from './desired/secret.ts'
 import { claimSpec } from './desired/statefulset.ts'
 import type { Observed } from './model/facts.ts'
+import { labels } from './model/labels.ts'
 import { claimName, configName, jobName } from './model/names.ts'
 import {
   ApiError,

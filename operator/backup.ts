@@ -3,8 +3,8 @@
 
 import { backupRun, backupVolume } from './desired/backup.ts'
 import { difference } from './desired/drift.ts'
-import { BACKUP_LABEL } from './desired/labels.ts'
 import { hashed } from './desired/objects.ts'
+import { BACKUP_LABEL } from './model/labels.ts'
 import type { KubeObject } from './model/ports.ts'
 import { settle } from './model/settle.ts'
 import type { Condition, TrackerBackup, TrackerCluster } from './model/types.ts'

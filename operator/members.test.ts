@@ -10,8 +10,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
-import { controlToken, networkKeyName } from '@skep/wire/network-key.ts'
-import * as tracker from '../tracker/keys/network-key.ts'
+import { networkKeyName } from '@skep/wire/network-key.ts'
 import { liveLists } from './lists.ts'
 import { controlClients, liveMembers, rateOf } from './members.ts'
 import type { MemberAddress } from './model/ports.ts'
@@ -21,13 +20,6 @@ const OLD = 'o'.repeat(40)
 const NEW = 'n'.repeat(40)
 /** The port is the same everywhere, so the address is one that nobody else takes. */
 const IP = '127.83.75.69'
-
-test('tokens and names of keys are those of the tracker', () => {
-  for (const key of [OLD, NEW, '0123456789abcdef0123456789abcdef']) {
-    assert.equal(controlToken(key, hkdfSync), tracker.controlToken(key))
-    assert.equal(networkKeyName(key, hkdfSync), tracker.networkKeyName(key))
-  }
-})
 
 test('a rate is taken over seconds, and begins anew where the counter does', () => {
   const first = rateOf(undefined, 1000, 0)

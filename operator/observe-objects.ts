@@ -1,7 +1,6 @@
 // Kubernetes objects as plain facts, one function a kind. The shapes are those of the API; whatever is absent
 // has a value here. Refuses: I/O.
 
-import { ORDINAL_LABEL, POD_LABEL, PURPOSE_LABEL, SIZE_ANNOTATION } from './desired/labels.ts'
 import type {
   ClaimSeen,
   JobPurpose,
@@ -11,6 +10,7 @@ import type {
   ServiceSeen,
   StatefulSetSeen,
 } from './model/facts.ts'
+import { ORDINAL_LABEL, POD_LABEL, PURPOSE_LABEL, SIZE_ANNOTATION } from './model/labels.ts'
 import { ordinalOf } from './model/names.ts'
 import type { KubeObject } from './model/ports.ts'
 import { bytesOf, epochMs } from './model/units.ts'

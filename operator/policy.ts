@@ -11,7 +11,7 @@ import { elderOf, wishedList } from './policy-list.ts'
 import { writeIfNew } from './status.ts'
 import { replicasOf, type World } from './world.ts'
 
-export const POLICY_FINALIZER = 'skep.dev/policy'
+const POLICY_FINALIZER = 'skep.dev/policy'
 const AGAIN_MS = 5000
 /** `skep ctl access` may change the list as well: it is put right so often. */
 const LOOK_MS = 60_000

@@ -27,7 +27,7 @@ export type Queue = {
 
 export type Backoff = { readonly firstMs: number; readonly mostMs: number }
 
-export const BACKOFF: Backoff = { firstMs: 500, mostMs: 60_000 }
+const BACKOFF: Backoff = { firstMs: 500, mostMs: 60_000 }
 
 export const newQueue = ({ firstMs, mostMs }: Backoff = BACKOFF): Queue => {
   const due = new Map<string, number>()

@@ -1,9 +1,9 @@
 // Turns what happens into passes: changes of watched objects become keys of the queue, due keys become
 // passes, a few at once. Refuses: to look at what changed; a pass looks at all.
 
-import { BACKUP_LABEL, CLUSTER_LABEL } from './desired/labels.ts'
 import type { Clock } from './kube/clock.ts'
 import type { Change } from './kube/watch.ts'
+import { BACKUP_LABEL, CLUSTER_LABEL } from './model/labels.ts'
 import type { KubeObject, WatchedKind } from './model/ports.ts'
 import type { Queue } from './queue.ts'
 

@@ -2,9 +2,9 @@
 // Losing the memory (the operator was started again) is harmless: it only saves questions. Refuses:
 // decisions.
 
-import { identity } from './desired/labels.ts'
 import { newWritten, type Written } from './kube/written.ts'
 import type { MemberReport } from './model/facts.ts'
+import { identity } from './model/labels.ts'
 import type { Api, KubeObject, Members } from './model/ports.ts'
 import type { TrackerCluster } from './model/types.ts'
 

@@ -61,7 +61,7 @@ const putBytes = (w: Writer, data: Uint8Array): void => {
   w.length += padded(data.length)
 }
 
-export const putConfState = (w: Writer, cs: ConfState): void => {
+const putConfState = (w: Writer, cs: ConfState): void => {
   const lists = [cs.voters, cs.learners, cs.votersOutgoing, cs.learnersNext]
   putNumber(w, cs.autoLeave ? 1 : 0)
   for (const ids of lists) putNumber(w, ids.length)

@@ -27,7 +27,7 @@ export type BencodeLimits = {
   readonly values: number
 }
 
-export const DEFAULT_LIMITS: BencodeLimits = { depth: 32, bytes: 16 * 1024 * 1024, values: 1_000_000 }
+const DEFAULT_LIMITS: BencodeLimits = { depth: 32, bytes: 16 * 1024 * 1024, values: 1_000_000 }
 
 export type Decoded =
   | { readonly ok: true; readonly value: Bencode }

@@ -4,9 +4,9 @@
 import { formatIPv4, formatIPv6, parseIPv4, parseIPv6 } from './ip.ts'
 
 /** Bytes of a compact IPv4 peer: address 4, port 2. */
-export const PEER4_BYTES = 6
+const PEER4_BYTES = 6
 /** Bytes of a compact IPv6 peer: address 16, port 2. */
-export const PEER6_BYTES = 18
+const PEER6_BYTES = 18
 
 export type Peer = { readonly address: string; readonly port: number }
 

@@ -25,8 +25,6 @@ export const EVENT_NONE = 0
 export const EVENT_COMPLETED = 1
 export const EVENT_STARTED = 2
 export const EVENT_STOPPED = 3
-/** BEP 21: a partial seed. */
-export const EVENT_PAUSED = 4
 
 /** protocol_id of a connect request: 0x41727101980. */
 export const MAGIC = 0x41727101980n
@@ -34,18 +32,18 @@ export const MAGIC = 0x41727101980n
 export const CONNECT_BYTES = 16
 export const ANNOUNCE_BYTES = 98
 /** Bytes of a scrape request before its info_hashes. */
-export const SCRAPE_HEAD_BYTES = 16
+const SCRAPE_HEAD_BYTES = 16
 /** Most info_hashes of a scrape (BEP 15). */
 export const SCRAPE_MOST = 74
-export const ANNOUNCE_ANSWER_BYTES = 20
-export const SCRAPE_ANSWER_BYTES = 8
+const ANNOUNCE_ANSWER_BYTES = 20
+const SCRAPE_ANSWER_BYTES = 8
 /** Bytes of an answer for each info_hash scraped. */
-export const SCRAPE_ENTRY_BYTES = 12
+const SCRAPE_ENTRY_BYTES = 12
 
 /** BEP 41 option types. */
-export const OPTION_END = 0
-export const OPTION_NOP = 1
-export const OPTION_URL_DATA = 2
+const OPTION_END = 0
+const OPTION_NOP = 1
+const OPTION_URL_DATA = 2
 const OPTION_BYTES_MOST = 255
 
 export type ConnectRequest = { readonly kind: 'connect'; readonly transactionId: number }

@@ -17,7 +17,7 @@ const LOAD_MS = 180_000
 const COMMAND_MS = 60_000
 
 /** Folders of clusters begin so; the name is also their cgroup's. */
-export const PREFIX = 'skep-kube-'
+const PREFIX = 'skep-kube-'
 
 export type Done = { readonly code: number; readonly out: string; readonly err: string }
 

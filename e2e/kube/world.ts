@@ -211,7 +211,7 @@ export async function event(
 }
 
 /** Every swarm is asked of every ready replica. */
-export async function nothingLost(world: World): Promise<void> {
+async function nothingLost(world: World): Promise<void> {
   const report = await world.outside!.check()
   if (report.faultCount > 0)
     throw new Error(`${report.faultCount} answers cannot be true: ${report.faults.slice(0, 4).join('; ')}`)

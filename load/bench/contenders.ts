@@ -41,8 +41,7 @@ export type Contender = {
 }
 
 /** Built programs are kept here, outside the clone. */
-export const cacheFolder = (): string =>
-  join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skep-bench')
+const cacheFolder = (): string => join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skep-bench')
 
 const begin = async (
   name: string,

@@ -19,7 +19,7 @@ import { median, quantile } from './table.ts'
  * some.
  */
 const SOURCES = 8
-export const WINDOW = 24
+const WINDOW = 24
 const PRELOAD_WINDOW = 32
 /** At rest: so many looks in a row with at most this share of a core; it is waited for as long as this. */
 const REST_LOOK_MS = 500
@@ -67,7 +67,7 @@ export const baseWork = (numwant: number): Work => ({
 })
 
 /** Peers an honest tracker returns on average: all others of the swarm, at most `numwant`. */
-export function expectedPeers(model: Model, numwant: number): number {
+function expectedPeers(model: Model, numwant: number): number {
   let sum = 0
   for (let t = 0; t < model.shape.torrents; t++) {
     const size = sizeOf(model, t)
@@ -114,7 +114,7 @@ export async function openField(
   return { model, entrants, stop }
 }
 
-export async function openGenerator(port: number, model: Model, lists?: Uint32Array[]): Promise<Generator> {
+async function openGenerator(port: number, model: Model, lists?: Uint32Array[]): Promise<Generator> {
   const target = { address: '127.0.0.1', port, family: 4 as const }
   const sources = await defaultSources(target, SOURCES)
   const { io, homes, raw } = await openSources(target, sources, { engine: 'auto', answerBytes: ANSWER_BYTES })

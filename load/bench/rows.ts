@@ -55,7 +55,7 @@ export type ScalingRow = {
   readonly cpuUs: number
 }
 
-export const SHAPES = {
+const SHAPES = {
   hot: { name: '10k torrents, 100k peers, 30 wanted', torrents: 10_000, peers: 100_000, numwant: 30 },
   cold: { name: '100k torrents, 1M peers, 30 wanted', torrents: 100_000, peers: 1_000_000, numwant: 30 },
   large: { name: '10k torrents, 1M peers, 50 wanted', torrents: 10_000, peers: 1_000_000, numwant: 50 },

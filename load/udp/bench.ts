@@ -216,7 +216,7 @@ async function load(text: string, options: Options): Promise<Report> {
   }
 }
 
-export const workOf = (options: Options): Work => ({
+const workOf = (options: Options): Work => ({
   mix: options.mix,
   joinsPermille: options.joins,
   numwant: options.numwant,

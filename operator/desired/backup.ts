@@ -3,15 +3,15 @@
 // after a good one. Refuses: to delete the claim with the backup: backups outlive what they were made of, and
 // by whom.
 
+import { BACKUP_LABEL, labels, ownedBy } from '../model/labels.ts'
 import { accountName, CONTROL_PORT, podName, replicasName } from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { Settled } from '../model/settle.ts'
 import type { TrackerBackup, TrackerCluster } from '../model/types.ts'
 import { KEY_FOLDER } from './config.ts'
 import { BACKUP_FOLDER, jobPod, keySource } from './jobs.ts'
-import { BACKUP_LABEL, labels, ownedBy } from './labels.ts'
 
-export const KEEP = 7
+const KEEP = 7
 export const SIZE = '10Gi'
 /** A snapshot that takes longer has failed, seconds. */
 const DEADLINE_SECONDS = 3600

@@ -3,13 +3,13 @@
 // it may form a new one. Refuses: settings that the log keeps after birth; options only seed those.
 
 import type { ConfigSeen } from '../model/facts.ts'
+import { owned } from '../model/labels.ts'
 import { CONTROL_PORT, configName, podName, REPLICA_PORT, replicaAddress } from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { Settled } from '../model/settle.ts'
 import type { Decided } from '../model/steps.ts'
 import type { TrackerCluster } from '../model/types.ts'
 import { fingerprint } from '../model/units.ts'
-import { owned } from './labels.ts'
 
 /** Where the files are mounted. */
 export const CONFIG_FOLDER = '/etc/skep'

@@ -3,9 +3,9 @@
 // after the other. Refuses: minAvailable, which is wrong for a moment whenever the size changes and blocks
 // every drain if it is too large.
 
+import { identity, owned } from '../model/labels.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { TrackerCluster } from '../model/types.ts'
-import { identity, owned } from './labels.ts'
 
 export const disruptionBudget = (resource: TrackerCluster): KubeObject => ({
   apiVersion: 'policy/v1',

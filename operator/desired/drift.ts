@@ -2,8 +2,8 @@
 // API server or others add is theirs. A field that is wanted no more shows by the hash. Refuses: to compare
 // what can never be changed.
 
+import { HASH_ANNOTATION } from '../model/labels.ts'
 import type { KubeObject } from '../model/ports.ts'
-import { HASH_ANNOTATION } from './labels.ts'
 
 /** Path of the first field that differs; null: all is as wanted. */
 export const difference = (wanted: KubeObject, there: KubeObject): string | null => {

@@ -3,12 +3,12 @@
 // owner anyway.
 
 import type { JobPurpose } from '../model/facts.ts'
+import { ORDINAL_LABEL, owned, PURPOSE_LABEL } from '../model/labels.ts'
 import { accountName, claimName, jobName, keyName, podName, replicaAddress } from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { Settled } from '../model/settle.ts'
 import type { TrackerCluster } from '../model/types.ts'
 import { DATA_FOLDER, KEY_FOLDER } from './config.ts'
-import { ORDINAL_LABEL, owned, PURPOSE_LABEL } from './labels.ts'
 import { CONTAINER_SECURITY, imageOf, POD_SECURITY, PROGRAM } from './pod.ts'
 
 /** Where backups are mounted. */

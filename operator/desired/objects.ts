@@ -2,6 +2,7 @@
 // StatefulSet last. Each carries a hash of itself, so that a field that is wanted no more is seen, too.
 // Refuses: volumes (their StatefulSet makes them, the plan deletes them) and Jobs (the plan starts them).
 
+import { HASH_ANNOTATION } from '../model/labels.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { Settled } from '../model/settle.ts'
 import type { Decided } from '../model/steps.ts'
@@ -9,7 +10,6 @@ import type { TrackerCluster } from '../model/types.ts'
 import { fingerprint } from '../model/units.ts'
 import { configMap } from './config.ts'
 import { disruptionBudget } from './disruption-budget.ts'
-import { HASH_ANNOTATION } from './labels.ts'
 import { type Keys, keySecret } from './secret.ts'
 import { serviceAccount } from './service-account.ts'
 import { httpService, ownServices, replicasService, udpService } from './services.ts'

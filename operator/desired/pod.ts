@@ -2,13 +2,13 @@
 // token. The same template for each ordinal; what differs is in the file of the ConfigMap that is named after
 // the pod. Refuses: privileges. Receive buffers are raised on nodes, not by pods.
 
+import { CONFIG_ANNOTATION, identity, labels } from '../model/labels.ts'
 import { accountName, CONTROL_PORT, configName, keyName, REPLICA_PORT } from '../model/names.ts'
 import type { Settled } from '../model/settle.ts'
 import { ANNOTATIONS, type TrackerCluster } from '../model/types.ts'
 import { bytesOf, mebibytes } from '../model/units.ts'
 import { PROCESS_BYTES } from '../model/validate.ts'
 import { CONFIG_FOLDER, configHash, DATA_FOLDER, KEY_FOLDER, ports } from './config.ts'
-import { CONFIG_ANNOTATION, identity, labels } from './labels.ts'
 
 /** Of the image; numbers, so that Kubernetes itself can check that it is not root. */
 export const USER = 10001

@@ -2,11 +2,11 @@
 // Refuses: chance; the key is an argument.
 
 import type { KeySeen } from '../model/facts.ts'
+import { owned, PHASE_ANNOTATION, ROTATION_ANNOTATION } from '../model/labels.ts'
 import { keyName } from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'
 import { KEY_ENTRY } from '../model/settle.ts'
 import type { TrackerCluster } from '../model/types.ts'
-import { owned, PHASE_ANNOTATION, ROTATION_ANNOTATION } from './labels.ts'
 
 /** The lines of a key that the operator made, and where its rotation stands. */
 export type Keys = {

@@ -4,6 +4,7 @@
 // it has to be answered also while its replica is gone, by another one. Refuses: leader-only endpoints. Every
 // replica answers; a follower relays the change.
 
+import { identity, ORDINAL_LABEL, owned, POD_LABEL } from '../model/labels.ts'
 import {
   CONTROL_PORT,
   httpName,
@@ -17,7 +18,6 @@ import type { KubeObject } from '../model/ports.ts'
 import type { Settled, SettledService } from '../model/settle.ts'
 import type { TrackerCluster } from '../model/types.ts'
 import { HTTP_PORT, UDP_PORT } from './config.ts'
-import { identity, ORDINAL_LABEL, owned, POD_LABEL } from './labels.ts'
 
 /** Names for pods: replicas find each other before they are ready, or none would ever become so. */
 export const replicasService = (resource: TrackerCluster): KubeObject => {

@@ -4,12 +4,12 @@
 // serviceName, selector and volume template can never be changed. Refuses: sizes of its own; they are decided
 // before.
 
+import { identity, labels, owned, SIZE_ANNOTATION } from '../model/labels.ts'
 import { replicasName } from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { Settled } from '../model/settle.ts'
 import type { Decided } from '../model/steps.ts'
 import type { TrackerCluster } from '../model/types.ts'
-import { identity, labels, owned, SIZE_ANNOTATION } from './labels.ts'
 import { podTemplate } from './pod.ts'
 
 /** What the volume template of a StatefulSet that is there says, and for ever will. */

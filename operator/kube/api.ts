@@ -2,7 +2,7 @@
 // server-side apply under one field owner. Refuses: to cache what is not labelled as ours; other people's
 // Secrets and ConfigMaps are only ever read by name.
 
-import { CLUSTER_LABEL } from '../desired/labels.ts'
+import { CLUSTER_LABEL } from '../model/labels.ts'
 import {
   type Api,
   ApiError,
@@ -21,7 +21,7 @@ import { type Cache, type Change, newCache, SILENT_MS } from './watch.ts'
 /** HTTP status of what validation refuses. */
 const INVALID = 422
 
-export const FIELD_OWNER = 'skep-operator'
+const FIELD_OWNER = 'skep-operator'
 
 /** Ours by kind; all else by label. */
 const OWN: readonly WatchedKind[] = ['TrackerCluster', 'TorrentPolicy', 'TrackerBackup']

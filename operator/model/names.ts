@@ -1,5 +1,5 @@
 // Names of all that belongs to a cluster. They are identity: nothing here may depend on a wish that can
-// change. Refuses: labels (desired/labels.ts).
+// change. Refuses: labels (model/labels.ts).
 
 export const podName = (cluster: string, ordinal: number): string => `${cluster}-${ordinal}`
 /** As a StatefulSet names the claims of its template "data". */

@@ -58,7 +58,7 @@ export type Settled = Required<
     readonly rollout: { readonly surge: boolean; readonly settleSeconds: number }
   }
 
-export const DEFAULT_REPOSITORY = 'ghcr.io/skep/skep'
+const DEFAULT_REPOSITORY = 'ghcr.io/skep/skep'
 /** Entry of the Secret that holds the network key. */
 export const KEY_ENTRY = 'network.key'
 

@@ -2,8 +2,8 @@
 // rest of status. Refuses: numbers that change with every pass. Status is written only when something
 // happened; times stand for durations.
 
-import { replicaSelector } from '../desired/labels.ts'
 import type { MemberReport } from '../model/facts.ts'
+import { replicaSelector } from '../model/labels.ts'
 import type { Condition, ConditionType, MemberState, TrackerClusterStatus } from '../model/types.ts'
 import { epochMs, majority, rfc3339 } from '../model/units.ts'
 import { startText } from './life.ts'
@@ -22,10 +22,10 @@ import {
 } from './view.ts'
 
 /** The same wait, or the same step so often, is Stalled. */
-export const STALLED_AFTER_MS = 600_000
-export const STALLED_AFTER_STEPS = 5
+const STALLED_AFTER_MS = 600_000
+const STALLED_AFTER_STEPS = 5
 /** The same step failed so often. */
-export const STALLED_AFTER_FAILURES = 3
+const STALLED_AFTER_FAILURES = 3
 /** Fewer announces say nothing about where clients come from. */
 const ANNOUNCES_FOR_A_WORD = 200
 /** Reasons of Ready that say that the cluster was whole once. */

@@ -18,7 +18,7 @@ import { aimedAt, memberAt, podOf, type Verdict, type View, viewOf, wait } from 
 export type Check = { readonly name: string; readonly find: (v: View) => Verdict | null }
 
 /** In this order. Below "leader" there is one whose word about members counts. */
-export const CHECKS: readonly Check[] = [
+const CHECKS: readonly Check[] = [
   { name: 'cache', find: life.staleCache },
   { name: 'deletion', find: life.beingDeleted },
   { name: 'paused', find: life.paused },

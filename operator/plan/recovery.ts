@@ -12,7 +12,7 @@ import { plural, podOf, readyPods, resize, type Verdict, type View, wait } from 
 /** How long the lost ones must have been silent, milliseconds. */
 const SILENT_MS = 30_000
 
-export const recovering = (r: Recovery | undefined): r is Recovery =>
+const recovering = (r: Recovery | undefined): r is Recovery =>
   r !== undefined && r.phase !== 'Done' && r.phase !== 'Refused'
 
 export const recoveryGoesOn = (v: View): Verdict | null => {

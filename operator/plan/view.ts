@@ -12,11 +12,11 @@ import { decide, recordedId } from './decided.ts'
 import { type Wish, wish } from './scaling.ts'
 
 /** An answer older than this says nothing of now, milliseconds. */
-export const FRESH_MS = 10_000
+const FRESH_MS = 10_000
 /** A learner has caught up when it lacks at most this many entries; the tracker has the same number. */
 export const CAUGHT_UP_ENTRIES = 256
 /** The leader's word decides: it has to be newer, milliseconds. */
-export const LEADER_FRESH_MS = 3000
+const LEADER_FRESH_MS = 3000
 /** What a keepalive may be late on its way to our eyes, milliseconds. */
 const LATE_MS = 2000
 

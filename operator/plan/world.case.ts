@@ -426,7 +426,7 @@ export const planText = (p: Plan, withEvents: boolean): string => {
   ].join('\n')
 }
 
-export const stepText = (step: Step): string => {
+const stepText = (step: Step): string => {
   const { kind, ...rest } = step as Step & Record<string, unknown>
   const parts = Object.entries(rest).map(([key, v]) => {
     if (key === 'decided') {

@@ -1,7 +1,7 @@
 // What kubectl skep prints for people.
 // Refuses: colours, and to ask anything.
 
-import { ORDINAL_LABEL, PART_LABEL, POD_LABEL } from '../desired/labels.ts'
+import { ORDINAL_LABEL, PART_LABEL, POD_LABEL } from '../model/labels.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { TrackerCluster } from '../model/types.ts'
 import type { Finding } from './doctor.ts'

@@ -5,7 +5,7 @@
 import { hkdfSync } from 'node:crypto'
 import type { Random } from '@skep/testing/random.ts'
 import { networkKeyName } from '@skep/wire/network-key.ts'
-import { CLUSTER_LABEL, ORDINAL_LABEL, PART_LABEL, PURPOSE_LABEL } from '../desired/labels.ts'
+import { CLUSTER_LABEL, ORDINAL_LABEL, PART_LABEL, PURPOSE_LABEL } from '../model/labels.ts'
 import { claimName, ordinalOf, podName } from '../model/names.ts'
 import { fingerprint, rfc3339 } from '../model/units.ts'
 import type { Group, Process } from './group.ts'

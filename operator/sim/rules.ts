@@ -2,7 +2,7 @@
 // that moment. Refuses: to blame it for what it cannot know yet. A fault of the last few seconds is news to
 // everybody.
 
-import { POD_LABEL } from '../desired/labels.ts'
+import { POD_LABEL } from '../model/labels.ts'
 import { ordinalOf } from '../model/names.ts'
 import type { KubeObject, MemberAnswer } from '../model/ports.ts'
 import type { Plan } from '../model/steps.ts'

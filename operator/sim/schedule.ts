@@ -3,7 +3,7 @@
 // Refuses: real time and chance. The same seed and options give the same life.
 
 import { Random } from '@skep/testing/random.ts'
-import { ORDINAL_LABEL, POD_LABEL } from '../desired/labels.ts'
+import { ORDINAL_LABEL, POD_LABEL } from '../model/labels.ts'
 import type { TrackerClusterSpec } from '../model/types.ts'
 import { oddUpTo, rfc3339 } from '../model/units.ts'
 import { Group, type Process } from './group.ts'

@@ -10,7 +10,7 @@ import type { Logger } from '../log.ts'
 import { type InfoHashes, readInfoHashes } from './info-hash-list.ts'
 
 /** Largest file, bytes. */
-export const ACCESS_FILE_BYTES = 64 * 1024 * 1024
+const ACCESS_FILE_BYTES = 64 * 1024 * 1024
 /** A file counts as written when two looks so far apart see the same, milliseconds. */
 const SETTLE_MS = 100
 /** Looked at even without an event (some file systems have none), milliseconds. */

@@ -152,7 +152,7 @@ function done(changed: Changed): void {
   throw new ConnectError(changed.why, code)
 }
 
-export const settingsMessage = (settings: Settings): MessageInitShape<typeof SettingsSchema> => ({
+const settingsMessage = (settings: Settings): MessageInitShape<typeof SettingsSchema> => ({
   ...settings,
   allowPrivate: ALLOW_PRIVATE[settings.allowPrivate],
 })

@@ -27,7 +27,7 @@ export const RECOVER_CALLS: readonly Call[] = [
 const CORE_BYTES = 64 * 1024 * 1024
 
 /** Prints what is lost by it, and with `force` does it. */
-export async function recoverHere(
+async function recoverHere(
   { dataDir, logStore }: Pick<TrackerConfig, 'dataDir' | 'logStore'>,
   force: boolean,
   json: boolean,

@@ -33,7 +33,7 @@ const SETTINGS = {
   'allow-private': 'allowPrivate',
 } as const
 
-export const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof typeof SETTINGS)[]
+const SETTING_NAMES = Object.keys(SETTINGS) as readonly (keyof typeof SETTINGS)[]
 
 async function settings(
   { client, json, print }: Asked,
@@ -51,9 +51,7 @@ async function settings(
 }
 
 /** Throws `UsageError` for an unknown name or a value out of its limits. */
-export function readSettingWords(
-  words: readonly string[],
-): MessageInitShape<typeof ChangeSettingsRequestSchema> {
+function readSettingWords(words: readonly string[]): MessageInitShape<typeof ChangeSettingsRequestSchema> {
   const change: Record<string, unknown> = {}
   for (const word of words) {
     const equals = word.indexOf('=')

@@ -129,7 +129,7 @@ async function restore({ configured, json, print }: Asked, file: string): Promis
 }
 
 /** Rejects with a sentence where the folder is not free. */
-export async function restoreHere(
+async function restoreHere(
   config: TrackerConfig,
   file: string,
 ): Promise<{ clusterId: string; memberId: number; name: string }> {

@@ -12,12 +12,12 @@ import { httpResponse } from './reply.ts'
 import type { HttpTracker } from './tracker.ts'
 
 /** Most bytes a client may send ahead while its answer is parked. */
-export const MAX_AHEAD_BYTES = 64 * 1024
+const MAX_AHEAD_BYTES = 64 * 1024
 /**
  * Answers to requests sent in one go are written out at this many bytes; a client that does not read gets no
  * more.
  */
-export const MAX_BEHIND_BYTES = 64 * 1024
+const MAX_BEHIND_BYTES = 64 * 1024
 
 export type ConnectionOwner = {
   readonly tracker: HttpTracker

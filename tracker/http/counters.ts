@@ -31,9 +31,6 @@ export const HTTP_COUNTERS = {
   touchesDropped: 'Refreshes answered but not passed on: the ring was full (the next refresh mends it)',
 } as const
 
-/** What stands at this moment, beside what was counted since start. */
-export const HTTP_GAUGES = ['connectionsNow', 'parkedNow', 'waitingNow'] as const
-
 export type HttpCounter = keyof typeof HTTP_COUNTERS
 export type HttpCounts = { [K in HttpCounter]: number }
 

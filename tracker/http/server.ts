@@ -17,9 +17,9 @@ import { MAX_PLAIN_BYTES, PlainRequest } from './plain.ts'
 import { HttpTracker } from './tracker.ts'
 
 /** Milliseconds a new connection may stay silent, and a request may take to arrive. */
-export const FIRST_REQUEST_MS = 10_000
+const FIRST_REQUEST_MS = 10_000
 /** Milliseconds a connection may stay silent between requests. */
-export const KEEP_ALIVE_MS = 60_000
+const KEEP_ALIVE_MS = 60_000
 /** How often waiting requests are looked at, milliseconds. */
 const SWEEP_MS = 50
 /** Longest sleep on the outcome ring, milliseconds: a lost wake-up costs no more. */

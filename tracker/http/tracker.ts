@@ -42,7 +42,7 @@ export const MAX_PEERS = 1000
 const PEERS_BYTES = MAX_PEERS * 18
 const IPV4_AND_IPV6 = 3
 /** Most torrents in a full scrape: about 8 MiB and a tenth of a second. */
-export const MAX_FULL_SCRAPE = 100_000
+const MAX_FULL_SCRAPE = 100_000
 /** Times that a parked answer is tried again while its swarm keeps changing, once a turn. */
 const ANSWER_TRIES = 16
 

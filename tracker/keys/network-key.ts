@@ -98,7 +98,7 @@ function keysOfText(text: string, path: string): readonly string[] {
 }
 
 /** The key in use. Throws `NetworkKeyError`. */
-export const readNetworkKey = (path: string): string => readNetworkKeys(path)[0]!
+const readNetworkKey = (path: string): string => readNetworkKeys(path)[0]!
 
 /** Between two looks at the file, milliseconds. */
 const LOOK_MS = 250

@@ -31,7 +31,7 @@ export type Keys = { readonly tokens: readonly string[]; readonly names: readonl
 const controlKeys = (path: string): Watched<Keys> =>
   watchedKeys(path, (keys) => ({ tokens: keys.map(controlToken), names: keys.map(networkKeyName) }))
 
-export class Door implements Controlled {
+class Door implements Controlled {
   private readonly name: string
   private readonly version: string
   private readonly keys: Watched<Keys>

@@ -6,7 +6,7 @@
 import { KEEPALIVE } from '../replica/transport/frame.ts'
 
 /** Between two tellings, milliseconds. */
-export const TELL_MS = 1000
+const TELL_MS = 1000
 /** Longest, bytes: anything longer is not ours. */
 const MOST_BYTES = 2048
 
@@ -24,11 +24,10 @@ export type Word = {
 }
 
 /** Body of a KEEPALIVE; one without a body tells nothing. */
-export const encodeWord = (word: Word): Uint8Array =>
-  new TextEncoder().encode(JSON.stringify({ v: 1, ...word }))
+const encodeWord = (word: Word): Uint8Array => new TextEncoder().encode(JSON.stringify({ v: 1, ...word }))
 
 /** Null: nothing of ours. */
-export const decodeWord = (body: Uint8Array): Word | null => {
+const decodeWord = (body: Uint8Array): Word | null => {
   if (body.length === 0 || body.length > MOST_BYTES) return null
   try {
     const n = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)) as Record<string, unknown>

@@ -34,8 +34,13 @@ const main = async (): Promise<void> => {
   } catch {
     // Only Linux names threads this way; nothing depends on it.
   }
-  if ((options.sliceNanoseconds ?? 0) > 0)
-    await (await import('../udp/start.ts')).setSchedulerSlice(options.sliceNanoseconds!)
+  const slice = options.sliceNanoseconds ?? 0
+  // Where there are no system calls the thread has the system's slice.
+  if (slice > 0)
+    await import('../native/scheduler.ts').then(
+      (s) => s.setSchedulerSlice(slice),
+      () => {},
+    )
   const log = await openLog(await disk(), { group: 0, loose: options.fsync === 'interval' })
   const { identity, network } = await become(log)
   const core = await loadCore({ memoryLimitBytes: CORE_BYTES, touch: true })

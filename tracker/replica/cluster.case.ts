@@ -19,7 +19,7 @@ import { WireClock } from './transport/echo.ts'
 import { BATCH, type Frame, KEEPALIVE, NOTICE, newFrame, RAFT, writeHeader } from './transport/frame.ts'
 import { encodeBatchHead } from './transport/frame-body.ts'
 
-export const MINUTE = 60_000
+const MINUTE = 60_000
 
 export type Asked = {
   readonly by: number

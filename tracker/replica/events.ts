@@ -34,7 +34,7 @@ export type ClusterEvent = {
 }
 
 /** Events kept. */
-export const EVENTS_KEPT = 1000
+const EVENTS_KEPT = 1000
 
 export class Timeline {
   private readonly events: ClusterEvent[] = []

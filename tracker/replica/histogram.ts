@@ -2,7 +2,7 @@
 // Refuses: percentiles; whoever reads the counts makes them.
 
 /** Upper bounds in milliseconds; one more bucket takes the rest. */
-export const BOUNDS_MS = [
+const BOUNDS_MS = [
   0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 50, 100, 250, 500, 1000, 5000,
 ] as const
 

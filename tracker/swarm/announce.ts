@@ -38,7 +38,7 @@ export const BUSY = 4
 
 const TRIES = 4
 /** Announces of one batch that `warm` reads ahead for. */
-export const WARM_MOST = 256
+const WARM_MOST = 256
 const ALLOW_PRIVATE_AUTO = 0
 
 export class Announcer {

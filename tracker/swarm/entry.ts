@@ -186,7 +186,7 @@ export function accessEntry(
   return bytes
 }
 
-export const entryKind = (data: Uint8Array): number => (data.length >= 16 ? data[0]! : 0)
+const entryKind = (data: Uint8Array): number => (data.length >= 16 ? data[0]! : 0)
 
 /** The JSON of an entry of a rare kind. */
 export function jsonOf(words: Int32Array): unknown {

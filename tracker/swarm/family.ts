@@ -11,7 +11,7 @@ import type { Directory } from './directory.ts'
 import { C_FAMILIES, DETAIL_BYTES, F_UNITS, FAMILY_WORDS, PAGE } from './layout.ts'
 import { CAP_OF, type Pages, WHOLE } from './pages.ts'
 
-export const SIZE_MASK = (1 << 26) - 1
+const SIZE_MASK = (1 << 26) - 1
 const MAX_DEPTH = 24
 /** Two leaves are joined, and a directory becomes a block, when this few units are left. */
 const JOIN_AT = 32

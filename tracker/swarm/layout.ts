@@ -98,7 +98,7 @@ export const C_BATCHES = 256
 export const BATCH_MEMBERS = 64
 /** Birth: cluster ID (5 words), 1 hash seed, creation marker; words 512-. */
 export const C_BIRTH = 512
-export const CONTROL_WORDS = 1024
+const CONTROL_WORDS = 1024
 
 export const MAGIC = 0x534b4531 // "SKE1"
 
@@ -142,11 +142,11 @@ export type StoreBuffers = {
 }
 
 /** Bytes a unit by family: IPv4, IPv6, tag. */
-export const UNIT_BYTES = [12, 24, 8] as const
+const UNIT_BYTES = [12, 24, 8] as const
 export const DETAIL_BYTES = 48
 
 /** Highest level of the torrent index (2^level slots, at most three quarters used). */
-export const indexLevels = (torrents: number): number => {
+const indexLevels = (torrents: number): number => {
   let level = 8
   while (2 ** level * 0.75 < torrents) level++
   return level

@@ -11,7 +11,7 @@ import { C_FAMILIES, F_FREE, F_PARTIAL, F_TOP, FAMILY_WORDS, PAGE, PAGE_WORDS } 
 /** Units a block of kind k + 1 holds. */
 export const CAPS = [1, 2, 3, 4, 6, 8, 10, 12, 16, 21, 32, 64] as const
 export const WHOLE = CAPS.length
-export const LEAF = 31
+const LEAF = 31
 /** CAPS as a typed array, indexed by kind. */
 export const CAP_OF = Uint8Array.from([0, ...CAPS])
 const SLOTS_OF = Uint8Array.from([0, ...CAPS.map((c) => Math.floor(PAGE / c))])

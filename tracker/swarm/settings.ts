@@ -28,7 +28,7 @@ export const DEFAULT_SETTINGS: Settings = {
 }
 
 /** What a setting may be: [least, most]. */
-export const SETTING_LIMITS: { readonly [K in keyof Settings]?: readonly [number, number] } = {
+const SETTING_LIMITS: { readonly [K in keyof Settings]?: readonly [number, number] } = {
   intervalSeconds: [10, 86_400],
   intervalMaxSeconds: [10, 86_400],
   numwantDefault: [0, 1000],
@@ -36,6 +36,7 @@ export const SETTING_LIMITS: { readonly [K in keyof Settings]?: readonly [number
 }
 
 const ALLOW_PRIVATE = ['auto', 'on', 'off'] as const
+/** Settings as words, in this order; more are only ever added at the end. */
 const NAMES = [
   'intervalSeconds',
   'intervalMaxSeconds',
@@ -43,16 +44,14 @@ const NAMES = [
   'numwantMax',
   'allowPrivate',
 ] as const
-/** Settings as words, in this order; more are only ever added at the end. */
-export const SETTING_WORDS = NAMES.length
 
-export function settingsToWords(settings: Settings): number[] {
+function settingsToWords(settings: Settings): number[] {
   return NAMES.map((name) =>
     name === 'allowPrivate' ? ALLOW_PRIVATE.indexOf(settings[name]) : settings[name],
   )
 }
 
-export function settingsFromWords(words: ArrayLike<number>, at = 0): Settings {
+function settingsFromWords(words: ArrayLike<number>, at = 0): Settings {
   return {
     intervalSeconds: words[at]!,
     intervalMaxSeconds: words[at + 1]!,

@@ -36,12 +36,12 @@ import { insertIndex, removeIndex } from './torrent-index.ts'
 import { type Found, findTagged, forgetTag, rememberTag, tagOf } from './twins.ts'
 
 /** Peers taken out, and torrents looked at, by one sweep at the most; the next entry goes on. */
-export const SWEEP_PEERS = 8192
+const SWEEP_PEERS = 8192
 /** A whole round of the sweep takes about this long, milliseconds of cluster time. */
-export const SWEEP_ROUND_MS = 60_000
+const SWEEP_ROUND_MS = 60_000
 const SWEEP_LEAST_TORRENTS = 4096
 /** An empty torrent with completed downloads is remembered this long, milliseconds. */
-export const EMPTY_KEPT_MS = 86_400_000
+const EMPTY_KEPT_MS = 86_400_000
 
 /**
  * From this level on a client that keeps its address and changes its port has moved, as one that keeps its

@@ -1,33 +1,32 @@
-// UDP in batches: recvmmsg(2) and sendmmsg(2) through FFI. The only file that knows koffi and kernel
-// structures. Linux on 64-bit little-endian machines; importing it anywhere else throws, and dgram.ts takes
-// its place. Refuses: to know what is in a datagram; to block, except in `wait`.
+// UDP in batches: recvmmsg(2) and sendmmsg(2), and the kernel's structures for them. Where system calls are
+// not to be had (native/libc.ts) importing it throws, and dgram.ts takes its place. Refuses: to know what is
+// in a datagram; to block, except in `wait`.
 
-import { endianness } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import { parseIPv4, parseIPv6 } from '@skep/wire/ip.ts'
-import koffi from 'koffi'
+import {
+  addressOf,
+  align,
+  bind,
+  close,
+  errno,
+  errorName,
+  eventfd,
+  getsockname,
+  getsockopt,
+  pin,
+  poll,
+  putAddress,
+  read,
+  recvmmsg,
+  sendmmsg,
+  setsockopt,
+  socket,
+  usleep,
+  write,
+} from '../native/libc.ts'
 import { AF_INET, AF_INET6, Inbox, Outbox, RECEIVE_BYTES } from './slots.ts'
 import { UdpOpenError, type UdpSocket, type UdpSocketOptions } from './socket.ts'
-
-if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch) || endianness() !== 'LE')
-  throw new Error(`batched UDP is for Linux on x64 and arm64, not ${process.platform} on ${process.arch}`)
-
-const libc = koffi.load(null)
-// Addresses are passed as numbers: below 2^53 on every such machine.
-const socket = libc.func('int socket(int, int, int)')
-const bind = libc.func('int bind(int, uintptr_t, uint32_t)')
-const setsockopt = libc.func('int setsockopt(int, int, int, uintptr_t, uint32_t)')
-const getsockopt = libc.func('int getsockopt(int, int, int, uintptr_t, uintptr_t)')
-const getsockname = libc.func('int getsockname(int, uintptr_t, uintptr_t)')
-const recvmmsg = libc.func('int recvmmsg(int, uintptr_t, uint32_t, int, uintptr_t)')
-const sendmmsg = libc.func('int sendmmsg(int, uintptr_t, uint32_t, int)')
-const poll = libc.func('int poll(uintptr_t, uint64_t, int)')
-const read = libc.func('int64_t read(int, uintptr_t, size_t)')
-const write = libc.func('int64_t write(int, uintptr_t, size_t)')
-const close = libc.func('int close(int)')
-const usleep = libc.func('int usleep(uint32_t)')
-const eventfd = libc.func('int eventfd(uint32_t, int)')
-const syscall4 = libc.func('syscall', 'int64_t', ['int64_t', 'int64_t', 'uintptr_t', 'int64_t'])
 
 /** struct mmsghdr: bytes, and 32-bit word offsets of its fields. */
 const HEAD_BYTES = 64
@@ -66,27 +65,7 @@ const ENOBUFS = 105
 /** How long a full send buffer may hold the worker up, milliseconds. */
 const SEND_WAIT_MS = 5
 
-const addressOf = (view: ArrayBufferView): number => Number(koffi.address(view))
-/** Offset in `buffer` of its first byte on a cache line. */
-const align = (buffer: ArrayBuffer): number => -addressOf(new Uint8Array(buffer)) & 63
-const errorName = (): string => getSystemErrorName(-koffi.errno())
-
-/**
- * Words that never move, with their address, for calls that take pointers to small things. Always used
- * through this object: a variable that no function mentions any more is collected, and the kernel would write
- * into freed memory.
- */
-type Pinned = { readonly words: Int32Array; readonly address: number }
-const pin = (): Pinned => {
-  const words = new Int32Array(new ArrayBuffer(4096))
-  return { words, address: addressOf(words) }
-}
 const { words: scratch, address: scratchAddress } = pin()
-
-function putAddress(words: Int32Array, at: number, address: number): void {
-  words[at] = address | 0
-  words[at + 1] = Math.floor(address / 2 ** 32)
-}
 
 /** Opens and binds a socket; throws UdpOpenError. */
 export function openUdp(options: UdpSocketOptions): UdpSocket {
@@ -193,7 +172,7 @@ class BatchSocket implements UdpSocket {
     // repair.
     const n = recvmmsg(this.fd, this.receiveHeads, this.inbox.slots, MSG_DONTWAIT, 0) as number
     if (n >= 0) return n
-    const code = koffi.errno()
+    const code = errno()
     if (code === EAGAIN || code === EINTR) return 0
     throw new Error(`recvmmsg on UDP port ${this.port} says ${getSystemErrorName(-code)}`)
   }
@@ -210,7 +189,7 @@ class BatchSocket implements UdpSocket {
         taken += n
         continue
       }
-      const code = koffi.errno()
+      const code = errno()
       if (code === EINTR) continue
       if (code === EAGAIN || code === ENOBUFS) {
         if (this.waitForRoom()) continue
@@ -257,10 +236,6 @@ export function signal(fd: number): void {
   write(fd, event.address, 8)
 }
 
-export function closeFd(fd: number): void {
-  close(fd)
-}
-
 /** Sleeps until a socket has datagrams or the eventfd was written. */
 export class Poller {
   private readonly fds: Int32Array
@@ -292,17 +267,4 @@ export class Poller {
 /** Blocks the calling thread, whatever arrives meanwhile. */
 export function rest(microseconds: number): void {
   usleep(microseconds)
-}
-
-const SCHED_SETATTR = process.arch === 'x64' ? 314 : 274
-
-/**
- * Asks for a scheduler slice of the calling thread (sched_setattr(2), Linux 6.12+): a long one lets threads
- * with short slices go first when they wake. False where the kernel knows nothing of it.
- */
-export function setSchedulerSlice(nanoseconds: number): boolean {
-  scratch.fill(0, 0, 14)
-  scratch[0] = 48 // size; policy, flags, nice stay 0
-  putAddress(scratch, 6, nanoseconds) // sched_runtime, 64 bits at byte 24
-  return (syscall4(SCHED_SETATTR, 0, scratchAddress, 0) as number) === 0
 }

@@ -18,8 +18,8 @@ export const AF_INET = 2
 export const AF_INET6 = 10
 
 export const ADDRESS_WORDS = 8
-export const CONTROL4_WORDS = 8
-export const CONTROL6_WORDS = 10
+const CONTROL4_WORDS = 8
+const CONTROL6_WORDS = 10
 
 /** Bytes of a receive slot: the largest request is a scrape of 74 info_hashes, 1,496 bytes. */
 export const RECEIVE_BYTES = 1500
@@ -30,7 +30,7 @@ export const ENDPOINT_WORDS = 12
 /**
  * Bytes from slot to slot: an odd number of cache lines, so that slots do not fall on the same cache sets.
  */
-export function slotStride(bytes: number): number {
+function slotStride(bytes: number): number {
   const lines = Math.ceil(bytes / 64)
   return 64 * (lines | 1)
 }
@@ -38,7 +38,7 @@ export function slotStride(bytes: number): number {
 /**
  * Bytes that start on a cache line and never move (an ArrayBuffer of this size is never inside the JS heap).
  */
-export function alignedBytes(bytes: number, align: (buffer: ArrayBuffer) => number = () => 0): Uint8Array {
+function alignedBytes(bytes: number, align: (buffer: ArrayBuffer) => number = () => 0): Uint8Array {
   const buffer = new ArrayBuffer(bytes + 4096)
   return new Uint8Array(buffer, align(buffer), bytes)
 }

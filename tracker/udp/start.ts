@@ -19,7 +19,7 @@ const YOUNG_MIB = 3
 
 export { UdpOpenError } from './socket.ts'
 
-export const UDP_LIMITS: WorkerLimits = {
+const UDP_LIMITS: WorkerLimits = {
   parkForMs: 3500,
   waiting: 4096,
   answerBytes: 1200,
@@ -69,13 +69,6 @@ export const nativeUdp = (): Promise<boolean> =>
 /** For `producerBuffers`: what wakes a UDP worker; -1 where it sleeps in the event loop. */
 export async function createEventFd(useDgram = false): Promise<number> {
   return useDgram || !(await nativeUdp()) ? -1 : (await import('./mmsg.ts')).createEventFd()
-}
-
-/**
- * Scheduler slice of the calling thread and of those it starts from then on; false where the system has none.
- */
-export async function setSchedulerSlice(nanoseconds: number): Promise<boolean> {
-  return (await nativeUdp()) && (await import('./mmsg.ts')).setSchedulerSlice(nanoseconds)
 }
 
 /** Rejects with UdpOpenError (EADDRINUSE says which port, and how to move); nothing is left open then. */

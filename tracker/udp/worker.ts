@@ -123,7 +123,8 @@ function shutting(orders: WorkerOrders): () => boolean {
 
 /** Blocks this thread until it is told to end. */
 async function runBatched(orders: WorkerOrders): Promise<void> {
-  const { openUdp, Poller, rest, setSchedulerSlice } = await import('./mmsg.ts')
+  const { openUdp, Poller, rest } = await import('./mmsg.ts')
+  const { setSchedulerSlice } = await import('../native/scheduler.ts')
   if (orders.limits.sliceNanoseconds > 0) setSchedulerSlice(orders.limits.sliceNanoseconds)
   const sockets = orders.hosts.map((host) =>
     openUdp({ ...orders.limits, host, port: orders.port, reusePort: orders.reusePort }),

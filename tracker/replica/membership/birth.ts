@@ -175,7 +175,7 @@ const known = (facts: BirthFacts, identity: Identity): BirthStep => {
 const start = ({ phase, ...identity }: Identity): BirthStep => ({ kind: 'start', identity })
 
 /** Who hands out the record: the lowest name. */
-export const creatorOf = (identity: Pick<Identity, 'initialMembers'>): string =>
+const creatorOf = (identity: Pick<Identity, 'initialMembers'>): string =>
   identity.initialMembers.map((m) => m.name).sort()[0] ?? ''
 
 /** The record of a cluster that is being formed, on its way to an initial member. */

@@ -33,7 +33,7 @@ export type Directory = {
 }
 
 /** Removed members remembered: they are told so when they come back. Older ones are just unknown. */
-export const MAX_REMOVED = 256
+const MAX_REMOVED = 256
 /** Members at once, learners included. */
 export const MAX_MEMBERS = 32
 
@@ -56,7 +56,7 @@ export const encodeContext = (members: readonly Member[]): Uint8Array =>
   new TextEncoder().encode(JSON.stringify({ version: 1, members }))
 
 /** Members named by a context; none when it has none (say, the entry that leaves a joint configuration). */
-export const decodeContext = (context: Uint8Array): readonly Member[] => {
+const decodeContext = (context: Uint8Array): readonly Member[] => {
   if (context.length === 0) return []
   try {
     const value = JSON.parse(new TextDecoder().decode(context)) as { members?: unknown }

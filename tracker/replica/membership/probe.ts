@@ -9,6 +9,7 @@ import { WireClock } from '../transport/echo.ts'
 import { ANSWER, HEADER_BYTES, MAX_FRAME_BYTES, QUESTION } from '../transport/frame.ts'
 import { Pen } from '../transport/pen.ts'
 import type { Address, Self } from '../transport/transport.ts'
+import { WHO } from '../transport/who.ts'
 import { newCounters, STRANGER_BODY_BYTES, Wire } from '../transport/wire.ts'
 import type { Answer } from './birth.ts'
 
@@ -84,8 +85,6 @@ export type MemberAnswer =
   | { readonly kind: 'silent'; readonly reason: string }
   | { readonly kind: 'wrong key' }
 
-const WHO = new TextEncoder().encode('{"ask":"who"}')
-
 /** Does the member at `address` know a cluster? Never rejects. */
 export const askMember = async (address: Address, o: AskOptions): Promise<MemberAnswer> => {
   try {
@@ -102,8 +101,3 @@ export const askMember = async (address: Address, o: AskOptions): Promise<Member
     throw error
   }
 }
-
-export const isWho = (question: Uint8Array): boolean => Buffer.compare(question, WHO) === 0
-
-export const whoAnswer = ({ clusterId, id, name, level }: Self): Uint8Array =>
-  new TextEncoder().encode(JSON.stringify({ clusterId, id, name, level }))

@@ -66,7 +66,7 @@ export const alive = (v: View, id: number): boolean =>
   id === v.self || (v.heardMsAgo.get(id) ?? Number.POSITIVE_INFINITY) <= v.deadAfterMs
 
 /** Entries it lacks; null: nobody knows yet. */
-export const lagOf = (v: View, id: number): number | null => {
+const lagOf = (v: View, id: number): number | null => {
   if (id === v.self) return 0
   const p = v.progress.find((x) => x.id === id)
   return p === undefined || p.match === 0 ? null : Math.max(0, v.lastIndex - p.match)

@@ -9,7 +9,7 @@ import { TransferReceiver } from './receive.ts'
 import { TransferSender } from './send.ts'
 import { encodeHead } from './transfer.ts'
 
-export const OF_ONE: ConfState = {
+const OF_ONE: ConfState = {
   voters: [1],
   learners: [2],
   votersOutgoing: [],

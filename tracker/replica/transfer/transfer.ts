@@ -20,7 +20,7 @@ import type { SnapshotRecord } from '../log/log.ts'
 export const PART_BYTES = 256 * 1024
 const PART_HEADER_BYTES = 8
 /** Transfers sent at once; others wait their turn. */
-export const MOST_SENDING = 2
+const MOST_SENDING = 2
 /** After a failure, milliseconds: doubled each time, up to the longest. */
 const RETRY_MS = 500
 const LONGEST_RETRY_MS = 15_000

@@ -11,7 +11,7 @@ export const GREETING_MS = 5000
 /**
  * Connections at once that others opened: three a member, questions, and room for old ones not yet closed.
  */
-export const MAX_ACCEPTED = 512
+const MAX_ACCEPTED = 512
 
 export type Security = (() => readonly Psk[]) | 'plain'
 

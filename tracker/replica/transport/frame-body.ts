@@ -9,8 +9,8 @@
 
 import { get48, put48 } from './frame.ts'
 
-export const BATCH_HEAD_BYTES = 12
-export const NOTICE_BYTES = 12
+const BATCH_HEAD_BYTES = 12
+const NOTICE_BYTES = 12
 
 /** The leader appended neither this batch nor anything after it. */
 export const NOTICE_REFUSED = 1

@@ -33,7 +33,7 @@ import type { Wire } from './wire.ts'
 export type StreamWire = PenWire & Pick<Wire, 'below'>
 
 /** Longest chunk, bytes. */
-export const MAX_CHUNK_BYTES = MAX_FRAME_BYTES - HEADER_BYTES - 8
+const MAX_CHUNK_BYTES = MAX_FRAME_BYTES - HEADER_BYTES - 8
 /** A sender waits while this much of its chunks has not gone out. */
 const ROOM_BYTES = 1024 * 1024
 /** From one member at once. */

@@ -2,7 +2,6 @@
 // connections. Refuses: to run without the network key, except where somebody measures what the key costs.
 
 import type { AddressInfo, LookupFunction } from 'node:net'
-import { isWho, whoAnswer } from '../membership/probe.ts'
 import { Acceptor } from './accept.ts'
 import type { Security } from './dial.ts'
 import { WireClock } from './echo.ts'
@@ -22,6 +21,7 @@ import type {
   StreamOut,
 } from './transport.ts'
 import { StreamFailed } from './transport.ts'
+import { isWho, whoAnswer } from './who.ts'
 
 export type TcpOptions = {
   readonly self: Self

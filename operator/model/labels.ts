@@ -2,8 +2,8 @@
 // alone: what a template wishes may change under running pods, and a selector that follows it loses them.
 // Refuses: versions and chart names in selectors.
 
-import type { KubeObject } from '../model/ports.ts'
-import { GROUP, type TrackerCluster, VERSION } from '../model/types.ts'
+import type { KubeObject } from './ports.ts'
+import { GROUP, type TrackerCluster, VERSION } from './types.ts'
 
 /** Name of the cluster; all that the operator caches beside its own resources has it. */
 export const CLUSTER_LABEL = 'skep.dev/cluster'
