@@ -1,6 +1,6 @@
-// The C library through FFI: its functions, and memory whose address the kernel may be given. The only door to
-// koffi. Linux on 64-bit little-endian machines; importing it anywhere else throws, and callers go without.
-// Refuses: to know what the calls are for.
+// The C library through FFI: its functions, and memory whose address the kernel may be given. The only door
+// to koffi. Linux on 64-bit little-endian machines; importing it anywhere else throws, and callers go
+// without. Refuses: to know what the calls are for.
 
 import { endianness } from 'node:os'
 import { getSystemErrorName } from 'node:util'

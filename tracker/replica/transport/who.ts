@@ -1,5 +1,5 @@
-// The question that whoever is at an address answers itself: who are you? Every other one is the owner's affair.
-// Refuses: to ask it; membership/probe.ts does.
+// The question that whoever is at an address answers itself: who are you? Every other one is the owner's
+// affair. Refuses: to ask it; membership/probe.ts does.
 
 import type { Self } from './transport.ts'
 
