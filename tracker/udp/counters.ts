@@ -18,7 +18,7 @@ export const UDP_COUNTERS = [
   'badMagic',
   /** A connection ID that is not ours, not this address's, or too old: silence. */
   'badConnectionId',
-  /** Proven requests that are cut short, have port 0 or an address nobody can reach: error answer. */
+  /** Proven requests that are cut short or have an address nobody can reach: error answer. */
   'malformed',
   /** Proven requests with an action that BEP 15 does not know: error answer. */
   'badAction',
