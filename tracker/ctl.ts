@@ -6,6 +6,7 @@ import { OK } from '@skep/cli/exit-codes.ts'
 import { OPTIONS } from './config/options.ts'
 import { addConfigFlags } from './config/table.ts'
 import { ACCESS_CALLS } from './ctl/access.ts'
+import { ANNOUNCE_LIST_CALLS } from './ctl/announce-list.ts'
 import { ask, type Call, type CtlEnds, KEYS } from './ctl/asked.ts'
 import { DOCTOR_CALLS } from './ctl/doctor.ts'
 import { MEMBERS_CALLS } from './ctl/members.ts'
@@ -20,6 +21,7 @@ const CALLS: readonly Call[] = [
   ...SETTINGS_CALLS,
   ...ACCESS_CALLS,
   ...MEMBERS_CALLS,
+  ...ANNOUNCE_LIST_CALLS,
   ...RECOVER_CALLS,
   ...SNAPSHOT_CALLS,
   ...STOP_CALLS,

@@ -19,6 +19,8 @@ export type Asked = {
   readonly json: boolean
   readonly options: Readonly<Record<string, unknown>>
   readonly print: (text: string) => void
+  /** For people, beside what is printed for pasting. */
+  readonly note: (text: string) => void
 }
 
 /** `skep ctl NAME`: words as commander spells them. */
@@ -55,10 +57,11 @@ export async function ask(
   const url = `http://${config.controlHost.includes(':') ? `[${config.controlHost}]` : config.controlHost}:${config.controlPort}`
   const keyPath = networkKeyPath(config.dataDir, config.networkKeyFile)
   const print = (text: string): void => ends.out(text.endsWith('\n') ? text : `${text}\n`)
+  const note = (text: string): void => ends.err(`skep: ${text}\n`)
   try {
     const tokens = call.offline?.(words) ? tokensOrNone(keyPath) : readNetworkKeys(keyPath).map(controlToken)
     const client = clusterClient(url, tokens)
-    return await call.run({ client, configured, json: options.json === true, options, print }, ...words)
+    return await call.run({ client, configured, json: options.json === true, options, print, note }, ...words)
   } catch (error) {
     return explain(error, url, keyPath, ends)
   }

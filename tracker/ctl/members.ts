@@ -4,6 +4,7 @@
 import { UsageError } from '@skep/cli/command.ts'
 import { FAILURE } from '@skep/cli/exit-codes.ts'
 import { suggestion } from '@skep/cli/nearest.ts'
+import { shellWords } from '@skep/cli/paste.ts'
 import { parseMilliseconds } from '@skep/cli/values.ts'
 import { Cut, type EventsResponse } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import { networkKeyPath } from '../keys/network-key.ts'
@@ -95,11 +96,11 @@ async function add({ client, configured, json, print }: Asked, name = ''): Promi
   const port = /:(\d+)$/.exec(join[0]!)![1]!
   const words = ['skep', 'tracker', '--name', called, '--join', join.join(',')]
   words.push('--replica-address', `HOST:${port}`, '--network-key-file', KEY_FILE)
-  if (json) print(JSON.stringify({ name: called, join, command: words.join(' ') }, null, 2))
+  if (json) print(JSON.stringify({ name: called, join, command: shellWords(words) }, null, 2))
   else {
     const key = networkKeyPath(configured.config.dataDir, configured.config.networkKeyFile)
     print(`Copy ${key} of this machine to ${KEY_FILE} of the new one (mode 0600), then type there:`)
-    print(`  ${words.join(' ')}`)
+    print(`  ${shellWords(words)}`)
     print(
       'HOST is a name or an address under which the other replicas reach the new one. It asks to be added itself,',
     )

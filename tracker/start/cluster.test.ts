@@ -200,7 +200,7 @@ test('three replicas: one truth, kill -9 of the leader loses nothing, and all st
   }
   await Promise.all(alive.map((client) => client.sees(5)))
   await said(new RegExp(`${leader} \\(process \\d+\\) was killed \\(SIGKILL\\)`))
-  assert.match(text(), new RegExp(`npx skep tracker .*--name=${leader} `))
+  assert.match(text(), new RegExp(`skep tracker .*--name=${leader} `))
 
   child.kill('SIGINT')
   assert.deepEqual(await ended, [0, null], text())

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { type Command, Flag, UsageError } from '@skep/cli/command.ts'
 import { FAILURE, OK } from '@skep/cli/exit-codes.ts'
 import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
+import { shellWords, skepCommand } from '@skep/cli/paste.ts'
 import { catchSignals, type Signals } from '@skep/cli/signals.ts'
 import type { Configured } from '../config/table.ts'
 import { NetworkKeyError, openNetworkKey } from '../keys/network-key.ts'
@@ -164,6 +165,5 @@ function lossText(child: Child, end: Ended): string {
       : end.code === OK
         ? 'has stopped'
         : `ended: ${endText(end)}`
-  const again = plan.args.map((word) => (/^[\w@%+=:,./[\]-]+$/.test(word) ? word : `'${word}'`)).join(' ')
-  return `${plan.name} (process ${gone.pid}) ${how}; the others go on while a majority is left. To start it again: npx skep ${again}`
+  return `${plan.name} (process ${gone.pid}) ${how}; the others go on while a majority is left. To start it again: ${skepCommand()} ${shellWords(plan.args)}`
 }

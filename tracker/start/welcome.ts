@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import type { Source } from '@skep/cli/layers.ts'
+import { shellWords, skepCommand } from '@skep/cli/paste.ts'
 import { type ConfigKey, OPTIONS, type TrackerConfig } from '../config/options.ts'
 import type { Running } from '../main.ts'
 
@@ -19,9 +20,7 @@ export function hostsOf(config: TrackerConfig, sources: ReadonlyMap<ConfigKey, S
 /** What runs where, with announce URLs to paste. */
 export function welcome({ ports, hosts, networkKey }: Running, config: TrackerConfig): string {
   const names = hosts.flatMap(addressesOf)
-  const ctlFlags =
-    (ports.control === OPTIONS.controlPort.default ? '' : ` --control-port ${ports.control}`) +
-    (config.dataDir === OPTIONS.dataDir.default ? '' : ` --data-dir ${config.dataDir}`)
+  const ctl = ctlWords('status', ports.control, config)
   const urls = [
     ...names.map((host) => `udp://${host}:${ports.udp}/announce`),
     ...names.map((host) => `http://${host}:${ports.http}/announce`),
@@ -33,7 +32,7 @@ export function welcome({ ports, hosts, networkKey }: Running, config: TrackerCo
 ${urls.map((url) => `    ${url}`).join('\n')}
 
   Statistics   http://${names[0]}:${ports.http}/stats   (also /, /metrics, /readyz)
-  Control API  ${config.controlHost} port ${ports.control}: skep ctl status${ctlFlags}
+  Control API  ${config.controlHost} port ${ports.control}: ${ctl}
   Data         ${config.dataDir}${networkKey.made ? `  (new network key: ${networkKey.path})` : ''}
 
   Ctrl-C stops it, and nothing is forgotten.
@@ -68,22 +67,16 @@ export function clusterWelcome(rows: readonly ClusterRow[], config: TrackerConfi
     ...rows.map((row) => `udp://${names[0]}:${row.udp}/announce`),
     ...rows.map((row) => `http://${names[0]}:${row.http}/announce`),
   ]
-  const ctlFlags =
-    (rows[0]!.control === OPTIONS.controlPort.default ? '' : ` --control-port ${rows[0]!.control}`) +
-    (config.networkKeyFile !== null
-      ? ` --network-key-file ${keyFile}`
-      : config.dataDir === OPTIONS.dataDir.default
-        ? ''
-        : ` --data-dir ${config.dataDir}`)
   return `
   Skep ${version()} is running: a cluster of ${rows.length} replicas, a process each.
 
 ${[HEAD, ...cells].map(line).join('\n')}
 
-  Announce URLs (each replica knows every peer; ${others(names)}):
+  Announce URLs, a tier each (paste them with an empty line between two):
 ${urls.map((url) => `    ${url}`).join('\n')}
+  Each replica knows every peer, and a client that gets no answer goes on to the next tier${others(names)}.
 
-  Who leads    skep ctl members${ctlFlags}   (any replica's control port)
+  Who leads    ${ctlWords('members', rows[0]!.control, config, keyFile)}   (any replica's control port)
   Network key  ${keyFile}
 
   Ctrl-C stops all of them, and nothing is forgotten. To see what a cluster is for: kill -9 one of the processes.
@@ -92,7 +85,19 @@ ${urls.map((url) => `    ${url}`).join('\n')}
 }
 
 const others = (names: readonly string[]): string =>
-  names.length === 1 ? 'give clients several' : `also at ${names.slice(1).join(', ')}`
+  names.length === 1 ? '' : `; also at ${names.slice(1).join(', ')}`
+
+/** How to ask the replica at this control port. */
+function ctlWords(what: string, control: number, config: TrackerConfig, keyFile?: string): string {
+  const key =
+    config.networkKeyFile !== null
+      ? ['--network-key-file', keyFile ?? config.networkKeyFile]
+      : config.dataDir === OPTIONS.dataDir.default
+        ? []
+        : ['--data-dir', config.dataDir]
+  const port = control === OPTIONS.controlPort.default ? [] : ['--control-port', String(control)]
+  return `${skepCommand()} ${shellWords(['ctl', what, ...port, ...key])}`
+}
 
 /**
  * The addresses behind one to listen on, as they stand in a URL: loopback first, link-local ones left out.

@@ -1,0 +1,43 @@
+// Announce URLs as tiers: what is printed is what clients and torrents take.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { placeOf, placesOf, tiersOf } from './announce-list.ts'
+
+const PORTS = { udp: 6969, http: 8168 }
+
+test('each replica is a tier of its own, so that a client whose replica is gone finds the next one', () => {
+  const members = ['10.0.0.1:5560', '10.0.0.2:5560', 'c.example:5561'].map((address, i) => ({
+    id: BigInt(i + 1),
+    address,
+  }))
+  assert.deepEqual(tiersOf(placesOf(members, 1n, PORTS)), [
+    ['udp://10.0.0.1:6969/announce'],
+    ['udp://10.0.0.2:6969/announce'],
+    ['udp://c.example:6969/announce'],
+    ['http://10.0.0.1:8168/announce'],
+    ['http://10.0.0.2:8168/announce'],
+    ['http://c.example:8168/announce'],
+  ])
+})
+
+test('replicas of one machine have ports of their own, whichever of them is asked', () => {
+  const members = [5560, 5570, 5580].map((port, i) => ({ id: BigInt(i + 1), address: `127.0.0.1:${port}` }))
+  const udp = [
+    'udp://127.0.0.1:6969/announce',
+    'udp://127.0.0.1:6979/announce',
+    'udp://127.0.0.1:6989/announce',
+  ]
+  assert.deepEqual(tiersOf(placesOf(members, 1n, PORTS), 'udp').flat(), udp)
+  assert.deepEqual(tiersOf(placesOf(members, 2n, { udp: 6979, http: 8178 }), 'udp').flat(), udp)
+})
+
+test('hosts are told with their ports, in any family; what is none is refused by name', () => {
+  const url = (text: string): string => tiersOf([placeOf(text, PORTS)], 'udp')[0]![0]!
+  assert.equal(url('t0.example.org'), 'udp://t0.example.org:6969/announce')
+  assert.equal(url('192.0.2.1:7000:7001'), 'udp://192.0.2.1:7000/announce')
+  assert.equal(url('2001:db8::1'), 'udp://[2001:db8::1]:6969/announce')
+  assert.equal(url('[2001:db8::1]:7000:7001'), 'udp://[2001:db8::1]:7000/announce')
+  for (const wrong of ['t0:7000', 'udp://t0', 't0:0:1', 't0:99999:1', ''])
+    assert.throws(() => placeOf(wrong, PORTS), /is neither a host nor/)
+})
