@@ -9,6 +9,7 @@ const PORTS = { udp: 6969, http: 8168 }
 test('each replica is a tier of its own, so that a client whose replica is gone finds the next one', () => {
   const members = ['10.0.0.1:5560', '10.0.0.2:5560', 'c.example:5561'].map((address, i) => ({
     id: BigInt(i + 1),
+    name: `r${i}`,
     address,
   }))
   assert.deepEqual(tiersOf(placesOf(members, 1n, PORTS)), [
@@ -22,13 +23,17 @@ test('each replica is a tier of its own, so that a client whose replica is gone 
 })
 
 test('replicas of one machine have ports of their own, whichever of them is asked', () => {
-  const members = [5560, 5570, 5580].map((port, i) => ({ id: BigInt(i + 1), address: `127.0.0.1:${port}` }))
+  const members = [5560, 5570, 5580].map((port, i) => ({
+    id: BigInt(i + 1),
+    name: `r${i}`,
+    address: `127.0.0.1:${port}`,
+  }))
   const udp = [
     'udp://127.0.0.1:6969/announce',
     'udp://127.0.0.1:6979/announce',
     'udp://127.0.0.1:6989/announce',
   ]
-  assert.deepEqual(tiersOf(placesOf(members, 1n, PORTS), 'udp').flat(), udp)
+  assert.deepEqual(tiersOf(placesOf(members.toReversed(), 1n, PORTS), 'udp').flat(), udp)
   assert.deepEqual(tiersOf(placesOf(members, 2n, { udp: 6979, http: 8178 }), 'udp').flat(), udp)
 })
 

@@ -3,8 +3,8 @@
 // only URLs that name replicas one by one lead to a living one. Refuses: to guess names that the outside has
 // for a replica; it prints what replicas call each other unless it is told better.
 
-import { FAILURE } from '@skep/cli/exit-codes.ts'
 import { UsageError } from '@skep/cli/command.ts'
+import { FAILURE } from '@skep/cli/exit-codes.ts'
 import { type Asked, type Call, KEYS } from './asked.ts'
 
 export const ANNOUNCE_LIST_CALLS: readonly Call[] = [
@@ -25,7 +25,7 @@ export const ANNOUNCE_LIST_CALLS: readonly Call[] = [
 ]
 
 export type Place = { readonly host: string; readonly udp: number; readonly http: number }
-type Member = { readonly id: bigint; readonly address: string }
+type Member = { readonly id: bigint; readonly name: string; readonly address: string }
 type Ports = { readonly udp: number; readonly http: number }
 
 async function announceList(
@@ -71,7 +71,8 @@ export function placeOf(text: string, ports: Ports): Place {
 /** Replicas of one host have their ports moved as their replica ports are, as skep start --replicas does. */
 export function placesOf(members: readonly Member[], asked: bigint, ports: Ports): Place[] {
   const own = split(members.find((m) => m.id === asked)?.address ?? '')
-  return members.flatMap(({ address }) => {
+  const named = [...members].sort((a, b) => (a.name < b.name ? -1 : 1))
+  return named.flatMap(({ address }) => {
     const at = split(address)
     if (at === null) return []
     const moved = own !== null && own.host === at.host ? at.port - own.port : 0
