@@ -1,5 +1,5 @@
-// The installed command and its unit: linked from anywhere, for anybody, on the Node.js that was installed with
-// it; and a unit that systemd has nothing to say against.
+// The installed command and its unit: linked from anywhere, for anybody, on the Node.js that was installed
+// with it; and a unit that systemd has nothing to say against.
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
