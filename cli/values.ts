@@ -72,6 +72,21 @@ export const milliseconds = (least: number, most: number): OptionType<number> =>
     showMilliseconds,
   )
 
+/** Durations, or `never`: Infinity. */
+export function millisecondsOrNever(least: number, most: number): OptionType<number> {
+  const { schema, limits, show, placeholder } = milliseconds(least, most)
+  const never = v.pipe(
+    v.literal('never'),
+    v.transform(() => Number.POSITIVE_INFINITY),
+  )
+  return {
+    placeholder: `${placeholder}|never`,
+    limits: `${limits} or never`,
+    schema: v.union([never, schema]),
+    show: (value) => (value === Number.POSITIVE_INFINITY ? 'never' : show(value)),
+  }
+}
+
 /** Durations of whole seconds. */
 export const seconds = (least: number, most: number): OptionType<number> =>
   numeric(

@@ -14,6 +14,7 @@ import {
   MEMBERS,
   type MemberPlace,
   milliseconds,
+  millisecondsOrNever,
   NAME,
   NETWORKS,
   OPTIONAL_FILE,
@@ -69,6 +70,7 @@ export type TrackerConfig = {
   readonly udpGatherMicroseconds: number
   readonly idGraceSeconds: number
   readonly parkForMs: number
+  readonly raiseLevelAfterMs: number
   readonly intervalMinSeconds: number
   readonly trustedProxies: readonly string[]
   readonly fullScrape: boolean
@@ -91,6 +93,7 @@ export const GROUPS = {
   log: 'Log',
 } as const
 
+const DAY_MS = 86_400_000
 const KIB = 1024
 const MIB = 1024 * KIB
 const GIB = 1024 * MIB
@@ -200,6 +203,15 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     type: count('voters', 1, 9),
     default: 5,
     sentence: 'Replicas that have joined become voters up to this many, by odd numbers; the others learn.',
+  },
+  raiseLevelAfterMs: {
+    flag: 'raise-level-after',
+    group: 'replicas',
+    type: millisecondsOrNever(0, 30 * DAY_MS),
+    default: 600_000,
+    sentence:
+      'How long a replica runs before it agrees that the cluster works by the rules of a new version; once all have, ' +
+      'an older version cannot come back. never: an upgrade can be taken back as long as one replica says so.',
   },
   preferHighest: {
     flag: 'prefer-highest',

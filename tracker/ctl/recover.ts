@@ -9,6 +9,7 @@ import type { TrackerConfig } from '../config/options.ts'
 import type { LogDisk } from '../replica/log/disk.ts'
 import { openLog } from '../replica/log/store.ts'
 import { recover } from '../replica/membership/recover.ts'
+import { LEVEL } from '../swarm/level.ts'
 import type { Call } from './asked.ts'
 
 export const RECOVER_CALLS: readonly Call[] = [
@@ -41,7 +42,7 @@ async function recoverHere(
   try {
     const log = await openLog(await diskOf(folder, logStore), { group: 0, loose: false })
     try {
-      const report = await recover(log, await loadCore({ memoryLimitBytes: CORE_BYTES }), force)
+      const report = await recover(log, await loadCore({ memoryLimitBytes: CORE_BYTES }), force, LEVEL)
       if (json) print(JSON.stringify(report, null, 2))
       else for (const sentence of report.sentences) print(sentence)
       if (report.refused !== null) return FAILURE

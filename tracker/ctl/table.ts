@@ -85,6 +85,7 @@ export function statusTable({
       'log',
       `applied ${raft?.appliedIndex}, committed ${raft?.commitIndex}, last ${raft?.lastIndex}; ${size(disk?.logBytes ?? 0n)}, snapshot at ${disk?.snapshotIndex}`,
     ],
+    ['level', `${raft?.level}${raft?.levelAwaits ? `; it will be raised: ${raft.levelAwaits}` : ''}`],
     ['disk', `${size(disk?.freeBytes ?? 0n)} free${disk?.full ? ', FULL: changes are refused' : ''}`],
     ['torrents', share(swarm?.torrents, swarm?.torrentsCapacity)],
     [

@@ -18,6 +18,8 @@ export type Word = {
   /** host:port; '': on loopback only. */
   readonly control: string
   readonly draining: boolean
+  /** The level that it agrees to have raised now; 0: none. */
+  readonly agrees: number
   /** The last move of leadership that somebody asked for: out of which term, to whom; 0: none. */
   readonly movedTerm: number
   readonly movedTo: number
@@ -43,6 +45,7 @@ const decodeWord = (body: Uint8Array): Word | null => {
       diskBytes: whole('diskBytes'),
       control: text('control'),
       draining: n.draining === true,
+      agrees: whole('agrees'),
       movedTerm: whole('movedTerm'),
       movedTo: whole('movedTo'),
     }
@@ -91,6 +94,11 @@ export class Bulletin {
   moves(term: number, to: number, nowMs: number): void {
     this.moved = { term, to }
     this.tell(nowMs, true)
+  }
+
+  /** It has started anew: what it said before counts no more. */
+  forget(id: number): void {
+    this.heard.delete(id)
   }
 
   /** Did this member come to lead in `term` because somebody asked for it? */

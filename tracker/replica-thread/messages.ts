@@ -6,6 +6,7 @@ import type { Outcome } from '../replica/batches/proposals.ts'
 import type { ClusterEvent } from '../replica/events.ts'
 import type { Histogram } from '../replica/histogram.ts'
 import type { Reply } from '../replica/membership/desk.ts'
+import type { Raise } from '../replica/membership/level.ts'
 import type { Request } from '../replica/membership/requests.ts'
 import type { TransferStatus } from '../replica/transfer/transfer.ts'
 import type { Fault, RefusedDial } from '../replica/transport/transport.ts'
@@ -32,6 +33,8 @@ export type ReplicaOptions = {
   readonly snapshotLogBytes: number
   /** Scheduler slice of the replica thread, nanoseconds (Linux 6.12+); 0: the system's. */
   readonly sliceNanoseconds?: number
+  /** The cluster's level is raised once every replica has run for its own time of this, milliseconds. */
+  readonly raiseLevelAfterMs?: number
   /** A change waits at most this long for its outcome, milliseconds. */
   readonly parkForMs?: number
   /** relaxed: a change is answered before it is committed. */
@@ -118,6 +121,9 @@ export type ReplicaStatus = {
   /** Member ID; 0: none known. */
   readonly leader: number
   readonly members: readonly MemberStatus[]
+  /** The cluster's level (swarm/level.ts), and the one to raise it to now; 0: none, for a reason or ''. */
+  readonly level: number
+  readonly raise: Raise
   /** A joint configuration: members are being changed. */
   readonly joint: boolean
   /** A change of members is under way here, joint or asked for. */

@@ -8,11 +8,13 @@ import { Member } from '../replica/member.ts'
 import type { Identity } from '../replica/membership/birth.ts'
 import { MembershipDesk } from '../replica/membership/desk.ts'
 import { admission, type Directory, idsOf, REMOVED_SENTENCE } from '../replica/membership/directory.ts'
+import { levelRefusal } from '../replica/membership/level.ts'
 import { MembersMachine } from '../replica/membership/members-machine.ts'
 import { restoreSnapshot } from '../replica/snapshots.ts'
 import { Transfers } from '../replica/transfer/streams.ts'
 import { clusterIdOf } from '../swarm/apply.ts'
 import { type Birth, birthEntry } from '../swarm/entry.ts'
+import { LEVEL } from '../swarm/level.ts'
 import { SwarmMachine } from '../swarm/machine.ts'
 import { Store } from '../swarm/store.ts'
 import { Control, monotonicMs } from '../threads/state.ts'
@@ -27,6 +29,7 @@ import { viewOf } from './view.ts'
 const KEEPALIVE_MS = 1000
 const MISSED = 2
 export const PARK_FOR_MS = 3500
+const RAISE_LEVEL_AFTER_MS = 600_000
 
 /** What stands before there is a member. */
 export type Opened = {
@@ -125,6 +128,7 @@ export async function assemble(opened: Opened, loop: Loop): Promise<Parts> {
       fresh: incarnation === 1,
       preference: (id) => roster.preference(id),
       preferHighest: options.cluster?.preferHighest ?? false,
+      level: () => store.level,
       staysPut: () => bulletin.wasAskedToLead(member.term),
       onLeading: (leads) => {
         if (!leads) transfers?.only(null)
@@ -154,13 +158,19 @@ const newBulletin = ({ options, identity, log, network }: Opened, member: () => 
       applied: member().replica.applied,
       diskBytes: log.bytes + (log.snapshot?.bytes ?? 0),
       control: options.controlAddress ?? '',
+      agrees: agreesTo(options),
     }),
   })
+
+/** The level that this replica agrees to have raised: none before it has run for a while. */
+const agreesTo = ({ raiseLevelAfterMs = RAISE_LEVEL_AFTER_MS }: ReplicaOptions): number =>
+  performance.now() >= raiseLevelAfterMs ? LEVEL : 0
 
 const newDesk = ({ identity }: Opened, parts: () => Parts): MembershipDesk =>
   new MembershipDesk({
     identity,
     view: () => viewOf(parts()),
+    level: () => parts().store.level,
     propose: (change) => parts().member.proposeConfChange(change),
     transfer: (to) => {
       const { bulletin, member } = parts()
@@ -192,7 +202,7 @@ const newTransfers = ({ log }: Opened, network: Network, member: Member<Parked>,
 
 /** From here on the network serves this member. */
 function connect(parts: Parts, network: Network): void {
-  const { identity, incarnation, member, members, bulletin, transfers, desk, loop } = parts
+  const { identity, incarnation, member, members, bulletin, transfers, desk, loop, store } = parts
   const { replica } = member
   network.serve(identity.clusterId, identity.memberId, incarnation, {
     frame: (frame) => {
@@ -201,9 +211,18 @@ function connect(parts: Parts, network: Network): void {
     },
     received: () => loop.wake(() => loop.received()),
     stamp: (to, stamp) => member.stamp(to, stamp),
-    admit: (hello) => admission(members.directory, replica.confState, replica.applied, hello),
+    admit: (hello) => {
+      member.peers.speaks(hello.from, hello.level)
+      return (
+        levelRefusal(store.level, hello) ??
+        admission(members.directory, replica.confState, replica.applied, hello)
+      )
+    },
     connected: (id) => loop.wake(() => member.connected(id)),
-    started: (id) => member.peerStarted(id),
+    started: (id) => {
+      bulletin.forget(id)
+      member.peerStarted(id)
+    },
     refused: (_id, refusal) => {
       if (refusal.code === 'removed member') loop.removed(REMOVED_SENTENCE)
     },

@@ -3,6 +3,7 @@
 
 import type { MessagePort } from 'node:worker_threads'
 import { type Driven, drive, newDriven } from '../replica/drive.ts'
+import { encodeIdentity } from '../replica/membership/birth.ts'
 import { monotonicMs, SERVING, STOPPING, WAITING } from '../threads/state.ts'
 import { handOver } from './drain.ts'
 import { Ending } from './ending.ts'
@@ -58,10 +59,13 @@ class Running {
   /** Why this replica is not wanted any more; '' while it is. */
   private removedBecause = ''
   private served = false
+  /** The level that the folder's identity says. */
+  private marked: number
   private tendMs = Number.NEGATIVE_INFINITY
 
   constructor(parts: Parts, sleeper: Sleeper) {
     this.parts = parts
+    this.marked = parts.identity.version
     this.sleeper = sleeper
     this.saving = new Saving(parts)
     this.ending = new Ending(parts, this.saving)
@@ -165,7 +169,14 @@ class Running {
   }
 
   private flush(): void {
-    const { log } = this.parts
-    if (log.failed === null) void log.flush().catch(() => {})
+    const { log, store, identity } = this.parts
+    if (log.failed !== null) return
+    void log.flush().catch(() => {})
+    if (store.level <= this.marked) return
+    // Versions that do not know the cluster's rules refuse this folder from now on.
+    this.marked = store.level
+    void log.setIdentity(encodeIdentity({ ...identity, version: store.level })).catch(() => {
+      this.marked = 0
+    })
   }
 }

@@ -2,6 +2,8 @@
 // Refuses: sentences for people; whoever shows it makes those.
 
 import type { Driven } from '../replica/drive.ts'
+import { type Raise, raiseOf } from '../replica/membership/level.ts'
+import { LEVEL } from '../swarm/level.ts'
 import { monotonicMs, SERVING } from '../threads/state.ts'
 import type { MemberStatus, ReplicaStatus } from './messages.ts'
 import type { Parts } from './parts.ts'
@@ -27,6 +29,8 @@ export const statusOf = (parts: Parts, standing: Standing): ReplicaStatus => {
     term: replica.status.term,
     leader: replica.status.leader,
     members: membersOf(parts, diskError, nowMs),
+    level: parts.store.level,
+    raise: raiseNow(parts, nowMs),
     joint: replica.confState.votersOutgoing.length > 0,
     changing: replica.confState.votersOutgoing.length > 0 || desk.changing,
     draining: bulletin.draining,
@@ -78,6 +82,20 @@ export const statusOf = (parts: Parts, standing: Standing): ReplicaStatus => {
   }
 }
 
+const raiseNow = (
+  { store, member, members, bulletin, identity, keepaliveMs, missed }: Parts,
+  nowMs: number,
+): Raise => {
+  const { peers } = member
+  const others = member.others.map((id) => {
+    const news = peers.of(id)
+    const heardMsAgo = news === null ? null : nowMs - news.heardMs
+    return { id, supports: peers.levelOf(id), agrees: bulletin.of(id)?.agrees ?? 0, heardMsAgo }
+  })
+  const own = { supports: LEVEL, agrees: bulletin.of(identity.memberId)?.agrees ?? 0 }
+  return raiseOf(store.level, own, others, members.directory, keepaliveMs * missed)
+}
+
 const membersOf = (parts: Parts, diskError: string, nowMs: number): MemberStatus[] => {
   const { identity, network, bulletin, roster, members } = parts
   const { replica, peers } = parts.member
@@ -103,7 +121,7 @@ const membersOf = (parts: Parts, diskError: string, nowMs: number): MemberStatus
       progress: self ? '' : (known?.state ?? ''),
       heardMsAgo: self ? 0 : news === null ? null : nowMs - news.heardMs,
       diskFails: self ? diskError !== '' : (news?.notReady ?? false),
-      level: self ? 1 : (way?.level ?? 0),
+      level: self ? LEVEL : (way?.level ?? 0),
       applied: word?.applied ?? null,
       version: word?.version ?? '',
       diskBytes: word?.diskBytes ?? null,

@@ -10,16 +10,14 @@ import { loadCore, RaftPanic } from '@skep/raft'
 import type { LogDisk } from '../replica/log/disk.ts'
 import { LogDamaged, LogFormat, LogLocked, type LogStore, LogWriteFailed } from '../replica/log/log.ts'
 import { openLog } from '../replica/log/store.ts'
-import type { Identity } from '../replica/membership/birth.ts'
+import { type Identity, IdentityTooNew } from '../replica/membership/birth.ts'
 import { Birth, BirthRefused, BirthStopped, firstDirectory } from '../replica/membership/birth-flow.ts'
 import type { Birth as BirthRecord } from '../swarm/entry.ts'
 import { allocate, type Limits, limitsFor } from '../swarm/layout.ts'
+import { LEVEL, LevelUnknown } from '../swarm/level.ts'
 import type { FailureKind, News, Order, ReplicaOptions } from './messages.ts'
 import { Network } from './network.ts'
 import { runMember } from './running.ts'
-
-/** Behaviour level of a cluster born by this version. */
-const LEVEL = 1
 
 const options = workerData as ReplicaOptions
 const port = parentPort!
@@ -72,6 +70,7 @@ const become = async (log: LogStore): Promise<{ identity: Identity; network: Net
     learner: cluster?.learner ?? false,
     ask: (address, question) => network!.ask(address, question),
     randomWord: () => randomBytes(4).readInt32LE(),
+    level: LEVEL,
     birth: newBirth,
     refuses: (record) => lackOfRoom((record as BirthRecord).limits),
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
@@ -91,15 +90,16 @@ const become = async (log: LogStore): Promise<{ identity: Identity; network: Net
   return { identity, network }
 }
 
-const newBirth = (clusterId: string): BirthRecord => {
-  const words = new Int32Array(randomBytes(12).buffer.slice(0, 12))
+const newBirth = (clusterId: string, level: number): BirthRecord => {
+  const words = new Int32Array(new Uint8Array(randomBytes(28)).buffer)
   return {
     clusterId,
     hashSeed: words[0]!,
+    ...(level < 2 ? {} : { hashKey: [words[3]!, words[4]!, words[5]!, words[6]!] }),
     idKey: [words[1]!, words[2]!],
     limits: limitsFor(options.memoryBytes, options.peerDetails),
     settings: options.birthSettings,
-    level: LEVEL,
+    level,
   }
 }
 
@@ -121,7 +121,8 @@ const kindOf = (error: unknown): FailureKind => {
   if (error instanceof LogFormat) return 'format'
   if (error instanceof LogWriteFailed) return 'disk'
   if (error instanceof BirthStopped) return 'stopped'
-  if (error instanceof BirthRefused) return 'refused'
+  if (error instanceof BirthRefused || error instanceof IdentityTooNew || error instanceof LevelUnknown)
+    return 'refused'
   if (error instanceof RaftPanic) return 'panic'
   const { code, syscall } = error as NodeJS.ErrnoException
   if (syscall === 'listen' || syscall === 'getaddrinfo') return 'port'

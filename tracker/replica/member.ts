@@ -77,6 +77,9 @@ export class Member<T> {
   campaigns = 0
   /** Votes and requests to stand that came too soon after a restart. */
   unheard = 0
+  /** Members that lack a snapshot and are too old for it. */
+  private readonly withheld = new Set<number>()
+  private readonly tooOld = (id: number): boolean => this.peers.tooOld(id, this.o.level?.() ?? 0)
   badMessages = 0
 
   /** The log is open and the machine restored to its snapshot. */
@@ -91,7 +94,9 @@ export class Member<T> {
     const electionTicks = KEEPALIVE_TICKS * options.missed
     this.leases = new Leases(id, leaseMs(electionTicks, tickMs), (to) => transport.keepalive(group, to))
     this.votes = new ReadyVotes(electionTicks * tickMs)
-    const send = (to: number, message: Uint8Array): void => transport.send(group, to, message)
+    const send = (to: number, message: Uint8Array): void => {
+      if (!this.tooOld(to)) transport.send(group, to, message)
+    }
     this.outgoing = new Outgoing({
       send,
       linger,
@@ -249,6 +254,9 @@ export class Member<T> {
     this.nowMs = nowMs
     const { from } = frame
     this.peers.heard(frame, nowMs)
+    if (this.tooOld(from)) return
+    // What it was not to have may be sent to it now.
+    if (this.withheld.delete(from)) this.reportSnapshot(from, false)
     if (this.votes.heard(from, frame.notReady, nowMs))
       this.events.add(nowMs, frame.notReady ? 'peer disk failed' : 'peer disk mended', this.status.term, from)
     if (frame.kind === RAFT && !this.step(frame)) return
@@ -423,6 +431,7 @@ export class Member<T> {
   }
 
   private offer(to: number, message: Uint8Array): void {
+    if (this.tooOld(to)) return void this.withheld.add(to)
     this.events.add(this.nowMs, 'snapshot sent', this.status.term, to)
     this.o.snapshots?.offer(to, message)
   }

@@ -9,24 +9,43 @@ export type PeerNews = {
   heardMs: number
   /** It says that its disk takes nothing. */
   notReady: boolean
-  level: number
   term: number
 }
 
 export class Peers {
   private readonly byId = new Map<number, PeerNews>()
+  private readonly levels = new Map<number, number>()
 
   heard(frame: Frame, nowMs: number): void {
     const { from: id, notReady, level, term } = frame
+    this.levels.set(id, level)
     const known = this.byId.get(id)
     if (known === undefined) {
-      this.byId.set(id, { id, heardMs: nowMs, notReady, level, term })
+      this.byId.set(id, { id, heardMs: nowMs, notReady, term })
       return
     }
     known.heardMs = nowMs
     known.notReady = notReady
-    known.level = level
     known.term = term
+  }
+
+  /** A member that dials says which level it supports, whether it is let in or not. */
+  speaks(id: number, level: number): void {
+    this.levels.set(id, level)
+  }
+
+  /** The highest behaviour level that a member supports; 0: not known. */
+  levelOf(id: number): number {
+    return this.levels.get(id) ?? 0
+  }
+
+  /**
+   * A member whose version does not know the cluster's rules would come to another table from the same log: it is
+   * sent nothing and believed nothing until it is upgraded.
+   */
+  tooOld(id: number, level: number): boolean {
+    const its = this.levelOf(id)
+    return its > 0 && its < level
   }
 
   of(id: number): PeerNews | null {

@@ -32,7 +32,7 @@ import { isStream, Streams } from './streams.ts'
 import { OWN_TYPES } from './trace.ts'
 
 /** Who sends, and in which of its lives. */
-type Sender = { readonly id: number; readonly name: string; readonly life: number }
+type Sender = { readonly id: number; readonly name: string; readonly life: number; readonly level: number }
 type Sent = Frame & { readonly sender: Sender } & Content
 type Content =
   | { readonly kind: 'frame'; readonly bytes: Uint8Array }
@@ -89,7 +89,7 @@ export class Air {
     this.clock = new WireClock(place.clock.now(), place.random.unit())
     this.behind = { ...NOBODY, question }
     const { name, address, life } = place
-    this.self = { clusterId: '', id: 0, name, address, level: 1, incarnation: life }
+    this.self = { clusterId: '', id: 0, name, address, level: place.level, incarnation: life }
     this.pen = new Pen(this.self, this.clock, () => place.clock.now(), {
       stamp: (_group, to, stamp) => this.behind.stamp(to, stamp),
     })
@@ -202,7 +202,7 @@ export class Air {
   }
 
   /** Who dials is let in, or hears why not. */
-  private admits(from: number, { id, name }: Sender): boolean {
+  private admits(from: number, { id, name, level }: Sender): boolean {
     const { number, life } = this.place
     const hello = {
       clusterId: '',
@@ -211,7 +211,7 @@ export class Air {
       name,
       address: addressOfMember(from),
       channel: 0,
-      level: 1,
+      level,
       incarnation: life,
       dial: 1,
     }
@@ -279,8 +279,8 @@ export class Air {
   }
 
   private from(): { sender: Sender } {
-    const { name, life } = this.place
-    return { sender: { id: this.id, name, life } }
+    const { name, life, level } = this.place
+    return { sender: { id: this.id, name, life, level } }
   }
 
   /** What was sent over a connection may not have arrived. */

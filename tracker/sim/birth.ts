@@ -29,6 +29,15 @@ export const drawBirth = (random: Random, expires: boolean): Birth => {
     idKey: [random.word() | 0, random.word() | 0],
     limits: LIMITS,
     settings: { ...DEFAULT_SETTINGS, allowPrivate: 'on', ...(expires ? short : {}) },
-    level: random.pick([1, 2]),
+    hashKey: [random.word() | 0, random.word() | 0, random.word() | 0, random.word() | 0],
+    level: 1,
   }
 }
+
+/** What a cluster of this level is born with. */
+export const bornAt = ({ hashKey, ...birth }: Birth, clusterId: string, level: number): Birth => ({
+  ...birth,
+  clusterId,
+  level,
+  ...(level < 2 ? {} : { hashKey: hashKey! }),
+})

@@ -2,9 +2,8 @@
 // clients around them. It only ever does what it is told to: faults.ts says what goes wrong, workload.ts what
 // is asked. Refuses: real time, and to repair what a checker has found.
 
-import type { Core } from '@skep/raft'
 import { MemberClock, VirtualClock } from '@skep/testing/clock.ts'
-import { type Crash, type DiskFault, type DiskPace, VirtualDisk } from '@skep/testing/disk.ts'
+import { type Crash, type DiskFault, VirtualDisk } from '@skep/testing/disk.ts'
 import { CALM, Network } from '@skep/testing/network.ts'
 import { Random } from '@skep/testing/random.ts'
 import { leaseMs } from '../replica/leadership/lease.ts'
@@ -18,52 +17,18 @@ import { Store } from '../swarm/store.ts'
 import { producerBuffers } from '../threads/producer.ts'
 import { Control, controlBuffer } from '../threads/state.ts'
 import { addressOfMember } from './air.ts'
-import { drawBirth, LIMITS } from './birth.ts'
+import { bornAt, drawBirth, LIMITS } from './birth.ts'
 import { canaryDisk } from './canaries.ts'
 import { Checkers } from './checkers.ts'
 import { Connections } from './connections.ts'
 import { simulatedLogDisk } from './disk.ts'
 import { type Datagram, type Endpoint, FrontEnd } from './front-end.ts'
 import { KEEPALIVE_MS, MISSED } from './member.ts'
-import type { Canary, Frame, Member, StartMember } from './place.ts'
+import type { Frame, Member } from './place.ts'
+import type { ClusterOptions, Seat } from './seat.ts'
 import { DISK_FAULTS, Trace } from './trace.ts'
+import { drawUpgrade, levelAt } from './upgrade.ts'
 import { Client } from './workload.ts'
-
-export type ClusterOptions = {
-  readonly seed: number
-  readonly members: number
-  readonly clients: number
-  readonly swarms: number
-  readonly pauseMs: number
-  /** Silent peers expire within the run. */
-  readonly expires: boolean
-  readonly snapshotLogBytes: number
-  readonly preferHighest: boolean
-  readonly maxVoters: number
-  readonly pace: DiskPace
-  /** Clocks run up to this much fast or slow, a share. */
-  readonly drift: number
-  readonly canary: Canary | null
-  readonly start: StartMember
-  readonly core: Core
-  readonly print: ((line: string) => void) | null
-}
-
-type Seat = {
-  readonly number: number
-  readonly name: string
-  /** Asks to be let in; does not form the cluster. */
-  readonly joins: boolean
-  clock: MemberClock
-  disk: VirtualDisk
-  member: Member | null
-  frontEnd: FrontEnd | null
-  life: number
-  /** Its disk is gone, so it never comes back under this ID. */
-  lost: boolean
-  /** Arrived while the process stood still. */
-  waiting: (() => void)[]
-}
 
 const PARKED_MOST = 64
 const TOUCHES_MOST = 256
@@ -147,10 +112,12 @@ export class Cluster {
       member: null,
       frontEnd: null,
       life: 0,
+      upgradedMs: drawUpgrade(this.random, this.o.upgrades, joins),
       lost: false,
       waiting: [],
     }
     this.seats.push(seat)
+    if (seat.upgradedMs > 0) this.clock.after(seat.upgradedMs, () => this.finish(number))
     return seat
   }
 
@@ -324,7 +291,8 @@ export class Cluster {
       initialMembers: seat.joins ? [] : this.initial,
       join: seat.joins ? this.addresses(number) : null,
       maxVoters: o.maxVoters,
-      birth: (clusterId) => ({ ...this.birth, clusterId }),
+      level: levelAt(seat.upgradedMs, this.clock.now()),
+      birth: (clusterId, level) => bornAt(this.birth, clusterId, level),
       identified: (id) => mine() && this.checkers.identified(number, id),
       core: o.core,
       clock,

@@ -26,6 +26,7 @@ import { SERVING, STARTING, STOPPING, WAITING } from '../threads/state.ts'
 import { Air, numberOfAddress } from './air.ts'
 import { canaryLog, canaryRefusal } from './canaries.ts'
 import type { Frame, Member, Place } from './place.ts'
+import { raiseLevel, tooOldFor } from './upgrade.ts'
 import { watched } from './watched.ts'
 
 export const KEEPALIVE_MS = 1000
@@ -115,7 +116,6 @@ class SimulatedMember implements Member {
   get serving(): boolean {
     return this.member !== null
   }
-
   /** Numbers of the members, as this one knows them. */
   get others(): readonly number[] {
     if (this.member === null) return []
@@ -135,7 +135,6 @@ class SimulatedMember implements Member {
   get elected(): boolean {
     return this.member?.replica.status.role === 'leader'
   }
-
   get joint(): boolean {
     return (this.member?.replica.confState.votersOutgoing.length ?? 0) > 0
   }
@@ -143,7 +142,6 @@ class SimulatedMember implements Member {
   wake(): void {
     this.wakeUp?.()
   }
-
   stop(): void {
     this.stopped = true
     this.wakeUp = null
@@ -177,6 +175,7 @@ class SimulatedMember implements Member {
     this.desk = new MembershipDesk({
       identity,
       view: () => this.view(),
+      level: () => place.store.level,
       propose: (change) => member.proposeConfChange(change),
       transfer: (to) => member.transfer(to, place.clock.now()),
       changed: () => place.note('members', ...new Set(this.sets.flat())),
@@ -226,7 +225,8 @@ class SimulatedMember implements Member {
       learner: false,
       ask: (address, question) => this.air.ask(address, question),
       randomWord: () => (place.canary === 'repeats-ids' && place.join !== null ? 7 : place.random.word() | 0),
-      birth: (clusterId) => place.birth(clusterId),
+      level: place.level,
+      birth: (clusterId, level) => place.birth(clusterId, level),
       refuses: () => null,
       pause: (ms) => this.pause(ms),
       say: () => {},
@@ -267,6 +267,7 @@ class SimulatedMember implements Member {
         ...{ keepaliveMs: KEEPALIVE_MS, missed: MISSED, lingerMs: LINGER_MS, parkForMs: PARK_FOR_MS },
         ...{ loose: false, snapshotLogBytes: place.snapshotLogBytes, preferHighest: place.preferHighest },
         fresh: incarnation === 1 || place.canary === 'votes-after-restart',
+        level: () => place.store.level,
         preference: (id) => this.order.get(this.nameOf(id)) ?? -1,
         onLeading: (leads) => {
           place.note(leads ? 'leads' : 'leadsNoMore', this.term)
@@ -301,6 +302,7 @@ class SimulatedMember implements Member {
       received: () => this.wakeAfter(() => this.publish()),
       stamp: (to, stamp) => member.stamp(to, stamp),
       admit: (hello) =>
+        tooOldFor(place, member, hello) ??
         canaryRefusal(place.canary, place.random) ??
         admission(this.members!.directory, replica.confState, replica.applied, hello),
       connected: (id) => this.wakeAfter(() => member.connected(id)),
@@ -412,7 +414,6 @@ class SimulatedMember implements Member {
   }
 
   private isBorn(): boolean {
-    // Once it is, it stays.
     this.born ||= clusterIdOf(this.place.store) !== ''
     return this.born
   }
@@ -424,6 +425,7 @@ class SimulatedMember implements Member {
     if (nowMs < this.tendMs || !member!.replica.leads) return
     this.tendMs = nowMs + TEND_MS
     if (desk!.due <= nowMs) void desk!.turn(nowMs).catch(() => {})
+    raiseLevel(this.place, member!, this.members!.directory, KEEPALIVE_MS * MISSED)
   }
 
   private sleep(dueMs: number): Promise<void> {

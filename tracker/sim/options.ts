@@ -164,6 +164,7 @@ const COUNTED: readonly (readonly [EventKind, string])[] = [
   ['snapshot', 'snapshots'],
   ['installed', 'installed'],
   ['members', 'changes of members seen'],
+  ['raise', 'levels raised'],
   ['broken', 'broken connections'],
   ['lost', 'lost messages'],
 ]

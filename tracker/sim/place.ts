@@ -65,7 +65,9 @@ export type Place = {
   readonly initialMembers: readonly { readonly name: string; readonly address: string }[]
   readonly join: readonly string[] | null
   readonly maxVoters: number
-  readonly birth: (clusterId: string) => Birth
+  /** The highest level that the version it runs supports. */
+  readonly level: number
+  readonly birth: (clusterId: string, level: number) => Birth
   readonly core: Core
   readonly clock: MemberClock
   readonly random: Random

@@ -80,6 +80,7 @@ export const runSeed = async (options: RunOptions): Promise<Outcome> => {
     expires,
     snapshotLogBytes: random.pick([1, 2, 4, 16, 1000]) * 1024,
     preferHighest: random.chance(0.3),
+    upgrades: random.chance(0.6),
     maxVoters: options.members + random.pick([0, 0, 2]),
     pace: { syncMs: random.pick([0.2, 1, 8]), syncJitterMs: random.pick([0.1, 4]) },
     // A clock that jumps is wrong enough.

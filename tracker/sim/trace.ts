@@ -41,6 +41,7 @@ const EVENTS = {
   broken: (to: number, channel: number) => `connection ${channel} to ${who(to)} broke`,
   connected: (to: number, channel: number) => `connection ${channel} to ${who(to)} stands again`,
   change: (what: number) => `is asked to ${CHANGES[what]} members`,
+  raise: (level: number) => `proposes that the cluster works at level ${level}`,
   members: (...voters: number[]) => `voters are ${voters.map(who).join(' ')} now`,
   joins: (life: number) => `is a new replica that wants to join${life > 1 ? ' again' : ''}`,
   cut: (to: number) => `way to ${who(to)} CUT`,

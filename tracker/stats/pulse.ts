@@ -7,7 +7,7 @@ import type { Probe } from '../http/health.ts'
 import type { Logger } from '../log.ts'
 import type { ReplicaHandle } from '../replica-thread/handle.ts'
 import { WINDOW_MS } from '../swarm/connection-id.ts'
-import { idKeyEntry } from '../swarm/entry.ts'
+import { type HashKey, idKeyEntry, levelEntry } from '../swarm/entry.ts'
 import { C_ID_KEYS } from '../swarm/layout.ts'
 import type { Store } from '../swarm/store.ts'
 import { type Control, monotonicMs } from '../threads/state.ts'
@@ -78,7 +78,9 @@ export function startPulse(options: PulseOptions): Pulse {
         (status) => {
           asking = false
           heardMs = monotonicMs()
-          if (status.role === 'leader' && ticks++ % KEY_LOOK_SECONDS === 0) void renewKey()
+          if (status.role !== 'leader') return
+          if (ticks++ % KEY_LOOK_SECONDS === 0) void renewKey()
+          if (status.raise.to > 0) void raiseLevel(status.level, status.raise.to)
         },
         () => {}, // It has ended: `failed` says why.
       )
@@ -90,6 +92,14 @@ export function startPulse(options: PulseOptions): Pulse {
     const key = new Int32Array(new Uint8Array(randomBytes(8)).buffer)
     const outcome = await replica.propose(idKeyEntry([key[0]!, key[1]!])).catch(() => 'unknown')
     if (outcome === 'committed') log.info('connection-ID key renewed')
+  }
+
+  /** Proposed again at the next tick as long as it is due. */
+  const raiseLevel = async (from: number, to: number): Promise<void> => {
+    const [a, b, c, d] = new Int32Array(new Uint8Array(randomBytes(16)).buffer) as unknown as HashKey
+    const outcome = await replica.propose(levelEntry(to, [a, b, c, d])).catch(() => 'unknown')
+    if (outcome === 'committed')
+      log.info({ from, to }, `the cluster works at level ${to} from now on: older versions cannot come back`)
   }
 
   const timer = setInterval(tick, SECOND_MS)

@@ -135,6 +135,8 @@ export async function statusMessageOf(sources: StatsSources): Promise<StatusMess
       relaxed: status.consistency === 'relaxed',
       changing: status.changing,
       leaderName: leader?.name ?? '',
+      level: status.level,
+      levelAwaits: status.role === 'leader' ? status.raise.waits : '',
       leaderControlAddress: leader?.controlAddress ?? '',
     },
     table: {

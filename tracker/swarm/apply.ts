@@ -11,6 +11,7 @@ import {
   type Birth,
   CHANGES,
   ENTRY_WORDS,
+  type HashKey,
   ID_KEY,
   jsonOf,
   LEVEL,
@@ -25,6 +26,7 @@ import {
   C_BATCHES,
   C_BIRTH,
   C_BUCKET,
+  C_HASH_KEY,
   C_ID_KEYS,
   C_INDEX_LEVEL,
   C_LEVEL,
@@ -32,6 +34,7 @@ import {
   C_TIME,
   MAGIC,
 } from './layout.ts'
+import { LEVEL as KNOWN_LEVEL, LevelUnknown } from './level.ts'
 import { readSettings, type Settings, settingsFault, writeSettings } from './settings.ts'
 import type { Store } from './store.ts'
 import { Table } from './table.ts'
@@ -97,10 +100,7 @@ export class Apply {
         this.birth(jsonOf(w) as Birth)
         break
       case LEVEL:
-        this.store.control[C_LEVEL] = Math.max(
-          this.store.control[C_LEVEL]!,
-          (jsonOf(w) as { level: number }).level,
-        )
+        this.raise(jsonOf(w) as { level: number; hashKey?: HashKey })
         break
       case ID_KEY:
         this.idKey((jsonOf(w) as { key: [number, number] }).key)
@@ -212,11 +212,22 @@ export class Apply {
     for (let i = 0; i < 4; i++) c[C_BIRTH + i] = Number.parseInt(birth.clusterId.slice(i * 8, i * 8 + 8), 16)
     c[C_BIRTH + 5] = birth.hashSeed
     c[C_BIRTH + 6] = 1
+    if (birth.level > KNOWN_LEVEL) throw new LevelUnknown(birth.level)
     c[C_LEVEL] = birth.level
+    if (birth.hashKey !== undefined) c.set(birth.hashKey, C_HASH_KEY)
     c[C_ID_KEYS] = birth.idKey[0]
     c[C_ID_KEYS + 1] = birth.idKey[1]
     writeSettings(c, birth.settings)
     this.store.readSeed()
+  }
+
+  /** From here on the log is read by other rules. */
+  private raise({ level, hashKey }: { level: number; hashKey?: HashKey }): void {
+    const c = this.store.control
+    if (level <= c[C_LEVEL]!) return
+    if (level > KNOWN_LEVEL) throw new LevelUnknown(level)
+    if (c[C_LEVEL]! < 2) c.set(hashKey!, C_HASH_KEY)
+    Atomics.store(c, C_LEVEL, level)
   }
 
   private idKey(key: readonly [number, number]): void {

@@ -31,12 +31,17 @@ export const TOUCHES = 1
 
 export const OPERATIONS: readonly AccessOperation[] = ['replace', 'add', 'remove', 'off']
 
+/** Secret of the hash tables: four random words. */
+export type HashKey = readonly [number, number, number, number]
+
 /** The first entry of a cluster: everything `apply` depends on. */
 export type Birth = {
   /** 32 hexadecimal digits. */
   readonly clusterId: string
-  /** Seed of the hash tables, so that nobody outside can aim at one. */
+  /** Seed of the hash tables at level 1. */
   readonly hashSeed: number
+  /** Key of the hash tables from level 2 on; a cluster of level 1 draws it when its level is raised. */
+  readonly hashKey?: HashKey
   /** First key of connection IDs: two random words. */
   readonly idKey: readonly [number, number]
   readonly limits: Limits
@@ -162,8 +167,12 @@ export const birthEntry = (birth: Birth): Uint8Array => jsonEntry(BIRTH, 0, birt
 /** Settings that are to change; those left out stay. */
 export const settingsEntry = (settings: Partial<Settings>): Uint8Array => jsonEntry(SETTINGS, 0, settings)
 
-/** Raises the behaviour level; only once every member supports it. */
-export const levelEntry = (level: number): Uint8Array => jsonEntry(LEVEL, 0, { level })
+/**
+ * Raises the behaviour level; only once every member supports it. `hashKey`: the cluster's secret from level 2
+ * on, drawn by whoever proposes.
+ */
+export const levelEntry = (level: number, hashKey: HashKey): Uint8Array =>
+  jsonEntry(LEVEL, 0, { level, hashKey })
 
 /** A new key for connection IDs, good from the next window on; the old one stays for the windows before. */
 export const idKeyEntry = (key: readonly [number, number]): Uint8Array => jsonEntry(ID_KEY, 0, { key })

@@ -98,6 +98,8 @@ export const C_BATCHES = 256
 export const BATCH_MEMBERS = 64
 /** Birth: cluster ID (5 words), 1 hash seed, creation marker; words 512-. */
 export const C_BIRTH = 512
+/** The cluster's secret for its tables, from level 2 on: 4 words. */
+export const C_HASH_KEY = 520
 const CONTROL_WORDS = 1024
 
 export const MAGIC = 0x534b4531 // "SKE1"

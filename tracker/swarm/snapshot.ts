@@ -15,6 +15,7 @@ import {
   type Limits,
   RECORD,
 } from './layout.ts'
+import { LEVEL, LevelUnknown } from './level.ts'
 import { BUFFER_NAMES, type Store } from './store.ts'
 
 const MAGIC = 0x534b4350 // "SKCP"
@@ -197,6 +198,7 @@ export class Restorer {
   /** Throws if the last chunk has not come. */
   finish(): void {
     if (!this.done) throw new SnapshotDamaged(`snapshot ends after ${this.count} chunks`)
+    if (this.store.level > LEVEL) throw new LevelUnknown(this.store.level)
     this.store.readSeed()
   }
 }

@@ -45,6 +45,7 @@ class Town {
   readonly others = new Map<string, (question: Uint8Array) => Promise<Uint8Array>>()
   wrongKeys = new Set<string>()
   fit: (name: string) => string | null = () => null
+  supports: (name: string) => number = () => 2
   lists = new Map<string, string[]>()
   join: readonly string[] | null = null
   names: readonly string[]
@@ -122,7 +123,8 @@ class Town {
         return answer
       },
       randomWord: () => this.random.word(),
-      birth: (clusterId) => ({ clusterId, room: 1 }),
+      level: this.supports(name),
+      birth: (clusterId, level) => ({ level, clusterId, room: 1 }),
       refuses: () => this.fit(name),
       pause: () => new Promise((resolve) => setImmediate(resolve)),
       say: (sentence) => void r.said.push(sentence),
@@ -273,7 +275,7 @@ test('a disk lost before any step never makes two clusters that could both go on
       // Whoever started did so in one cluster, or too few to have answered anything in the other.
       const started = new Map<string, Set<string>>()
       for (const r of town.replicas.values()) {
-        const identity = r.log!.identity === null ? null : decodeIdentity(r.log!.identity)
+        const identity = r.log!.identity === null ? null : decodeIdentity(r.log!.identity, 2)
         if (identity === null || identity.phase !== undefined) continue
         started.set(identity.clusterId, (started.get(identity.clusterId) ?? new Set()).add(r.name))
       }
@@ -312,6 +314,20 @@ test('other lists, other names, other keys: nothing is formed, and it is said wh
   assert.match(small.replicas.get('r0')!.said.join('\n'), /"r2": too little memory/)
   assert.equal(small.replicas.get('r0')!.born, null)
   small.stop()
+})
+
+test('a cluster is born at the level that all its initial members support', async () => {
+  for (const oldest of [1, 2]) {
+    const town = new Town(THREE)
+    town.supports = (name) => (name === 'r1' ? oldest : 2)
+    for (const name of THREE) await town.start(name)
+    assert.equal(await town.settle(30), true)
+    for (const { born } of town.replicas.values()) {
+      assert.equal((born!.birth as { level: number }).level, oldest)
+      assert.equal(born!.version, oldest, 'an older version refuses the folder of a newer cluster')
+    }
+    town.stop()
+  }
 })
 
 /** A running cluster of one behind an address: it adds whom it is asked to add. */

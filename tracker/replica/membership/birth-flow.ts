@@ -49,8 +49,10 @@ export type BirthOptions = {
   readonly ask: (address: string, question: Uint8Array) => Promise<Uint8Array>
   /** 32 random bits, of the secure sort. */
   readonly randomWord: () => number
-  /** The machine's birth record of a new cluster. */
-  readonly birth: (clusterId: string) => unknown
+  /** The highest level that this replica supports. */
+  readonly level: number
+  /** The machine's birth record of a new cluster that begins at `level`. */
+  readonly birth: (clusterId: string, level: number) => unknown
   /**
    * Why this replica cannot be a member of a cluster with this record (say, too little memory); null: it can.
    */
@@ -81,7 +83,7 @@ export class Birth {
   constructor(options: BirthOptions) {
     this.o = options
     const { identity } = options.log
-    this.identity = identity === null ? null : decodeIdentity(identity)
+    this.identity = identity === null ? null : decodeIdentity(identity, options.level)
   }
 
   /**
@@ -99,7 +101,7 @@ export class Birth {
         continue
       }
       if (step.kind === 'create') {
-        await this.create(step.members)
+        await this.create(step.members, step.level)
         continue
       }
       if (step.kind === 'join' && (await this.choose(step.through))) continue
@@ -142,7 +144,8 @@ export class Birth {
   private who(): Said {
     const { name } = this.o
     const now = this.identity
-    if (now === null || now.phase === 'joining') return { is: 'empty', name, initialMembers: this.names() }
+    if (now === null || now.phase === 'joining')
+      return { is: 'empty', name, initialMembers: this.names(), level: this.o.level }
     const { clusterId, memberId: id } = now
     if (now.phase === undefined) return { is: 'member', name, clusterId, id }
     return { is: 'forming', name, clusterId, initialMembers: now.initialMembers.map((m) => m.name) }
@@ -153,7 +156,13 @@ export class Birth {
   }
 
   private named(identity: Identity | null): Omit<BirthFacts, 'answers'> {
-    return { identity, name: this.o.name, initialMembers: this.names(), joinOnly: this.o.join !== null }
+    return {
+      level: this.o.level,
+      identity,
+      name: this.o.name,
+      initialMembers: this.names(),
+      joinOnly: this.o.join !== null,
+    }
   }
 
   private async facts(): Promise<BirthFacts> {
@@ -175,7 +184,7 @@ export class Birth {
   private async ask(address: string): Promise<Answer> {
     const said = await this.put(address, { ask: 'who' })
     if ('silent' in said) return said.silent
-    if (said.is === 'empty') return { kind: 'empty', name: said.name, initialMembers: said.initialMembers }
+    if (said.is === 'empty') return { ...said, kind: 'empty' }
     if (said.is === 'forming') return { ...said, kind: 'forming' }
     if (said.is === 'member') return { kind: 'member', clusterId: said.clusterId, name: said.name }
     return { kind: 'silent', reason: 'it answered something else' }
@@ -195,7 +204,7 @@ export class Birth {
     return memberIdOf(this.o.randomWord(), this.o.randomWord())
   }
 
-  private async create(members: readonly string[]): Promise<void> {
+  private async create(members: readonly string[], level: number): Promise<void> {
     const { o } = this
     const hex = (): string => (o.randomWord() >>> 0).toString(16).padStart(8, '0')
     const clusterId = hex() + hex() + hex() + hex()
@@ -204,12 +213,12 @@ export class Birth {
     const initialMembers = namedMembers(members, address, () => this.memberId())
     const me = initialMembers.find((m) => m.name === o.name)!
     const identity: Identity = {
-      version: 1,
+      version: level,
       clusterId,
       memberId: me.id,
       name: o.name,
       initialMembers,
-      birth: o.birth(clusterId),
+      birth: o.birth(clusterId, level),
       ...(initialMembers.length > 1 ? { phase: 'forming' } : {}),
     }
     // Meanwhile somebody may have handed us a record: that one counts.
@@ -219,11 +228,12 @@ export class Birth {
   private async pledge(to: readonly string[], reason: string): Promise<void> {
     const identity = this.identity
     if (identity?.phase !== 'forming') return
-    const { clusterId, initialMembers, birth } = identity
+    const { clusterId, initialMembers, birth, version: level } = identity
+    const pledge = { clusterId, initialMembers, birth, level }
     const answers = await Promise.all(
       to.map(async (name) => {
         const address = initialMembers.find((m) => m.name === name)?.address ?? ''
-        const said = await this.put(address, { ask: 'pledge', pledge: { clusterId, initialMembers, birth } })
+        const said = await this.put(address, { ask: 'pledge', pledge })
         return 'is' in said && said.is === 'refused' ? said.sentence : ''
       }),
     )
@@ -264,7 +274,8 @@ export class Birth {
   private async enter(identity: Identity): Promise<boolean> {
     const { o } = this
     const { clusterId, memberId: id, name } = identity
-    const question: Question = { ask: 'join', clusterId, id, name, address: o.address, learner: o.learner }
+    const { address: own, learner, level } = o
+    const question: Question = { ask: 'join', clusterId, id, name, address: own, learner, level }
     const addresses = [
       ...(o.join ?? []),
       ...o.initialMembers.filter((m) => m.name !== name).map((m) => m.address),

@@ -20,12 +20,20 @@ export type Question =
       readonly name: string
       readonly address: string
       readonly learner: boolean
+      /** The highest level that it supports; the first version did not say. */
+      readonly level?: number
     }
   /** Remove me: I am being stopped for good. Safe to repeat. */
   | { readonly ask: 'leave'; readonly clusterId: string; readonly id: number }
 
 export type Said =
-  | { readonly is: 'empty'; readonly name: string; readonly initialMembers: readonly string[] }
+  | {
+      readonly is: 'empty'
+      readonly name: string
+      readonly initialMembers: readonly string[]
+      /** The highest level that it supports; the first version did not say. */
+      readonly level?: number
+    }
   | {
       readonly is: 'forming'
       readonly name: string
@@ -74,6 +82,7 @@ const FIELDS: Record<string, Record<string, 'string' | 'number' | 'boolean' | 'o
 export const decodeQuestion = (bytes: Uint8Array): Question | null => {
   const value = parse(bytes)
   if (value === null || typeof value.ask !== 'string' || !fits(value, value.ask)) return null
+  if (!isLevel(value.level)) return null
   if (value.ask === 'pledge' && !isPledge(value.pledge)) return null
   return value as Question
 }
@@ -82,6 +91,7 @@ export const decodeSaid = (bytes: Uint8Array): Said | null => {
   const value = parse(bytes)
   if (value === null || typeof value.is !== 'string') return null
   if (!fits(value, value.is === 'record' ? 'is record' : value.is)) return null
+  if (!isLevel(value.level)) return null
   for (const key of ['members', 'initialMembers'])
     if (value[key] !== undefined && !Array.isArray(value[key])) return null
   return value as Said
@@ -93,8 +103,12 @@ const fits = (value: Record<string, unknown>, kind: string): boolean => {
   return Object.entries(fields).every(([key, type]) => typeof value[key] === type && value[key] !== null)
 }
 
+const isLevel = (level: unknown): boolean =>
+  level === undefined || (Number.isSafeInteger(level) && (level as number) > 0)
+
 const isPledge = (value: unknown): boolean => {
   const p = value as Record<string, unknown>
+  if (!isLevel(p.level)) return false
   if (typeof p.clusterId !== 'string' || !Array.isArray(p.initialMembers) || p.birth === undefined)
     return false
   return p.initialMembers.every(

@@ -15,7 +15,11 @@ import { MOST_VOTERS, oddUpTo } from './view.ts'
 
 /** Kept in the log's identity record: never changes as long as the directory lives, but for its phase. */
 export type Identity = {
-  readonly version: 1
+  /**
+   * The level of the cluster as far as this replica has seen it, so that a version that does not know its rules
+   * refuses the folder.
+   */
+  readonly version: number
   /** 32 hexadecimal digits. */
   readonly clusterId: string
   /** Random, 52 bits, never used again. */
@@ -47,7 +51,12 @@ export type Answer =
   | { readonly kind: 'silent'; readonly reason?: string }
   | { readonly kind: 'wrong key' }
   /** `initialMembers`: as it was started with. */
-  | { readonly kind: 'empty'; readonly name?: string; readonly initialMembers?: readonly string[] }
+  | {
+      readonly kind: 'empty'
+      readonly name?: string
+      readonly initialMembers?: readonly string[]
+      readonly level?: number
+    }
   | {
       readonly kind: 'forming'
       readonly clusterId: string
@@ -63,13 +72,16 @@ export type BirthFacts = {
   readonly initialMembers: readonly string[]
   /** `--join`: only ever join, never create. */
   readonly joinOnly: boolean
+  /** The highest level that this replica supports. */
+  readonly level: number
   /** By name (or address, with `--join`), of every other member that was asked. */
   readonly answers: ReadonlyMap<string, Answer>
 }
 
 export type BirthStep =
   | { readonly kind: 'resume'; readonly identity: Identity }
-  | { readonly kind: 'create'; readonly members: readonly string[] }
+  /** `level`: all initial members support it. */
+  | { readonly kind: 'create'; readonly members: readonly string[]; readonly level: number }
   /** Hand the record to these; `reason`: what else is awaited. */
   | { readonly kind: 'pledge'; readonly to: readonly string[]; readonly reason: string }
   /** All have the record: the phase ends. */
@@ -105,7 +117,7 @@ export const birthStep = (facts: BirthFacts): BirthStep => {
   return create(facts)
 }
 
-const create = ({ name, initialMembers, answers }: BirthFacts): BirthStep => {
+const create = ({ name, initialMembers, level: own, answers }: BirthFacts): BirthStep => {
   const others = initialMembers.filter((n) => n !== name)
   const silent = others.filter((n) => (answers.get(n)?.kind ?? 'silent') === 'silent')
   if (silent.length > 0)
@@ -116,8 +128,13 @@ const create = ({ name, initialMembers, answers }: BirthFacts): BirthStep => {
   // Also when others have a record already that this replica wrote and lost: nobody has started with that
   // one.
   if (lowest !== name) return wait(`"${lowest}" will create the cluster`)
-  return { kind: 'create', members: initialMembers.length === 0 ? [name] : [...initialMembers].sort() }
+  const members = initialMembers.length === 0 ? [name] : [...initialMembers].sort()
+  const level = Math.min(own, ...others.map((n) => levelOf(answers.get(n))))
+  return { kind: 'create', members, level }
 }
+
+/** The first version did not say. */
+const levelOf = (a: Answer | undefined): number => (a?.kind === 'empty' ? (a.level ?? 1) : 1)
 
 /** Two lists could make two clusters. */
 const disagreement = (who: string, mine: readonly string[], a: Answer | undefined): string | null => {
@@ -179,10 +196,13 @@ const creatorOf = (identity: Pick<Identity, 'initialMembers'>): string =>
   identity.initialMembers.map((m) => m.name).sort()[0] ?? ''
 
 /** The record of a cluster that is being formed, on its way to an initial member. */
-export type Pledge = Pick<Identity, 'clusterId' | 'initialMembers' | 'birth'>
+export type Pledge = Pick<Identity, 'clusterId' | 'initialMembers' | 'birth'> & {
+  /** Of the new cluster; the first version did not say. */
+  readonly level?: number
+}
 
 /** What an initial member does with a record it is handed: its identity from now on, or why not. */
-export const takePledge = (facts: Omit<BirthFacts, 'answers'>, p: Pledge): Identity | string => {
+export const takePledge = (facts: Omit<BirthFacts, 'answers' | 'level'>, p: Pledge): Identity | string => {
   const { identity, name, initialMembers, joinOnly } = facts
   const me = p.initialMembers.find((m) => m.name === name)
   if (me === undefined)
@@ -199,7 +219,7 @@ export const takePledge = (facts: Omit<BirthFacts, 'answers'>, p: Pledge): Ident
     return `"${name}" was started with other --initial-members (${initialMembers.join(', ')}) than "${creatorOf(p)}" (${theirs.join(', ')})`
   const { clusterId, birth } = p
   return {
-    version: 1,
+    version: p.level ?? 1,
     clusterId,
     memberId: me.id,
     name,
@@ -233,12 +253,21 @@ export const memberIdOf = (high: number, low: number): number => {
   return id === 0 ? 1 : id
 }
 
+/** The folder belongs to a cluster whose rules this program does not know. */
+export class IdentityTooNew extends Error {
+  override readonly name = 'IdentityTooNew'
+}
+
 export const encodeIdentity = (identity: Identity): Uint8Array => Buffer.from(JSON.stringify(identity))
 
-export const decodeIdentity = (bytes: Uint8Array): Identity => {
+/** `level`: the highest that this program supports. */
+export const decodeIdentity = (bytes: Uint8Array, level: number): Identity => {
   const identity = JSON.parse(Buffer.from(bytes).toString()) as Identity
-  if (identity.version !== 1)
-    throw new Error(`this data directory was written by a newer version (identity ${identity.version})`)
+  if (!(identity.version >= 1 && identity.version <= level))
+    throw new IdentityTooNew(
+      `the cluster of this data directory works at level ${identity.version}, and this version knows levels up to ` +
+        `${level}: install a version at least as new as that of the other replicas`,
+    )
   return identity
 }
 

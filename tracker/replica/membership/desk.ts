@@ -7,6 +7,7 @@ import type { Outcome } from '../batches/proposals.ts'
 import type { Identity } from './birth.ts'
 import { decodeQuestion, encodeSaid, type Question, type Said } from './birth-words.ts'
 import { nameOf } from './directory.ts'
+import { tooOld } from './level.ts'
 import { tend } from './plan.ts'
 import { decide, notLeading, type Request } from './requests.ts'
 import type { Step, View } from './view.ts'
@@ -17,6 +18,8 @@ const TEND_MS = 1000
 export type DeskOptions = {
   readonly identity: Identity
   readonly view: () => View
+  /** The cluster's, as far as this member has applied the log. */
+  readonly level: () => number
   /** `Member.proposeConfChange`. */
   readonly propose: (change: ConfChange) => Promise<Outcome>
   /** `Member.transfer`: '' when it is done, else why not. */
@@ -125,6 +128,13 @@ export class MembershipDesk {
       return { is: 'refused', sentence: `"${name}" belongs to cluster ${clusterId}`, final: true }
     const { members } = this.o.view().directory
     if (question.ask === 'record') return { is: 'record', clusterId, birth, members }
+    const { ask, level: its = 1 } = question as { ask: string; level?: number }
+    if (ask === 'join' && its < this.o.level())
+      return {
+        is: 'refused',
+        sentence: tooOld(this.o.level(), (question as { name: string }).name, its),
+        final: true,
+      }
     const request: Request =
       question.ask === 'join' ? { kind: 'add', ...question } : { kind: 'remove', who: String(question.id) }
     if (question.ask === 'leave' && !members.some((m) => m.id === question.id))

@@ -104,6 +104,7 @@ export class Node {
     this.desk = new MembershipDesk({
       identity,
       view: () => this.view(),
+      level: () => 1,
       propose: (change) => this.replica.proposeConfChange(change),
       transfer: (to) => this.transfer(to),
       changed: (sentence) => void this.told.push(sentence),

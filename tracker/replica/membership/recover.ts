@@ -34,9 +34,15 @@ export type RecoverReport = {
 
 /**
  * Replays a stopped replica's log in `core`, and with `force` writes the new configuration. Safe to repeat.
+ * `level`: the highest that this program knows.
  */
-export const recover = async (log: LogStore, core: Core, force: boolean): Promise<RecoverReport> => {
-  const identity = log.identity === null ? null : decodeIdentity(log.identity)
+export const recover = async (
+  log: LogStore,
+  core: Core,
+  force: boolean,
+  level: number,
+): Promise<RecoverReport> => {
+  const identity = log.identity === null ? null : decodeIdentity(log.identity, level)
   const fault = unfit(log, identity)
   if (fault !== null || identity === null) return refusal(identity, fault ?? '')
   const { confState, directory } = await replay(log, core, identity)

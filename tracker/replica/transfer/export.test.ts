@@ -110,7 +110,7 @@ test('what leaves as a file begins a cluster of its own: the same peers, another
     birth: JSON.parse(JSON.stringify(PUBLIC)),
   })
   const taken = await restoring(file)
-  const identity = decodeIdentity(taken.identity!)
+  const identity = decodeIdentity(taken.identity!, 1)
   assert.deepEqual([identity.phase, identity.memberId, identity.clusterId], [undefined, 77, TO])
   assert.deepEqual(taken.snapshot!.confState.voters, [77])
   const fresh = newMachine()
@@ -186,16 +186,17 @@ test('a restore that stopped half way does not start, and can be done again', as
   const after = disk.crash()
   const again = await openLog(after, OPTIONS)
   const step = birthStep({
-    identity: decodeIdentity(again.identity!),
+    identity: decodeIdentity(again.identity!, 1),
     name: 'r0',
     initialMembers: [],
     joinOnly: false,
+    level: 1,
     answers: new Map(),
   })
   assert.equal(step.kind, 'refuse')
   assert.match('reason' in step ? step.reason : '', /restore again, or delete/)
   const done = await restoring(file, after.crash())
-  assert.equal(decodeIdentity(done.identity!).phase, undefined)
+  assert.equal(decodeIdentity(done.identity!, 1).phase, undefined)
 })
 
 test('the file is whole or not there', async () => {

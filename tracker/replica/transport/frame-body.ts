@@ -157,6 +157,7 @@ const REFUSALS = [
   'too many connections',
   'cut by a fault on request',
   'no cluster yet',
+  'too old',
   'malformed',
 ] as const
 

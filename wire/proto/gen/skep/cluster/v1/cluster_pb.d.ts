@@ -234,6 +234,20 @@ export declare type Raft = Message<"skep.cluster.v1.Raft"> & {
    * @generated from field: bool changing = 18;
    */
   changing: boolean;
+
+  /**
+   * By which rules the log is read: it rises once every member runs a version that knows the next ones, and never falls.
+   *
+   * @generated from field: uint32 level = 19;
+   */
+  level: number;
+
+  /**
+   * Why it does not rise although this replica knows the next ones; only the leader knows. Empty: nothing is awaited.
+   *
+   * @generated from field: string level_awaits = 20;
+   */
+  levelAwaits: string;
 };
 
 /**
