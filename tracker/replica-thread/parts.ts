@@ -125,10 +125,9 @@ export async function assemble(opened: Opened, loop: Loop): Promise<Parts> {
       parkForMs: options.parkForMs ?? PARK_FOR_MS,
       loose: options.fsync === 'interval',
       snapshotLogBytes: options.snapshotLogBytes,
-      fresh: incarnation === 1,
+      ...{ fresh: incarnation === 1, level: () => store.level },
       preference: (id) => roster.preference(id),
       preferHighest: options.cluster?.preferHighest ?? false,
-      level: () => store.level,
       staysPut: () => bulletin.wasAskedToLead(member.term),
       onLeading: (leads) => {
         if (!leads) transfers?.only(null)

@@ -54,7 +54,9 @@ export type MemberOptions<T> = {
    * members.
    */
   readonly staysPut?: () => boolean
-  /** The cluster's behaviour level, as applied: members that do not support it are strangers. Default: none. */
+  /**
+   * The cluster's behaviour level, as applied: members that do not support it are strangers. Default: none.
+   */
   readonly level?: () => number
   readonly onLeading?: (leads: boolean) => void
   /** After each applied change of the configuration (`entry`), or a snapshot (null). */

@@ -94,9 +94,8 @@ export class Member<T> {
     const electionTicks = KEEPALIVE_TICKS * options.missed
     this.leases = new Leases(id, leaseMs(electionTicks, tickMs), (to) => transport.keepalive(group, to))
     this.votes = new ReadyVotes(electionTicks * tickMs)
-    const send = (to: number, message: Uint8Array): void => {
-      if (!this.tooOld(to)) transport.send(group, to, message)
-    }
+    const send = (to: number, message: Uint8Array): void =>
+      this.tooOld(to) ? undefined : transport.send(group, to, message)
     this.outgoing = new Outgoing({
       send,
       linger,

@@ -40,8 +40,8 @@ export class Peers {
   }
 
   /**
-   * A member whose version does not know the cluster's rules would come to another table from the same log: it is
-   * sent nothing and believed nothing until it is upgraded.
+   * A member whose version does not know the cluster's rules would come to another table from the same log:
+   * it is sent nothing and believed nothing until it is upgraded.
    */
   tooOld(id: number, level: number): boolean {
     const its = this.levelOf(id)

@@ -1,4 +1,5 @@
-// What a simulated cluster is made from, and a place in it: disk, clock, and the process that lives there now.
+// What a simulated cluster is made from, and a place in it: disk, clock, and the process that lives there
+// now.
 
 import type { Core } from '@skep/raft'
 import type { MemberClock } from '@skep/testing/clock.ts'

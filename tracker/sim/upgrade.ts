@@ -1,6 +1,6 @@
-// Upgrades of a simulated cluster: an older version has formed it, its replicas are replaced one by one, and the
-// leader raises the level once all support the next (replica-thread/ and stats/pulse.ts do it in a process).
-// Refuses: to go back; real processes of two versions do that in `npm run e2e:upgrade`.
+// Upgrades of a simulated cluster: an older version has formed it, its replicas are replaced one by one, and
+// the leader raises the level once all support the next (replica-thread/ and stats/pulse.ts do it in a
+// process). Refuses: to go back; real processes of two versions do that in `npm run e2e:upgrade`.
 
 import type { Random } from '@skep/testing/random.ts'
 import type { Member } from '../replica/member.ts'

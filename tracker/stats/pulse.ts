@@ -49,7 +49,7 @@ export type Pulse = {
 }
 
 export function startPulse(options: PulseOptions): Pulse {
-  const { control, store, replica, log } = options
+  const { control, store, replica } = options
   const limits = (): IntervalLimits => ({ ...store.settings, targetAnswers: options.targetAnswers })
   let interval = startInterval({ ...limits(), intervalSeconds: control.intervalSeconds })
   let seen = { answers: 0, atMs: monotonicMs() }
@@ -79,27 +79,12 @@ export function startPulse(options: PulseOptions): Pulse {
           asking = false
           heardMs = monotonicMs()
           if (status.role !== 'leader') return
-          if (ticks++ % KEY_LOOK_SECONDS === 0) void renewKey()
-          if (status.raise.to > 0) void raiseLevel(status.level, status.raise.to)
+          if (ticks++ % KEY_LOOK_SECONDS === 0) void renewKey(options)
+          if (status.raise.to > 0) void raiseLevel(options, status.level, status.raise.to)
         },
         () => {}, // It has ended: `failed` says why.
       )
     }
-  }
-
-  const renewKey = async (): Promise<void> => {
-    if (!idKeyIsOld(store)) return
-    const key = new Int32Array(new Uint8Array(randomBytes(8)).buffer)
-    const outcome = await replica.propose(idKeyEntry([key[0]!, key[1]!])).catch(() => 'unknown')
-    if (outcome === 'committed') log.info('connection-ID key renewed')
-  }
-
-  /** Proposed again at the next tick as long as it is due. */
-  const raiseLevel = async (from: number, to: number): Promise<void> => {
-    const [a, b, c, d] = new Int32Array(new Uint8Array(randomBytes(16)).buffer) as unknown as HashKey
-    const outcome = await replica.propose(levelEntry(to, [a, b, c, d])).catch(() => 'unknown')
-    if (outcome === 'committed')
-      log.info({ from, to }, `the cluster works at level ${to} from now on: older versions cannot come back`)
   }
 
   const timer = setInterval(tick, SECOND_MS)
@@ -131,3 +116,20 @@ export function startPulse(options: PulseOptions): Pulse {
 /** Has the key of the connection IDs in use been in use for a day of cluster time? */
 export const idKeyIsOld = (store: Store): boolean =>
   store.timeMs - store.control[C_ID_KEYS + 4]! * WINDOW_MS >= ID_KEY_MS
+
+type Proposing = Pick<PulseOptions, 'store' | 'replica' | 'log'>
+
+async function renewKey({ store, replica, log }: Proposing): Promise<void> {
+  if (!idKeyIsOld(store)) return
+  const key = new Int32Array(new Uint8Array(randomBytes(8)).buffer)
+  const outcome = await replica.propose(idKeyEntry([key[0]!, key[1]!])).catch(() => 'unknown')
+  if (outcome === 'committed') log.info('connection-ID key renewed')
+}
+
+/** Proposed again at the next tick as long as it is due. */
+async function raiseLevel({ replica, log }: Proposing, from: number, to: number): Promise<void> {
+  const [a, b, c, d] = new Int32Array(new Uint8Array(randomBytes(16)).buffer) as unknown as HashKey
+  const outcome = await replica.propose(levelEntry(to, [a, b, c, d])).catch(() => 'unknown')
+  if (outcome === 'committed')
+    log.info({ from, to }, `the cluster works at level ${to} from now on: older versions cannot come back`)
+}

@@ -168,8 +168,8 @@ export const birthEntry = (birth: Birth): Uint8Array => jsonEntry(BIRTH, 0, birt
 export const settingsEntry = (settings: Partial<Settings>): Uint8Array => jsonEntry(SETTINGS, 0, settings)
 
 /**
- * Raises the behaviour level; only once every member supports it. `hashKey`: the cluster's secret from level 2
- * on, drawn by whoever proposes.
+ * Raises the behaviour level; only once every member supports it. `hashKey`: the cluster's secret from level
+ * 2 on, drawn by whoever proposes.
  */
 export const levelEntry = (level: number, hashKey: HashKey): Uint8Array =>
   jsonEntry(LEVEL, 0, { level, hashKey })

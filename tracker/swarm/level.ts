@@ -1,6 +1,6 @@
-// The behaviour level of a cluster: by which rules `apply` reads the log. It is replicated, and raised once all
-// members support the next one (docs/decisions/0009-levels.md), so that members of two versions never come to
-// different tables from the same log. Refuses: to go down again.
+// The behaviour level of a cluster: by which rules `apply` reads the log. It is replicated, and raised once
+// all members support the next one (docs/decisions/0009-levels.md), so that members of two versions never
+// come to different tables from the same log. Refuses: to go down again.
 //
 //   1  version 0.1.0
 //   2  tables keyed by all bytes and a secret of the cluster (keyed-hash.ts)

@@ -16,8 +16,8 @@ import { MOST_VOTERS, oddUpTo } from './view.ts'
 /** Kept in the log's identity record: never changes as long as the directory lives, but for its phase. */
 export type Identity = {
   /**
-   * The level of the cluster as far as this replica has seen it, so that a version that does not know its rules
-   * refuses the folder.
+   * The level of the cluster as far as this replica has seen it, so that a version that does not know its
+   * rules refuses the folder.
    */
   readonly version: number
   /** 32 hexadecimal digits. */

@@ -19,7 +19,9 @@ export type Readiness = {
 /** The level to raise to now; 0: none, and `waits` says for whom ('': the level is as high as it goes). */
 export type Raise = { readonly to: number; readonly waits: string }
 
-/** `own`: what the leader itself supports and agrees to. One step at a time is not needed: levels only add. */
+/**
+ * `own`: what the leader itself supports and agrees to. One step at a time is not needed: levels only add.
+ */
 export const raiseOf = (
   level: number,
   own: Pick<Readiness, 'supports' | 'agrees'>,
