@@ -46,7 +46,7 @@ const SERVERS: readonly (string | undefined)[] = ['start', 'tracker', 'operator'
 
 async function bench(args: string[]): Promise<number> {
   const [what, ...rest] = args
-  if (what === 'udp') return (await import('./load/udp/bench.ts')).benchUdp(rest)
+  if (what === 'udp') return (await import('./load/bench-udp.ts')).benchUdp(rest)
   const command = newCommand('skep bench', 'Load a tracker and measure it.').usage('udp [options]')
   command
     .command('udp')

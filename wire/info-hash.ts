@@ -1,6 +1,9 @@
 // An info_hash as people write it: hexadecimal, base32, or a magnet link (BEP 9, 52).
 // Refuses: anything else; null says so.
 
+/** Bytes of an info_hash (version 2 hashes are cut to this, as trackers see them: BEP 52). */
+export const INFO_HASH_BYTES = 20
+
 /** 40 hexadecimal digits of an info_hash as people write it, or null. */
 export function readInfoHash(entry: string): string | null {
   if (/^[0-9a-f]{40}$/i.test(entry)) return entry.toLowerCase()

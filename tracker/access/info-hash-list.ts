@@ -6,8 +6,6 @@ import { readInfoHash } from '@skep/wire/info-hash.ts'
 
 export { readInfoHash }
 
-/** Bytes of an info_hash (version 2 hashes are cut to this, as trackers see them: BEP 52). */
-export const INFO_HASH_BYTES = 20
 /** Faults told of one list; more are only counted. */
 const FAULTS_TOLD = 10
 

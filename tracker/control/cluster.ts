@@ -4,6 +4,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect'
+import { INFO_HASH_BYTES } from '@skep/wire/info-hash.ts'
 import {
   AccessList,
   AccessOperation,
@@ -13,7 +14,6 @@ import {
   type SettingsSchema,
   type StatusResponseSchema,
 } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
-import { INFO_HASH_BYTES } from '../access/info-hash-list.ts'
 import { ALLOW, DENY, type AccessOperation as Operation } from '../swarm/access.ts'
 import type { Settings } from '../swarm/settings.ts'
 import type { Changed, Changes } from './changes.ts'

@@ -4,14 +4,14 @@
 
 import { writeFileSync } from 'node:fs'
 import { Command, Flag, InvalidArgumentError, wholeNumber } from '@skep/cli/command.ts'
-import { type Live, type Measured, measure } from '../bench/measure.ts'
-import { residentBytes } from '../bench/process-cost.ts'
-import { fixed, short, table } from '../bench/table.ts'
-import type { Work } from './asks.ts'
-import { Generator } from './generator.ts'
-import { buildModel, type Shape, swarmLimit } from './model.ts'
-import { defaultSources, isLocal, openSources, readTarget, TargetError } from './target.ts'
-import { FAULTS, REMARKS } from './verify.ts'
+import { type Live, type Measured, measure } from './bench/measure.ts'
+import { residentBytes } from './bench/process-cost.ts'
+import { fixed, short, table } from './bench/table.ts'
+import type { Work } from './udp/asks.ts'
+import { Generator } from './udp/generator.ts'
+import { buildModel, type Shape, swarmLimit } from './udp/model.ts'
+import { defaultSources, isLocal, openSources, readTarget, TargetError } from './udp/target.ts'
+import { FAULTS, REMARKS } from './udp/verify.ts'
 
 const OK = 0
 /** The tracker was wrong, or did not answer. */
