@@ -235,7 +235,7 @@ export class ClusterClient {
     }
     this.answered.set(answer.transactionId >>> 0, now)
     if (this.answered.size > ANSWERED_KEPT) this.answered.delete(this.answered.keys().next().value!)
-    const { ask, place, sentMs, given } = flight
+    const { ask, place, given } = flight
     this.flights.delete(answer.transactionId >>> 0)
     if (from !== place.address) this.history.fail(`${from} answered what ${place.name} was asked`)
     for (const one of [this.heardOf(place.name), this.heardOf(ANYBODY)]) {
@@ -244,7 +244,7 @@ export class ClusterClient {
       one.answers++
     }
     if (ask === undefined) {
-      this.history.heard(place.name, sentMs, now)
+      // A connect needs no lease: who is cut off may answer it.
       if (answer.kind !== 'connect') return
       source.id = answer.connectionId
       source.idAtMs = now

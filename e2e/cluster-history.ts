@@ -159,8 +159,8 @@ export class History {
     }
   }
 
-  /** Any answer, also to a connect. */
-  heard(replica: string, sentMs: number, atMs: number): void {
+  /** Any answer that needs a lease: all but that to a connect. */
+  private heard(replica: string, sentMs: number, atMs: number): void {
     const silent = this.silent.get(replica)
     if (silent === undefined) return
     if (sentMs > silent.fromMs)

@@ -1,6 +1,7 @@
 // BEP 15 connection IDs of a cluster: stateless, a keyed hash of the asker's address and a window of cluster
 // time. The keys are replicated, so an ID from one member is good at every other and through a change of
-// leader. Refuses: to know the wall clock.
+// leader. One may be lent while there is no lease: without a leader the window stands still, and for a member
+// that is cut off it stands still for longer than for the others. Refuses: to know the wall clock.
 //
 // ID, as two words in packet order: HalfSipHash-1-3 (Aumasson, Bernstein) of address and window; 24 further
 // bits of the same state, then the window's low 8 bits.
@@ -10,6 +11,9 @@ import type { Store } from './store.ts'
 
 /** Milliseconds of cluster time a window. */
 export const WINDOW_MS = 120_000
+
+/** An ID that was lent is good for this long where it was, however far the window moves, milliseconds. */
+const LENT_MS = WINDOW_MS
 
 /** Words at C_ID_KEYS: current key 2, previous key 2, first window of the current key. */
 export const ID_KEY_WORDS = 5
@@ -25,15 +29,23 @@ export class ConnectionIds {
   private old0 = 0
   private old1 = 0
   private since = 0
+  private nowMs = 0
+  /** The window that was lent last, and until when its IDs are taken. */
+  private lentWindow = 0
+  private lentUntilMs = Number.NEGATIVE_INFINITY
 
   constructor(store: Store) {
     this.store = store
     this.refresh(0)
   }
 
-  /** Reads window and keys; once a batch. `graceWindows`: older windows taken beyond the previous one. */
-  refresh(graceWindows: number): void {
+  /**
+   * Reads window and keys; once a batch. `graceWindows`: older windows taken beyond the previous one. `nowMs`:
+   * of any clock that goes on.
+   */
+  refresh(graceWindows: number, nowMs = 0): void {
     const c = this.store.control
+    this.nowMs = nowMs
     this.window = Math.floor(this.store.times[C_TIME / 2]! / WINDOW_MS)
     this.grace = Math.min(200, graceWindows)
     this.k0 = c[C_ID_KEYS]!
@@ -41,6 +53,17 @@ export class ConnectionIds {
     this.old0 = c[C_ID_KEYS + 2]!
     this.old1 = c[C_ID_KEYS + 3]!
     this.since = c[C_ID_KEYS + 4]!
+  }
+
+  /** There is a key: the cluster's birth is known here. */
+  get known(): boolean {
+    return (this.k0 | this.k1) !== 0
+  }
+
+  /** IDs are given out now although no lease holds. */
+  lend(): void {
+    this.lentWindow = this.window
+    this.lentUntilMs = this.nowMs + LENT_MS
   }
 
   /** The ID of an address in the current window, into `lo` and `hi`. */
@@ -51,8 +74,11 @@ export class ConnectionIds {
   /** Was this ID made for this address in the current, the next, the previous or a window of grace? */
   check(lo: number, hi: number, a0: number, a1: number, a2: number, a3: number): boolean {
     const behind = ((this.window + 1) & 0xff) - ((hi >>> 24) & 0xff)
-    const age = (behind & 0xff) - 1 // -1: the next window, 0: this one, 1: the previous
-    if (age > this.grace + 1) return false
+    let age = (behind & 0xff) - 1 // -1: the next window, 0: this one, 1: the previous
+    if (age > this.grace + 1) {
+      if (this.nowMs > this.lentUntilMs || hi >>> 24 !== (this.lentWindow & 0xff)) return false
+      age = this.window - this.lentWindow
+    }
     const l = this.lo
     const h = this.hi
     this.hash(this.window - age, a0, a1, a2, a3)

@@ -79,6 +79,18 @@ export type PacketParts = {
   readonly parkForMs: number
 }
 
+/** A connect by its shape: length, action, protocol_id. */
+export function looksLikeConnect(inbox: Inbox, i: number): boolean {
+  const w = i * inbox.strideWords
+  const { words } = inbox
+  return (
+    inbox.lengths[i * 16 + 14]! >= CONNECT_BYTES &&
+    words[w + 2] === CONNECT &&
+    words[w] === MAGIC_LO &&
+    words[w + 1] === MAGIC_HI
+  )
+}
+
 const swap = (x: number): number =>
   ((x & 0xff) << 24) | ((x & 0xff00) << 8) | ((x >>> 8) & 0xff00) | (x >>> 24)
 
@@ -129,7 +141,7 @@ export class Packets {
     // Workers open before their cluster is born: until then there are no settings, and nobody would get
     // peers.
     if (this.want4 === 0) this.readSettings()
-    this.ids.refresh(graceWindows)
+    this.ids.refresh(graceWindows, nowMs)
   }
 
   /** Now and then: the settings in the log that front ends obey. */
@@ -148,6 +160,23 @@ export class Packets {
       if (lengths[i * 16 + 14]! >= ANNOUNCE_BYTES && words[i * strideWords + 2] === ANNOUNCE)
         this.announcer.willLook(words, i * strideWords + 4)
     this.announcer.warm()
+  }
+
+  /**
+   * Is datagram i a connect that can be answered? It needs no leader and no lease, only the key: IDs are the
+   * cluster's and say nothing about a swarm.
+   */
+  isConnect(inbox: Inbox, i: number): boolean {
+    return this.ids.known && looksLikeConnect(inbox, i)
+  }
+
+  get idsKnown(): boolean {
+    return this.ids.known
+  }
+
+  /** Connects are answered now without a lease. */
+  lend(): void {
+    this.ids.lend()
   }
 
   /**

@@ -1,7 +1,7 @@
 // One turn of a UDP worker: outcomes -> answers; datagrams -> answers or parked changes; everything handed
 // over at once. The driver (worker.ts) calls it until nothing is left and then sleeps, in poll or in the
-// event loop. Refuses: offsets and hashing (packet.ts); to answer while no lease holds, tested before every
-// batch that is sent.
+// event loop. Refuses: offsets and hashing (packet.ts); to answer anything but connects while no lease holds,
+// tested before every batch that is sent.
 
 import { APPLIED, type OutcomeRing } from '../threads/outcome.ts'
 import type { ChangeRing, WordRing } from '../threads/ring.ts'
@@ -22,7 +22,7 @@ import {
   WAITING_NOW,
 } from './counters.ts'
 import type { Gather } from './gather.ts'
-import type { Packets } from './packet.ts'
+import { looksLikeConnect, type Packets } from './packet.ts'
 import type { Pending } from './pending.ts'
 import type { Inbox } from './slots.ts'
 import type { UdpSocket } from './socket.ts'
@@ -70,6 +70,8 @@ class Place {
   /** Of the answer in slot o: which datagram of `from` it answers, -1 for a parked one. */
   readonly origin: Int32Array
   cold = 0
+  /** Some of those that wait may be connects. */
+  connectsWait = false
 
   constructor(number: number, socket: UdpSocket, waitingMost: number) {
     this.number = number
@@ -115,7 +117,7 @@ export class Turn {
       const place = this.places[p]!
       if (place.waiting.count > 0) {
         if (serving) busy = this.handleWaiting(place) || busy
-        else this.dropOld(place)
+        else this.letWait(place)
       }
       if (state !== STOPPING && this.receive(place, serving)) busy = true
       if (place.socket.outbox.count > 0) this.send(place, place.socket.inbox)
@@ -181,7 +183,7 @@ export class Turn {
     this.received += n
     this.parts.gather.note(n)
     if (serving) this.decide(place, socket.inbox, 0, n)
-    else for (let i = 0; i < n; i++) this.keep(place, socket.inbox, i)
+    else this.hold(place, socket.inbox, n)
     return n >= MORE_LEAST
   }
 
@@ -195,18 +197,61 @@ export class Turn {
     const { outbox } = place.socket
     if (outbox.count + n > outbox.slots) this.send(place, inbox)
     if (n >= READ_AHEAD_LEAST) packets.readAhead(inbox, from, n)
-    for (let i = from; i < from + n; i++) {
-      const length = packets.handle(inbox, i, outbox, place.number)
-      if (length === 0) continue
-      place.origin[outbox.count] = i
-      outbox.reply(inbox, i, length)
+    for (let i = from; i < from + n; i++) this.answer(place, inbox, i)
+  }
+
+  private answer(place: Place, inbox: Inbox, i: number): void {
+    const { outbox } = place.socket
+    const length = this.parts.packets.handle(inbox, i, outbox, place.number)
+    if (length === 0) return
+    place.origin[outbox.count] = i
+    outbox.reply(inbox, i, length)
+  }
+
+  /**
+   * Nobody can decide: connects are answered all the same, the others wait. A lost connect costs some clients
+   * minutes, and an ID shows nothing that a lease is for.
+   */
+  private hold(place: Place, inbox: Inbox, n: number): void {
+    const { packets } = this.parts
+    if (place.socket.outbox.count > 0) this.send(place, inbox)
+    for (let i = 0; i < n; i++) {
+      if (packets.isConnect(inbox, i)) this.answer(place, inbox, i)
+      else this.keep(place, inbox, i)
     }
+    this.sendConnects(place)
+  }
+
+  /** All that lies in the outbox are answers to connects. */
+  private sendConnects(place: Place): void {
+    if (place.socket.outbox.count === 0) return
+    this.parts.packets.lend()
+    this.transmit(place.socket)
   }
 
   private keep(place: Place, inbox: Inbox, i: number): void {
     const { counts } = this.parts
     if (!looksLikeRequest(inbox, i)) return
-    counts[place.waiting.push(inbox, i, this.nowMs) ? WAITED : WAITING_FULL]!++
+    const kept = place.waiting.push(inbox, i, this.nowMs)
+    counts[kept ? WAITED : WAITING_FULL]!++
+    if (kept && looksLikeConnect(inbox, i)) place.connectsWait = true
+  }
+
+  /** Still nobody can decide; connects that came before there was a key are answered once there is one. */
+  private letWait(place: Place): void {
+    this.dropOld(place)
+    const { packets } = this.parts
+    const { waiting, socket } = place
+    if (!place.connectsWait || !packets.idsKnown) return
+    place.connectsWait = false
+    if (socket.outbox.count > 0) this.send(place, socket.inbox)
+    waiting.sift((slot) => {
+      if (!packets.isConnect(waiting.inbox, slot)) return false
+      if (socket.outbox.count === socket.outbox.slots) this.sendConnects(place)
+      this.answer(place, waiting.inbox, slot)
+      return true
+    })
+    this.sendConnects(place)
   }
 
   private dropOld(place: Place): void {
@@ -243,28 +288,36 @@ export class Turn {
 
   /**
    * Sends what is in the outbox if a lease holds still. If it does not, the requests answered go to wait
-   * (`inbox` holds them; null: they wait already), and answers of parked ones are dropped, since their
-   * records are free by now.
+   * (`inbox` holds them; null: they wait already), all but connects, and answers of parked ones are dropped,
+   * since their records are free by now.
    */
   private send(place: Place, inbox: Inbox | null): boolean {
-    const { control, counts } = this.parts
-    const { socket } = place
-    const { outbox } = socket
-    const n = outbox.count
-    if (!control.mayRelease(this.parts.now())) {
-      outbox.count = 0
-      for (let o = 0; o < n; o++) {
-        const i = place.origin[o]!
-        if (i < 0) counts[LEASE_LOST]!++
-        else if (inbox !== null) this.keep(place, inbox, i)
-      }
-      return false
+    const { control, counts, packets } = this.parts
+    const { outbox } = place.socket
+    if (control.mayRelease(this.parts.now())) {
+      this.transmit(place.socket)
+      return true
     }
+    const n = outbox.count
+    outbox.count = 0
+    for (let o = 0; o < n; o++) {
+      const i = place.origin[o]!
+      if (i < 0) counts[LEASE_LOST]!++
+      else if (inbox === null) continue
+      else if (packets.isConnect(inbox, i)) this.answer(place, inbox, i)
+      else this.keep(place, inbox, i)
+    }
+    this.sendConnects(place)
+    return false
+  }
+
+  private transmit(socket: UdpSocket): void {
+    const { counts } = this.parts
+    const n = socket.outbox.count
     const errors = socket.sendErrors
     const sent = socket.send()
     counts[ANSWERED]! += sent
     if (sent < n) counts[SEND_DROPPED]! += n - sent - (socket.sendErrors - errors)
-    return true
   }
 
   /**

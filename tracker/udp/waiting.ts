@@ -1,9 +1,10 @@
 // Requests that arrived while there was nobody to decide on them (no leader, no lease, still starting): raw
-// copies in order of arrival, bounded in number and in age. A BEP 15 client that gets nothing comes back
-// after 15 seconds only, so waiting here is what makes a change of leader invisible. Refuses: datagrams that
+// copies in order of arrival, bounded in number and in age. A client that gets nothing comes back after 5 to
+// 65 seconds only, so waiting here is what makes a change of leader invisible. Connects wait only where there
+// is no key yet. Refuses: datagrams that
 // are no request by their shape; to wait for ever.
 
-import { ANNOUNCE, MAGIC_HI, MAGIC_LO, SCRAPE } from './packet.ts'
+import { ANNOUNCE, looksLikeConnect, SCRAPE } from './packet.ts'
 import { copyDatagram, Inbox } from './slots.ts'
 
 export class Waiting {
@@ -54,6 +55,20 @@ export class Waiting {
     this.shift(to)
   }
 
+  /** Forgets those of which `taken` says that it has taken them; the others keep their order. */
+  sift(taken: (slot: number) => boolean): void {
+    let kept = 0
+    for (let n = 0; n < this.count; n++) {
+      const [from, to] = [this.slot(n), this.slot(kept)]
+      if (taken(from)) continue
+      kept++
+      if (from === to) continue
+      copyDatagram(this.inbox, from, this.inbox, to)
+      this.arrivedMs[to] = this.arrivedMs[from]!
+    }
+    this.count = kept
+  }
+
   /** Forgets the n oldest. */
   shift(n: number): void {
     this.head = (this.head + n) % this.inbox.slots
@@ -66,9 +81,7 @@ export class Waiting {
  * later.)
  */
 export function looksLikeRequest(inbox: Inbox, i: number): boolean {
-  const w = i * inbox.strideWords
-  const action = inbox.words[w + 2]!
+  const action = inbox.words[i * inbox.strideWords + 2]!
   if (inbox.lengths[i * 16 + 14]! < 16) return false
-  if (action === 0) return inbox.words[w] === MAGIC_LO && inbox.words[w + 1] === MAGIC_HI
-  return action === ANNOUNCE || action === SCRAPE
+  return action === ANNOUNCE || action === SCRAPE || looksLikeConnect(inbox, i)
 }
