@@ -40,8 +40,8 @@ export class ConnectionIds {
   }
 
   /**
-   * Reads window and keys; once a batch. `graceWindows`: older windows taken beyond the previous one. `nowMs`:
-   * of any clock that goes on.
+   * Reads window and keys; once a batch. `graceWindows`: older windows taken beyond the previous one.
+   * `nowMs`: of any clock that goes on.
    */
   refresh(graceWindows: number, nowMs = 0): void {
     const c = this.store.control

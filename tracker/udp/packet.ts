@@ -48,8 +48,8 @@ const EVENT_COMPLETED = 0x01000000
 const EVENT_STARTED = 0x02000000
 const EVENT_STOPPED = 0x03000000
 /** BEP 15's protocol_id, 0x41727101980. */
-export const MAGIC_LO = 0x17040000
-export const MAGIC_HI = 0x80191027 | 0
+const MAGIC_LO = 0x17040000
+const MAGIC_HI = 0x80191027 | 0
 
 /** Families of peers, as Announcer takes them. */
 const ONLY4 = 1
