@@ -22,7 +22,8 @@ import {
 } from './frame.ts'
 import { decodeHello, encodeRefusal, type Hello, type Refusal } from './frame-body.ts'
 import type { Pen } from './pen.ts'
-import { outlivesKey } from './psk.ts'
+import { cameByKey } from './psk.ts'
+import { KnownNetworks, networkOf } from './strangers.ts'
 import { IncomingStreams } from './stream.ts'
 import { CHANNELS, type RefusedDial, type StreamBegin, type StreamSink } from './transport.ts'
 import { type Counters, newCounters, Wire } from './wire.ts'
@@ -35,6 +36,8 @@ const ANSWER_BYTES = 4 * 1024 * 1024
 const SILENT_MS = 60_000
 /** Refused dials that are remembered, by where they came from and why. */
 const REFUSED_KEPT = 16
+/** Networks remembered from which the key was proved, here or there. */
+const PROVED_MOST = 256
 
 export type AcceptOptions = {
   readonly security: Security
@@ -63,13 +66,28 @@ export class Acceptor {
   /** By member and channel: the connection that counts, or counted last. */
   private readonly newest = new Map<string, { incarnation: number; dial: number; accepted: Accepted }>()
 
+  /** Where members are as they were told, and where the key was proved. */
+  private told: ReadonlySet<string> = new Set()
+  private readonly proved = new KnownNetworks(PROVED_MOST)
+
   constructor(options: AcceptOptions) {
     this.o = options
     this.server = accept(
       options.security,
+      (network) => this.told.has(network) || this.proved.has(network),
       (socket) => this.open(socket),
       (from, failure) => this.remember(from, failure.sentence),
     )
+  }
+
+  /** Hosts of members: no crowd of strangers elsewhere keeps them out. Names count once they were reached. */
+  expect(hosts: readonly string[]): void {
+    this.told = new Set(hosts.map(networkOf))
+  }
+
+  /** A member was reached there. */
+  reached(address: string): void {
+    if (address !== '') this.proved.proved(address)
   }
 
   /** Ends what a member has dialled. */
@@ -80,7 +98,7 @@ export class Acceptor {
   sweep(nowMs: number): void {
     const keys = this.o.security === 'plain' ? null : this.o.security()
     for (const a of [...this.all])
-      if (keys !== null && outlivesKey(a.wire.socket, keys)) a.wire.close('its network key was taken away')
+      if (keys !== null && !cameByKey(a.wire.socket, keys)) a.wire.close('its network key was taken away')
       else if (!a.wire.holdsReading && nowMs - a.wire.heardMs > SILENT_MS) a.wire.close('silent for too long')
   }
 
@@ -92,6 +110,7 @@ export class Acceptor {
 
   private open(socket: Socket): void {
     const from = socket.remoteAddress ?? 'somebody'
+    this.reached(socket.remoteAddress ?? '')
     const wire = new Wire(socket, ANSWER_BYTES, newCounters(), this.o.now, {
       frame: (frame) => this.take(accepted, frame, from),
       read: () => {

@@ -3,15 +3,19 @@
 
 import { connect, createServer, type LookupFunction, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket, connect as tlsConnect } from 'node:tls'
-import { clientTls, isWrongKey, type Psk, provedKey, serverTls } from './psk.ts'
+import { cameByKey, clientTls, isWrongKey, type Psk, provedKey, serverTls } from './psk.ts'
+import { Strangers } from './strangers.ts'
 import type { Address } from './transport.ts'
 
 /** How long a stranger may take to prove the key and to say who it is, milliseconds. */
 export const GREETING_MS = 5000
 /**
- * Connections at once that others opened: three a member, questions, and room for old ones not yet closed.
+ * Connections at once that others opened with the key: three a member, questions, and room for old ones not
+ * yet closed.
  */
 const MAX_ACCEPTED = 512
+/** Before they have proved the key, and as many again from addresses of members. */
+const STRANGERS = { most: 128, mostOfNetwork: 64, forMs: GREETING_MS }
 
 export type Security = (() => readonly Psk[]) | 'plain'
 
@@ -54,24 +58,76 @@ export const dial = (
   return socket
 }
 
-/** A server whose connections have proved the key when they are told. */
+/**
+ * A server whose connections have proved the key when they are told. `isKnown`: is this network one of
+ * members? Strangers elsewhere cannot take its places.
+ */
 export const accept = (
   security: Security,
+  isKnown: (network: string) => boolean,
   opened: (socket: Socket) => void,
   refused: (from: string, failure: DialFailure) => void,
 ): Server => {
   const server =
     security === 'plain'
       ? createServer({ noDelay: true }, opened)
-      : createTlsServer({ ...serverTls(security), handshakeTimeout: GREETING_MS, noDelay: true }, opened)
-  server.maxConnections = MAX_ACCEPTED
+      : tlsServer(security, isKnown, opened, refused)
+  server.maxConnections = MAX_ACCEPTED + 2 * STRANGERS.most
   server.on('drop', (d) =>
     refused(d?.remoteAddress ?? 'somebody', { wrongKey: false, sentence: 'too many connections' }),
   )
+  return server
+}
+
+const tlsServer = (
+  security: () => readonly Psk[],
+  isKnown: (network: string) => boolean,
+  opened: (socket: Socket) => void,
+  refused: (from: string, failure: DialFailure) => void,
+): Server => {
+  const fault = (socket: Socket, sentence: string, wrongKey = false): void =>
+    refused(socket.remoteAddress ?? 'somebody', { wrongKey, sentence })
+  // TLS wraps the connection that came: both ends of it are found under where it comes from.
+  const waiting = new Map<string, Socket>()
+  const nameOf = (socket: Socket): string => `${socket.remoteAddress} ${socket.remotePort}`
+  const strangers = new Strangers<string>(
+    STRANGERS,
+    (name, why) => {
+      const socket = waiting.get(name)
+      if (socket === undefined) return
+      fault(socket, why === 'late' ? 'no TLS handshake in time' : 'gave way to newer connections')
+      socket.destroy()
+    },
+    isKnown,
+  )
+  const settled = (name: string): void => {
+    strangers.left(name)
+    waiting.delete(name)
+  }
+  const server = createTlsServer(
+    { ...serverTls(security), handshakeTimeout: GREETING_MS, noDelay: true },
+    (socket) => {
+      settled(nameOf(socket))
+      if (cameByKey(socket, security())) return opened(socket)
+      fault(socket, 'its network key was taken away')
+      socket.destroy()
+    },
+  )
+  server.prependListener('connection', (socket: Socket) => {
+    const name = nameOf(socket)
+    socket.once('close', () => {
+      if (waiting.get(name) === socket) settled(name)
+    })
+    waiting.set(name, socket)
+    strangers.came(name, socket.remoteAddress ?? '')
+  })
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
     const wrongKey = isWrongKey(error)
-    const sentence = wrongKey ? 'wrong network key' : `no TLS handshake with a network key (${codeOf(error)})`
-    refused(socket.remoteAddress ?? 'somebody', { wrongKey, sentence })
+    fault(
+      socket,
+      wrongKey ? 'wrong network key' : `no TLS handshake with a network key (${codeOf(error)})`,
+      wrongKey,
+    )
   })
   return server
 }

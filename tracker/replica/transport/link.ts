@@ -55,6 +55,8 @@ export class Link {
   private attempt = 0
   private failures = 0
   private key = 0
+  /** Identity of the key of the dial that counts; '': none was needed. */
+  private provedBy = ''
   private delay = 0
   /** Where it was met since this was last up; '': nowhere. One dial goes there. */
   private met = ''
@@ -99,7 +101,10 @@ export class Link {
     const { channel, deadMs, pen, peer } = this.o
     const patience = channel === BULK ? deadMs * BULK_PATIENCE : deadMs
     const lifeMs = channel === BULK ? Math.max(wire.heardMs, wire.passedMs) : wire.heardMs
-    if (nowMs - lifeMs > patience) wire.close(`no sign of life for ${Math.round(nowMs - lifeMs)} ms`)
+    const { security } = this.o
+    if (security !== 'plain' && !security().some((k) => k.identity === this.provedBy))
+      wire.close('its network key was taken away')
+    else if (nowMs - lifeMs > patience) wire.close(`no sign of life for ${Math.round(nowMs - lifeMs)} ms`)
     else pen.plain(wire, PING, peer.id)
   }
 
@@ -111,6 +116,7 @@ export class Link {
     const current = (): boolean => this.attempt === number && this.state !== 'stopped'
     const keys = security === 'plain' ? 1 : security().length
     if (this.key >= keys) this.key = 0
+    this.provedBy = security === 'plain' ? '' : (security()[this.key]?.identity ?? '')
     this.timer = setTimeout(() => {
       if (current()) this.fail({ wrongKey: false, sentence: `no welcome within ${CONNECT_MS} ms` })
     }, CONNECT_MS)

@@ -89,6 +89,11 @@ export class PeerWay {
     for (const link of this.links) link.meet(host)
   }
 
+  /** The IP address at the other end of this channel; '': it is not up. */
+  reachedAt(channel: Channel): string {
+    return this.links[channel]!.wire?.socket.remoteAddress ?? ''
+  }
+
   stop(reason: string): void {
     clearTimeout(this.healing)
     this.fault = null

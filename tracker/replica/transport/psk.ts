@@ -6,8 +6,11 @@
 // Rotation without a stop: add the new key as the second line everywhere, then make it the first everywhere,
 // then take the old one away: connections that were made with it are closed, and dialled again with the
 // other. A replica dials with its first key, and with the next one where that is refused.
+//
+// Nothing is resumed: a session ticket would open this port after its key was taken away, so none is given
+// out, and a connection that did not come by a key is none.
 
-import { hkdfSync } from 'node:crypto'
+import { constants, hkdfSync } from 'node:crypto'
 import type { TLSSocket, ConnectionOptions as TlsConnectOptions, TlsOptions } from 'node:tls'
 
 export type Psk = {
@@ -44,6 +47,7 @@ const cameBy = new WeakMap<object, string>()
 /** For `tls.createServer`. `keys` is asked at each handshake: a changed file counts from the next one on. */
 export const serverTls = (keys: () => readonly Psk[]): TlsOptions => ({
   ...COMMON,
+  secureOptions: constants.SSL_OP_NO_TICKET,
   pskCallback: (socket: TLSSocket, identity: string) => {
     const key = keys().find((k) => k.identity === identity)?.key ?? null
     if (key !== null) cameBy.set(socket, identity)
@@ -51,10 +55,10 @@ export const serverTls = (keys: () => readonly Psk[]): TlsOptions => ({
   },
 })
 
-/** Was the key with which somebody dialled us taken away since? */
-export const outlivesKey = (socket: object, keys: readonly Psk[]): boolean => {
+/** Did somebody dial us with one of these keys? Not so, too: by a key that was taken away since. */
+export const cameByKey = (socket: object, keys: readonly Psk[]): boolean => {
   const identity = cameBy.get(socket)
-  return identity !== undefined && !keys.some((k) => k.identity === identity)
+  return identity !== undefined && keys.some((k) => k.identity === identity)
 }
 
 /** For `tls.connect`. No authority is trusted: only the key opens a connection. */

@@ -127,6 +127,7 @@ export class TcpTransport implements ClusterTransport {
     if (this.closed) return
     if (peers.length > MAX_PEERS)
       throw new RangeError(`${peers.length} other members; ${MAX_PEERS} are the most`)
+    this.acceptor.expect(peers.map((p) => p.address.host))
     const wanted = new Map(peers.filter((p) => p.id !== this.pen.self.id).map((p) => [p.id, p]))
     for (const [id, way] of [...this.ways]) {
       const peer = wanted.get(id)
@@ -220,7 +221,7 @@ export class TcpTransport implements ClusterTransport {
 
   private way(peer: Peer): PeerWay {
     const { security, lookup, now, random, keepaliveMs, missed, noticeMs, receiver } = this.o
-    return new PeerWay(peer, {
+    const way: PeerWay = new PeerWay(peer, {
       pen: this.pen,
       clock: this.clock,
       security,
@@ -230,11 +231,15 @@ export class TcpTransport implements ClusterTransport {
       // The first keepalive is sent up to one period after the last sign of life.
       deadMs: keepaliveMs * (missed + 1),
       noticeMs: noticeMs ?? 0,
-      up: (channel) => receiver.up(peer.id, channel),
+      up: (channel) => {
+        this.acceptor.reached(way.reachedAt(channel))
+        receiver.up(peer.id, channel)
+      },
       down: (channel, reason) => receiver.down(peer.id, channel, reason),
       refused: (refusal: Refusal) => receiver.refused(peer.id, refusal),
       changed: () => receiver.changed(peer.id),
     })
+    return way
   }
 }
 
