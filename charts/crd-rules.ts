@@ -138,7 +138,9 @@ const CLUSTER: Record<string, Extra> = {
   },
   'TrackerCluster.spec.tolerateFailures': { minimum: 0, maximum: LIMITS.tolerateFailures },
   'TrackerCluster.spec.image': { default: {} },
-  'TrackerCluster.spec.image.repository': { words: 'Where it is pulled from. Default ghcr.io/skep/skep.' },
+  'TrackerCluster.spec.image.repository': {
+    words: 'Where it is pulled from. Default: where the operator was.',
+  },
   'TrackerCluster.spec.image.tag': { words: "Its tag, the version. Default: the operator's own version." },
   'TrackerCluster.spec.image.pullPolicy': {
     words: 'When it is pulled. Default IfNotPresent.',

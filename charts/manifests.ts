@@ -9,6 +9,8 @@ import { parseAll, yamlText } from './yaml-text.ts'
 
 const run = promisify(execFile)
 const NAMESPACE = 'skep-system'
+/** Of the image, to be replaced by one's own registry. */
+const PLACE = 'registry.example'
 const OUTPUT_MOST = 1 << 24
 /** Of Helm, and of a release that is not there. */
 const LABELS_OF_HELM = ['helm.sh/chart', 'app.kubernetes.io/managed-by', 'app.kubernetes.io/instance']
@@ -28,7 +30,13 @@ export async function render(
 
 export async function manifests(helm: string, chart: string): Promise<Map<string, string>> {
   const text = await render(helm, chart, [
-    ...['--namespace', NAMESPACE, '--no-hooks', '--set', 'cluster.create=false'],
+    ...[
+      '--namespace',
+      NAMESPACE,
+      '--no-hooks',
+      '--set',
+      `cluster.create=false,image.repository=${PLACE}/skep`,
+    ],
   ])
   const objects = parseAll(text).map(withoutHelm)
   const files = new Map([

@@ -21,15 +21,13 @@ test('each value has a sentence, and one without is refused', () => {
   )
 })
 
-test('versions are one: package, chart, app and the image named for Artifact Hub', () => {
+test('versions are one: package, chart and app; and no image is promised that nobody can pull', () => {
   const { version } = JSON.parse(read(ROOT, 'package.json')) as { version: string }
-  const chart = parse(read(CHART, 'Chart.yaml')) as Record<string, string | Record<string, string>>
+  const chart = parse(read(CHART, 'Chart.yaml')) as Record<string, string>
   assert.equal(chart.appVersion, version)
   assert.equal(chart.version, version)
-  assert.match(
-    (chart.annotations as Record<string, string>)['artifacthub.io/images']!,
-    new RegExp(`skep:${version}\\n`),
-  )
+  for (const file of ['Chart.yaml', 'values.yaml', 'README.md'])
+    assert.doesNotMatch(read(CHART, file), /ghcr\.io|docker\.io|quay\.io|github\.com/, file)
 })
 
 test('docs/metrics.md names each metric of the operator', () => {

@@ -8,7 +8,6 @@ export type Value = { readonly path: readonly string[]; readonly words: string; 
 
 /** Values of few possible texts, and limits of numbers. */
 const NARROWER: Readonly<Record<string, Schema>> = {
-  'image.repository': { minLength: 1 },
   'image.pullPolicy': { enum: ['Always', 'IfNotPresent', 'Never'] },
   'operator.replicas': { minimum: 1, maximum: 5 },
   'operator.scope': { enum: ['cluster', 'namespace'] },

@@ -6,7 +6,7 @@ import { difference } from './desired/drift.ts'
 import { hashed } from './desired/objects.ts'
 import { BACKUP_LABEL } from './model/labels.ts'
 import type { KubeObject } from './model/ports.ts'
-import { settle } from './model/settle.ts'
+import { settle, withRepository } from './model/settle.ts'
 import type { Condition, TrackerBackup, TrackerCluster } from './model/types.ts'
 import { rfc3339 } from './model/units.ts'
 import { writeIfNew } from './status.ts'
@@ -25,7 +25,8 @@ export const reconcileBackup = async (
   if (found === null || found.metadata.deletionTimestamp !== undefined) return null
   const backup = found as unknown as TrackerBackup
   const cluster = world.api.cached('TrackerCluster', namespace, backup.spec.clusterName)
-  if (cluster !== null) await makeObjects(world, backup, cluster as unknown as TrackerCluster)
+  if (cluster !== null)
+    await makeObjects(world, backup, withRepository(cluster as unknown as TrackerCluster, world.repository))
   const runs = runsOf(world, backup)
   const status = statusOf(world, backup, cluster === null, runs)
   const [condition] = status.conditions

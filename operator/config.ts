@@ -18,6 +18,8 @@ export type OperatorConfig = {
   readonly workers: number
   /** Every cluster gets a pass so often, whatever happens, seconds. */
   readonly resyncSeconds: number
+  /** Of the image of replicas whose resource names none; '' : none. */
+  readonly imageRepository: string
   readonly logLevel: Level
 }
 
@@ -120,6 +122,14 @@ export const FIELDS: readonly Field[] = [
     help: 'Each resource gets a pass so often even if nothing happens, 10 to 86400.',
     fallback: '300',
     read: whole(10, 86_400),
+  },
+  {
+    key: 'imageRepository',
+    flag: 'image-repository',
+    value: 'name',
+    help: "Image, without its tag, of replicas whose TrackerCluster names none; as a rule the operator's own.",
+    fallback: '',
+    read: (text) => text,
   },
   {
     key: 'logLevel',

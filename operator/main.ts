@@ -97,7 +97,7 @@ async function operate(config: OperatorConfig): Promise<number> {
 
   const watching = api.run(stop.signal)
   await Promise.race([api.whenFilled, once(stop.signal, 'abort')])
-  const { world, lists } = newWorld(api)
+  const { world, lists } = newWorld(api, config.imageRepository)
   const begin = (): Promise<void> => {
     metrics.leading(true)
     const working = work(
@@ -161,7 +161,7 @@ const whileLeading = async (
   return FAILURE
 }
 
-const newWorld = (api: LiveApi): { world: World; lists: Lists } => {
+const newWorld = (api: LiveApi, repository: string): { world: World; lists: Lists } => {
   const memories: World['memories'] = new Map()
   const clients = controlClients((at) => memories.get(clusterKey(at.namespace, at.cluster))?.keys ?? [])
   const world: World = {
@@ -169,6 +169,7 @@ const newWorld = (api: LiveApi): { world: World; lists: Lists } => {
     members: liveMembers(clients),
     nowMs: () => Date.now(),
     makeKey: () => randomBytes(32).toString('hex'),
+    repository,
     version: ownVersion(),
     memories,
   }

@@ -60,6 +60,7 @@ export const testWorld = (): TestWorld => {
     },
     nowMs: () => world.now,
     makeKey: () => `key-${++keys}-`.padEnd(40, 'k'),
+    repository: 'registry.example/skep',
     version: '1.2.0',
     memories: new Map(),
     server,

@@ -15,6 +15,8 @@ export type World = {
   nowMs(): number
   /** A new network key, at least 32 characters of chance. */
   makeKey(): string
+  /** Where the operator's own image was pulled from; '' : nobody told it. */
+  readonly repository: string
   /** The operator's own: the tag of images where none is named. */
   readonly version: string
   /** By `namespace/name`. */

@@ -17,8 +17,10 @@ const { helm3, helm4, kubectl } = await needKubeTools()
 
 const set = (values: Record<string, string | number | boolean>): string[] =>
   Object.entries(values).flatMap(([name, value]) => ['--set', `${name}=${value}`])
+/** There is no default. */
+const IMAGE = ['--set', 'image.repository=registry.example/skep']
 const objects = async (...args: string[]): Promise<Manifest[]> =>
-  parseAll(await render(helm4, CHART, ['--namespace', 'ns', ...args]))
+  parseAll(await render(helm4, CHART, [...IMAGE, '--namespace', 'ns', ...args]))
 const one = (all: readonly Manifest[], kind: string, name?: string): Manifest => {
   const found = all.filter((o) => o.kind === kind && (name === undefined || o.metadata.name === name))
   assert.equal(found.length, 1, `one ${kind} ${name ?? ''}, found ${found.map((o) => o.metadata.name)}`)
@@ -43,7 +45,10 @@ describe('by Helm', () => {
       ...set({ 'serviceMonitor.enabled': true, 'prometheusRule.enabled': true, 'dashboard.enabled': true }),
     ]
     for (const args of [[], everything])
-      assert.deepEqual(parseAll(await render(helm3, CHART, args)), parseAll(await render(helm4, CHART, args)))
+      assert.deepEqual(
+        parseAll(await render(helm3, CHART, [...IMAGE, ...args])),
+        parseAll(await render(helm4, CHART, [...IMAGE, ...args])),
+      )
   })
 
   test('manifests/ is what the chart renders, and kustomize takes it: npm run manifests', async () => {
@@ -61,9 +66,13 @@ describe('by Helm', () => {
   test('a default install is a cluster of three, and nothing that is left out is said', () => {
     assert.deepEqual(one(standard, 'TrackerCluster', 'skep').spec, {
       allowPrivate: 'auto',
-      image: { pullPolicy: 'IfNotPresent', repository: 'ghcr.io/skep/skep', tag: '0.1.0' },
+      image: { pullPolicy: 'IfNotPresent', repository: 'registry.example/skep', tag: '0.1.0' },
       replicas: 3,
-      services: { http: { port: 8168, type: 'LoadBalancer' }, udp: { port: 6969, type: 'LoadBalancer' } },
+      services: {
+        http: { port: 8168, type: 'LoadBalancer' },
+        perReplica: { enabled: false },
+        udp: { port: 6969, type: 'LoadBalancer' },
+      },
       storage: { retention: 'Retain', size: '2Gi' },
     })
   })
@@ -107,7 +116,12 @@ describe('by Helm', () => {
       ['serviceAccount.create', false, /serviceAccount.name/],
     ] as const)
       for (const helm of [helm4, helm3])
-        await assert.rejects(render(helm, CHART, set({ [name]: value })), words)
+        await assert.rejects(render(helm, CHART, [...IMAGE, ...set({ [name]: value })]), words)
+    for (const helm of [helm4, helm3])
+      await assert.rejects(
+        render(helm, CHART),
+        /image.repository is empty: there is no image.*docs\/kubernetes.md/,
+      )
   })
 
   test('no pod may more than it needs', async () => {
@@ -281,7 +295,7 @@ describe('by Helm', () => {
   test('the notes print the announce URLs', async () => {
     const env = { ...process.env, KUBECONFIG: '/nonexistent' }
     const notes = async (...args: string[]): Promise<string> => {
-      const dry = ['install', 'skep', CHART, '--dry-run=client', '--namespace', 'ns', ...args]
+      const dry = ['install', 'skep', CHART, '--dry-run=client', '--namespace', 'ns', ...IMAGE, ...args]
       return (await run(helm4, dry, { env, maxBuffer: 1 << 24 })).stdout.split('\nNOTES:\n')[1]!
     }
     assert.match(await notes(), /udp:\/\/ADDRESS:6969[\s\S]*get service skep-udp/)
@@ -291,6 +305,10 @@ describe('by Helm', () => {
       await notes(...set({ 'cluster.services.http.type': 'ClusterIP' })),
       /http:\/\/skep-http.ns:8168\/announce/,
     )
+    assert.match(await notes(), /each a tier of its own/)
+    const own = await notes(...set({ 'cluster.services.perReplica.enabled': true, 'cluster.replicas': 2 }))
+    for (const name of ['skep-udp-0', 'skep-udp-1', 'skep-http-0', 'skep-http-1'])
+      assert.match(own, new RegExp(`get service ${name} `))
     assert.match(await notes(...set({ 'cluster.create': false })), /no cluster yet/)
   })
 })

@@ -71,6 +71,7 @@ describe('a real API server', { timeout: TIMEOUT_MS }, () => {
       members: {} as World['members'],
       nowMs: () => Date.now(),
       makeKey: () => 'k'.repeat(64),
+      repository: 'localhost/skep',
       version: '0.1.0',
       memories: new Map(),
     }

@@ -27,7 +27,7 @@ async function main(chosen: readonly string[]): Promise<number> {
     say(`kube tests: not run here: ${built.reason}`)
     return 0
   }
-  const files = chosen.length > 0 ? chosen : globSync('{operator,charts,testing}/**/*.kube.ts', { cwd: ROOT })
+  const files = chosen.length > 0 ? chosen : globSync('e2e/kube/*.kube.ts', { cwd: ROOT })
   return spawnSync(process.execPath, ['--test', ...files], { cwd: ROOT, stdio: 'inherit' }).status ?? 1
 }
 

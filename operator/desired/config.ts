@@ -4,7 +4,14 @@
 
 import type { ConfigSeen } from '../model/facts.ts'
 import { owned } from '../model/labels.ts'
-import { CONTROL_PORT, configName, podName, REPLICA_PORT, replicaAddress } from '../model/names.ts'
+import {
+  CONTROL_PORT,
+  configName,
+  HEALTH_PORT,
+  podName,
+  REPLICA_PORT,
+  replicaAddress,
+} from '../model/names.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { Settled } from '../model/settle.ts'
 import type { Decided } from '../model/steps.ts'
@@ -58,10 +65,17 @@ export const configHash = (s: Settled): string => {
 
 const text = (options: Readonly<Record<string, unknown>>): string => `${JSON.stringify(options, null, 2)}\n`
 
+/**
+ * Replicas of 0.1.0 know no port of their own for probes, and refuse an option that they do not know. A tag that does not
+ * begin with a version is taken for a newer one.
+ */
+export const hasHealthPort = ({ image }: Settled): boolean => !/^v?0\.1\.0(?![\d.])/.test(image.tag)
+
 const startOptions = (s: Settled): Record<string, unknown> => ({
   ...s.options,
   'udp-port': ports(s).udp,
   'http-port': ports(s).http,
+  ...(hasHealthPort(s) ? { 'health-port': HEALTH_PORT } : {}),
   // The operator asks from outside the pod; the bearer token and the cluster's NetworkPolicy guard it.
   'control-host': '0.0.0.0',
   'control-port': CONTROL_PORT,

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { type Case, runCases } from '@skep/testing/datadriven.ts'
 import { HASH_ANNOTATION } from '../model/labels.ts'
 import type { KubeObject } from '../model/ports.ts'
-import { settle } from '../model/settle.ts'
+import { settle, withRepository } from '../model/settle.ts'
 import type { Decided } from '../model/steps.ts'
 import type { TrackerBackup, TrackerCluster, TrackerClusterSpec } from '../model/types.ts'
 import { backupRun, backupVolume } from './backup.ts'
@@ -67,7 +67,8 @@ const show = (object: KubeObject, under: string): string =>
 
 test('what a specification becomes', async () => {
   await runCases(new URL('./testdata/objects.txt', import.meta.url), (c) => {
-    const given = JSON.parse(c.input === '' ? '{}' : c.input) as TrackerClusterSpec
+    const written = JSON.parse(c.input === '' ? '{}' : c.input) as TrackerClusterSpec
+    const { spec: given } = withRepository({ spec: written }, 'registry.example/skep')
     const resource = cluster(
       given,
       c.options.has('restart') ? { 'skep.dev/restart': c.options.get('restart')! } : {},
@@ -89,7 +90,7 @@ test('what a specification becomes', async () => {
         metadata: { ...resource.metadata, name: 'nightly' },
         spec: given as unknown as TrackerBackup['spec'],
       } satisfies TrackerBackup
-      const made = [backupVolume(backup), backupRun(backup, cluster({}), settle({}, '0.1.0'), 3)]
+      const made = [backupVolume(backup), backupRun(backup, cluster({}), settle(given, '0.1.0'), 3)]
       return made
         .flatMap((o) =>
           o === null ? [] : [`${o.kind} ${o.metadata.name}`, show(o, c.options.get('under') ?? '')],

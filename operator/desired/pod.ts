@@ -3,12 +3,12 @@
 // the pod. Refuses: privileges. Receive buffers are raised on nodes, not by pods.
 
 import { CONFIG_ANNOTATION, identity, labels } from '../model/labels.ts'
-import { accountName, CONTROL_PORT, configName, keyName, REPLICA_PORT } from '../model/names.ts'
+import { accountName, CONTROL_PORT, configName, HEALTH_PORT, keyName, REPLICA_PORT } from '../model/names.ts'
 import type { Settled } from '../model/settle.ts'
 import { ANNOTATIONS, type TrackerCluster } from '../model/types.ts'
 import { bytesOf, mebibytes } from '../model/units.ts'
 import { PROCESS_BYTES } from '../model/validate.ts'
-import { CONFIG_FOLDER, configHash, DATA_FOLDER, KEY_FOLDER, ports } from './config.ts'
+import { CONFIG_FOLDER, configHash, DATA_FOLDER, hasHealthPort, KEY_FOLDER, ports } from './config.ts'
 
 /** Of the image; numbers, so that Kubernetes itself can check that it is not root. */
 export const USER = 10001
@@ -100,16 +100,17 @@ const container = (s: Settled): object => {
     ports: [
       { name: 'udp', containerPort: udp, protocol: 'UDP' },
       { name: 'http', containerPort: http, protocol: 'TCP' },
+      ...(hasHealthPort(s) ? [{ name: 'health', containerPort: HEALTH_PORT, protocol: 'TCP' }] : []),
       { name: 'replica', containerPort: REPLICA_PORT, protocol: 'TCP' },
       { name: 'control', containerPort: CONTROL_PORT, protocol: 'TCP' },
     ],
     resources: resources(s),
     securityContext: CONTAINER_SECURITY,
     // Alive also while it waits for its cluster: a pod that waits must not be killed. A log that is read
-    // takes its time.
-    startupProbe: probe('/livez', { periodSeconds: 1, failureThreshold: 600, timeoutSeconds: 5 }),
-    livenessProbe: probe('/livez', { periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 }),
-    readinessProbe: probe('/readyz', { periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 2 }),
+    // takes its time. Asked at a port of their own, which no flood of HTTP can keep waiting.
+    startupProbe: probe(s, '/livez', { periodSeconds: 1, failureThreshold: 600, timeoutSeconds: 5 }),
+    livenessProbe: probe(s, '/livez', { periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 }),
+    readinessProbe: probe(s, '/readyz', { periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 2 }),
     // Leadership goes first, and answers go on while balancers notice: datagrams sent to a pod that is gone
     // are lost.
     lifecycle: {
@@ -137,7 +138,10 @@ const container = (s: Settled): object => {
   }
 }
 
-const probe = (path: string, times: object): object => ({ httpGet: { path, port: 'http' }, ...times })
+const probe = (s: Settled, path: string, times: object): object => ({
+  httpGet: { path, port: hasHealthPort(s) ? 'health' : 'http' },
+  ...times,
+})
 
 /**
  * The table's room is taken page by page; what is asked for is all that it may ever take. Some CPU is asked

@@ -22,6 +22,8 @@ export const jobName = (cluster: string, purpose: string, ordinal: number): stri
 
 export const REPLICA_PORT = 5560
 export const CONTROL_PORT = 8169
+/** Of probes alone. */
+export const HEALTH_PORT = 8167
 
 /** Where the other replicas reach the one of this ordinal. */
 export const replicaAddress = (cluster: string, namespace: string, ordinal: number): string =>

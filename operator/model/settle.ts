@@ -10,6 +10,7 @@ import type {
   ServiceSpec,
   Storage,
   TopologySpread,
+  TrackerCluster,
   TrackerClusterSpec,
 } from './types.ts'
 
@@ -58,9 +59,14 @@ export type Settled = Required<
     readonly rollout: { readonly surge: boolean; readonly settleSeconds: number }
   }
 
-const DEFAULT_REPOSITORY = 'ghcr.io/skep/skep'
 /** Entry of the Secret that holds the network key. */
 export const KEY_ENTRY = 'network.key'
+
+/** Replicas without an image of their own take the operator's, which was pulled already. */
+export const withRepository = <R extends Pick<TrackerCluster, 'spec'>>(resource: R, repository: string): R =>
+  repository === '' || (resource.spec.image?.repository ?? '') !== ''
+    ? resource
+    : { ...resource, spec: { ...resource.spec, image: { ...resource.spec.image, repository } } }
 
 /** `version`: the operator's own, the tag of an image without one. */
 export const settle = (spec: TrackerClusterSpec, version: string): Settled => ({
@@ -82,7 +88,7 @@ export const settle = (spec: TrackerClusterSpec, version: string): Settled => ({
   ...(spec.restoreFrom === undefined ? {} : { restoreFrom: spec.restoreFrom }),
   ...(spec.resources === undefined ? {} : { resources: spec.resources }),
   image: {
-    repository: spec.image?.repository ?? DEFAULT_REPOSITORY,
+    repository: spec.image?.repository ?? '',
     tag: spec.image?.tag ?? version,
     pullPolicy: spec.image?.pullPolicy ?? 'IfNotPresent',
     pullSecrets: spec.image?.pullSecrets ?? [],

@@ -143,7 +143,7 @@ export type TrackerClusterSpec = {
 }
 
 export type Image = {
-  /** Default ghcr.io/skep/skep. */
+  /** Default: the operator's own. */
   readonly repository?: string
   /** Default: the operator's own version. */
   readonly tag?: string

@@ -3,16 +3,30 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runCases } from '@skep/testing/datadriven.ts'
-import { settle } from './settle.ts'
+import { settle, withRepository } from './settle.ts'
 import type { TrackerCluster, TrackerClusterSpec } from './types.ts'
 import { bytesOf, durationMs } from './units.ts'
 import { validate } from './validate.ts'
 
-const resource = (spec: TrackerClusterSpec, name = 'public'): TrackerCluster => ({
+const bare = (spec: TrackerClusterSpec, name = 'public'): TrackerCluster => ({
   apiVersion: 'skep.dev/v1alpha1',
   kind: 'TrackerCluster',
   metadata: { name, namespace: 'n', uid: 'u', generation: 1, resourceVersion: '1' },
   spec,
+})
+const resource = (spec: TrackerClusterSpec, name?: string): TrackerCluster =>
+  withRepository(bare(spec, name), 'registry.example/skep')
+
+test('without an image of its own a cluster takes the one of the operator, and else is told to name one', () => {
+  const own = { image: { repository: 'a.example/skep', tag: '2' } }
+  assert.deepEqual(resource({ replicas: 3, image: { tag: '1' } }).spec.image, {
+    repository: 'registry.example/skep',
+    tag: '1',
+  })
+  assert.deepEqual(resource(own).spec, own)
+  const [fault] = validate(bare({}))
+  assert.equal(fault?.path, 'spec.image.repository')
+  assert.match(fault.message, /docs\/kubernetes\.md says how to build one/)
 })
 
 test('testdata/validate.txt', async () => {

@@ -2,7 +2,7 @@
 // is allowed. The schema of the resource refuses most of it earlier; this is for what a schema cannot say,
 // and for older schemas. Refuses: to mend anything.
 
-import { CONTROL_PORT, REPLICA_PORT } from './names.ts'
+import { CONTROL_PORT, HEALTH_PORT, REPLICA_PORT } from './names.ts'
 import { type Settled, settle } from './settle.ts'
 import { LIMITS, type TrackerCluster } from './types.ts'
 import { bytesOf, durationMs, mebibytes } from './units.ts'
@@ -15,6 +15,7 @@ export const RESERVED_OPTIONS: Readonly<Record<string, string>> = {
   host: '',
   'udp-port': 'spec.services.udp.port',
   'http-port': 'spec.services.http.port',
+  'health-port': '',
   'control-host': '',
   'control-port': '',
   'initial-members': '',
@@ -56,6 +57,7 @@ export const validate = (resource: TrackerCluster): readonly Fault[] => {
   timesAndRoom(s, say)
   services(s, say)
   options(s, say)
+  image(s, say)
   pods(s, say)
   restore(s, say)
   return faults
@@ -152,7 +154,7 @@ const services = (s: Settled, say: Say): void => {
   for (const range of http.trustedProxies)
     if (!CIDR.test(range))
       say('spec.services.http.trustedProxies', `"${range}" is no network such as 10.0.0.0/8`)
-  for (const taken of [REPLICA_PORT, CONTROL_PORT])
+  for (const taken of [REPLICA_PORT, CONTROL_PORT, ...(s.hostNetwork ? [HEALTH_PORT] : [])])
     if (http.port === taken) say('spec.services.http.port', `${taken} is taken by the replicas themselves`)
 }
 
@@ -167,6 +169,14 @@ const options = (s: Settled, say: Say): void => {
     else if (typeof value !== 'string' || value === '' || value.length > 4096 || /[\0\n]/.test(value))
       say(path, 'must be a text of one line; write numbers and switches in quotes')
   }
+}
+
+const image = (s: Settled, say: Say): void => {
+  if (s.image.repository === '')
+    say(
+      'spec.image.repository',
+      'must name the image, and the operator was not told of its own (--image-repository); there is none that everybody could pull: docs/kubernetes.md says how to build one',
+    )
 }
 
 const pods = (s: Settled, say: Say): void => {

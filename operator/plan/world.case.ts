@@ -143,7 +143,9 @@ export const observedOf = (lines: Lines, nowMs: number, before: TrackerClusterSt
 }
 
 const specOf = (line: string): TrackerClusterSpec => {
-  const spec: Record<string, unknown> = { image: { tag: '1.2.0' } }
+  const spec: Record<string, unknown> = {
+    image: { repository: 'registry.example/skep', tag: '1.2.0' },
+  }
   for (const { key, value: text } of words(line)) {
     const path = key.split('.')
     let at = spec

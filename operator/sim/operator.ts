@@ -54,6 +54,7 @@ export class Operator {
       members: membersOf(s),
       nowMs: s.nowMs,
       makeKey: () => `${String(++this.keys).padStart(8, '0')}-${s.random.word()}-`.padEnd(40, 'k'),
+      repository: 'registry.example/skep',
       version: '1.2.0',
       memories: new Map(),
     }

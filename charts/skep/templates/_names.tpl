@@ -38,8 +38,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
+{{- define "skep.repository" -}}
+{{- if not .Values.image.repository -}}
+{{- fail "image.repository is empty: there is no image of Skep that everybody could pull. Build one, push it to a registry that your nodes can pull from, and name it by --set image.repository=REGISTRY/skep (docs/kubernetes.md, 'An image first')" -}}
+{{- end -}}
+{{- .Values.image.repository -}}
+{{- end -}}
+
 {{- define "skep.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ include "skep.repository" . }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 
 {{- define "skep.serviceAccount" -}}

@@ -3,6 +3,7 @@
 // cluster address, reached through the cluster's gateway, takes the place of a balancer's, which outlives
 // nodes, too. Refuses: to judge by time; the silence is in the table.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Lab, runProgram } from '../lab.ts'
 import {
   CLUSTER,
@@ -21,7 +22,7 @@ import { nodeReady } from './faults.ts'
 
 /**
  * One socket, one address, for good: connects anew where it has no connection ID that is young enough, and
- * announces with it five times a second. Each answer is a line: when, and how long none had come before it.
+ * announces with it five times a second. At the end of its input it says how long no answer had come at most.
  */
 const NAILED = `
 const [address, forMs] = process.argv.slice(1)
@@ -34,7 +35,6 @@ socket.on('message', (m) => {
   else if (m.readUInt32BE(0) === 1) {
     answers++
     if (now - last > longest) longest = now - last
-    if (now - last > 1000 || answers === 1) console.log('answered', now - last)
     last = now
   }
 })
@@ -53,15 +53,16 @@ setInterval(() => {
   ask(m)
 }, 200)
 process.stdin.resume().on('end', () => {
-  console.log('longest', Math.max(longest, Date.now() - last), 'answers', answers)
+  console.log('longest', longest, 'answers', answers, 'last', Date.now() - last)
   process.exit(0)
 })
 setTimeout(() => process.exit(1), Number(forMs))
 `
 
-type Nailed = { stop(): Promise<{ silenceMs: number; answers: number }> }
+/** `stop` says the longest silence; rejects if the client was not answered both before and at the end. */
+type Nailed = { stop(): Promise<number> }
 
-/** Begins to announce at an address; `stop` says the longest silence. */
+/** Begins to announce at an address. */
 function nail(lab: Lab, address: string): Nailed {
   const enough = Promise.withResolvers<void>()
   const command = [...lab.outside, process.execPath, '-e', NAILED, address, '300000']
@@ -70,12 +71,21 @@ function nail(lab: Lab, address: string): Nailed {
     async stop() {
       enough.resolve()
       const { out, err } = await done
-      const said = /longest (\d+) answers (\d+)/.exec(out)
+      const said = /longest (\d+) answers (\d+) last (\d+)/.exec(out)
       if (said === null) throw new Error(`the client at ${address} said nothing: ${out} ${err}`)
-      return { silenceMs: Number(said[1]), answers: Number(said[2]) }
+      const [longest, answers, last] = said.slice(1).map(Number) as [number, number, number]
+      if (answers === 0 || last > ANSWERED_MS)
+        throw new Error(
+          `the client at ${address} was answered ${answers} times, last ${last} ms before its end`,
+        )
+      return longest
     },
   }
 }
+
+/** An answer is not older than this at the end, milliseconds: five are asked for in a second. */
+const ANSWERED_MS = 2000
+const AFTERWARDS_MS = 4000
 
 type ServiceSpec = { readonly clusterIP: string; readonly selector: Readonly<Record<string, string>> }
 
@@ -100,10 +110,12 @@ async function lose(world: World, who: string, pod: string): Promise<void> {
   const node = await nodeOf(world, pod)
   const { clusterIP } = await ownService(world, ordinal)
   const away = nail(lab, clusterIP)
+  await sleep(AFTERWARDS_MS)
   let silence = ''
   const finish = async (client: Nailed): Promise<void> => {
-    const { silenceMs, answers } = await client.stop()
-    if (answers === 0) throw new Error(`nobody ever answered at the address of ${pod}`)
+    // What was turned is in force on each node a moment later.
+    await sleep(AFTERWARDS_MS)
+    const silenceMs = await client.stop()
     silence = `a UDP client that knows only ${pod}'s address: silence ${silenceMs} ms, then answered again`
   }
   const begin = performance.now()
