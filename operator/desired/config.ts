@@ -66,8 +66,8 @@ export const configHash = (s: Settled): string => {
 const text = (options: Readonly<Record<string, unknown>>): string => `${JSON.stringify(options, null, 2)}\n`
 
 /**
- * Replicas of 0.1.0 know no port of their own for probes, and refuse an option that they do not know. A tag that does not
- * begin with a version is taken for a newer one.
+ * Replicas of 0.1.0 know no port of their own for probes, and refuse an option that they do not know. A tag
+ * that does not begin with a version is taken for a newer one.
  */
 export const hasHealthPort = ({ image }: Settled): boolean => !/^v?0\.1\.0(?![\d.])/.test(image.tag)
 
