@@ -1,10 +1,13 @@
-// BEP 15 clients of a whole cluster: many sources, each asking any replica, every answer kept with its time,
-// however late. Refuses: retransmission, and to forget a request before an answer to it can no longer come.
+// Clients of a whole cluster, by UDP and HTTP: many sources, each asking any replica, every answer kept with
+// its time, however late. Refuses: retransmission, and to forget a request before an answer to it can no
+// longer come.
 
 import { createSocket, type Socket } from 'node:dgram'
 import { EventEmitter, once } from 'node:events'
-import { decodeAnswer, encodeRequest, type Request } from '@skep/wire/udp-tracker.ts'
+import type { Agent } from 'node:http'
+import { type AnnounceRequest, decodeAnswer, encodeRequest, type Request } from '@skep/wire/udp-tracker.ts'
 import type { Ask, History, Told } from './cluster-history.ts'
+import { agentFrom, announceByHttp } from './cluster-http.ts'
 
 /** BEP 15: a client may use a connection ID for a minute. */
 const ID_LIFE_MS = 45_000
@@ -18,11 +21,15 @@ const BUFFER_BYTES = 8 << 20
 /** Requests and answers kept for whoever looks into a failure. */
 const KEPT = 200_000
 const ANSWERED_KEPT = 50_000
+/** By BEP 15's number of an event. */
+const EVENTS = ['', 'completed', 'started', 'stopped'] as const
 
 export type Place = {
   readonly name: string
   readonly address: string
   readonly port: number
+  /** Where it takes announces by HTTP, if it is to be asked so, too. */
+  readonly httpPort?: number
   /** Something was being done to it: silence is no news. */
   readonly disturbed: boolean
 }
@@ -37,6 +44,7 @@ type Flight = {
 type Source = {
   readonly address: string
   readonly socket: Socket
+  readonly agent: Agent
   id: bigint
   idAtMs: number
   askedIdMs: number
@@ -88,7 +96,8 @@ export class ClusterClient {
       await once(socket, 'listening')
       socket.setRecvBufferSize(BUFFER_BYTES)
       socket.on('error', () => {})
-      const source: Source = { address, socket, id: 0n, idAtMs: -Infinity, askedIdMs: -Infinity }
+      const agent = agentFrom(address)
+      const source: Source = { address, socket, agent, id: 0n, idAtMs: -Infinity, askedIdMs: -Infinity }
       socket.on('message', (bytes, from) => this.take(source, bytes, from.address))
       this.sources.push(source)
     }
@@ -97,7 +106,10 @@ export class ClusterClient {
 
   close(): void {
     clearInterval(this.sweeper)
-    for (const { socket } of this.sources) socket.close()
+    for (const { socket, agent } of this.sources) {
+      socket.close()
+      agent.destroy()
+    }
   }
 
   get addresses(): readonly string[] {
@@ -124,6 +136,27 @@ export class ClusterClient {
     const fate = Promise.withResolvers<Told | undefined>()
     this.flights.set(number, { ask, place, sentMs: now, given: false, fate })
     source.socket.send(encodeRequest(this.requestOf(ask, source.id, number)), place.port, place.address)
+    return fate.promise
+  }
+
+  /** The same by HTTP, for an announce; also undefined when it was answered that nobody knows. */
+  askByHttp(make: (sentMs: number) => Ask, place: Place, address: string): Promise<Told | undefined> {
+    const { agent } = this.sources.find((each) => each.address === address)!
+    const now = performance.now()
+    const ask = make(now)
+    this.history.asked(ask)
+    const number = this.take31()
+    const fate = Promise.withResolvers<Told | undefined>()
+    const flight: Flight = { ask, place, sentMs: now, given: false, fate }
+    this.flights.set(number, flight)
+    const { numWant, event, left, ...request } = this.requestOf(ask, 0n, number) as AnnounceRequest
+    const query = { ...request, left, numwant: numWant, event: EVENTS[event]! }
+    const to = { address: place.address, httpPort: place.httpPort! }
+    void announceByHttp(agent, to, query, 2 * ANSWER_MS).then((told) => {
+      if (!this.flights.delete(number)) return
+      if (told !== undefined) return this.settle(flight, told, performance.now())
+      if (!flight.given) this.giveUp(flight, performance.now())
+    })
     return fate.promise
   }
 
@@ -235,16 +268,11 @@ export class ClusterClient {
     }
     this.answered.set(answer.transactionId >>> 0, now)
     if (this.answered.size > ANSWERED_KEPT) this.answered.delete(this.answered.keys().next().value!)
-    const { ask, place, given } = flight
+    const { ask, place } = flight
     this.flights.delete(answer.transactionId >>> 0)
     if (from !== place.address) this.history.fail(`${from} answered what ${place.name} was asked`)
-    for (const one of [this.heardOf(place.name), this.heardOf(ANYBODY)]) {
-      one.longestMs = Math.max(one.longestMs, now - one.lastMs)
-      one.lastMs = now
-      one.answers++
-    }
     if (ask === undefined) {
-      // A connect needs no lease: who is cut off may answer it.
+      // A connect needs no lease: who is cut off may answer it, and who answers only that is silent.
       if (answer.kind !== 'connect') return
       source.id = answer.connectionId
       source.idAtMs = now
@@ -259,10 +287,29 @@ export class ClusterClient {
       answer.kind === 'announce'
         ? { kind: 'announce', counts: answer, peers: answer.peers }
         : (answer as Exclude<Told, { kind: 'announce' }>)
-    this.record(ask, told, now, given)
-    this.history.answered(ask, told, now, given)
-    flight.fate?.resolve(told)
+    this.settle(flight, told, now)
+  }
+
+  private settle({ ask, place, given, fate }: Flight, told: Told, now: number): void {
+    for (const one of [this.heardOf(place.name), this.heardOf(ANYBODY)]) {
+      one.longestMs = Math.max(one.longestMs, now - one.lastMs)
+      one.lastMs = now
+      one.answers++
+    }
+    this.record(ask!, told, now, given)
+    this.history.answered(ask!, told, now, given)
+    fate?.resolve(told)
     this.answers.emit('answer')
+  }
+
+  /** No answer that says anything. */
+  private giveUp(flight: Flight, now: number): void {
+    flight.given = true
+    if (flight.ask !== undefined) {
+      this.record(flight.ask, undefined, now, false)
+      this.history.unanswered(flight.ask)
+    }
+    flight.fate?.resolve(undefined)
   }
 
   private record(ask: Ask, told: Told | undefined, now: number, late: boolean): void {
@@ -280,14 +327,9 @@ export class ClusterClient {
     for (const [number, flight] of this.flights) {
       if (now - flight.sentMs < ANSWER_MS) break
       if (!flight.given) {
-        flight.given = true
-        if (flight.ask !== undefined) {
-          this.record(flight.ask, undefined, now, false)
-          this.history.unanswered(flight.ask)
-          if (flight.sentMs > this.countedSinceMs && !flight.place.disturbed)
-            for (const name of [flight.place.name, ANYBODY]) this.heardOf(name).unanswered++
-        }
-        flight.fate?.resolve(undefined)
+        this.giveUp(flight, now)
+        if (flight.ask !== undefined && flight.sentMs > this.countedSinceMs && !flight.place.disturbed)
+          for (const name of [flight.place.name, ANYBODY]) this.heardOf(name).unanswered++
       }
       if (now - flight.sentMs > LATE_MS) this.flights.delete(number)
     }

@@ -1,6 +1,7 @@
 // What clients do to a cluster while it is disturbed: joins, refreshes, completions, leaves and scrapes at a
-// fixed rate, spread over all replicas. Draws come from a seed. Refuses: to ask faster than told when it was
-// late.
+// fixed rate, spread over all replicas, by UDP and HTTP. Some hop: as soon as one replica has answered they say
+// the next thing to another one. Draws come from a seed. Refuses: to ask faster than told when it was late, but
+// for those hops.
 
 import type { Random } from '@skep/testing/random.ts'
 import { EVENT_COMPLETED, EVENT_NONE, EVENT_STARTED, EVENT_STOPPED } from '@skep/wire/udp-tracker.ts'
@@ -12,6 +13,11 @@ const TICK_MS = 5
 const OWED_MOST_MS = 50
 const SCRAPE_HASHES = 8
 const SEEDERS = 0.3
+/** Of the announces so many go by HTTP. */
+const BY_HTTP = 0.15
+/** After so many of the acknowledged events their peer hops, and so often in a row at most. */
+const HOPPERS = 0.2
+const HOPS_MOST = 3
 /** Requests without an answer yet, over all replicas. */
 const WAITING_MOST = 20_000
 
@@ -19,6 +25,8 @@ export class Load {
   private readonly client: ClusterClient
   private readonly history: History
   private readonly random: Random
+  /** Of its own: hops come when answers do, and must not shift what else is drawn. */
+  private readonly hops: Random
   private readonly boundMs: number
   private readonly perReplica: number
   private readonly targets: () => readonly Place[]
@@ -35,6 +43,7 @@ export class Load {
     this.client = client
     this.history = client.history
     this.random = random
+    this.hops = random.fork()
     this.boundMs = options.boundMs
     this.perReplica = options.perReplica
     this.targets = options.targets
@@ -47,6 +56,7 @@ export class Load {
 
   stop(): void {
     clearInterval(this.timer)
+    this.timer = undefined
   }
 
   private tick(): void {
@@ -78,7 +88,39 @@ export class Load {
     const { peer, event } = act
     // Most ask for some, as clients do; the others for all, so that each can be looked for.
     const numWant = random.chance(0.15) ? ALL : random.pick([0, 30, 50])
-    void client.ask((sentMs) => announce(target.name, peer, event, numWant, sentMs), target, peer.address)
+    this.say(target, peer, event, numWant, random.chance(BY_HTTP), HOPS_MOST)
+  }
+
+  private say(
+    target: Place,
+    peer: Peer,
+    event: number,
+    numWant: number,
+    byHttp: boolean,
+    hopsMost: number,
+  ): void {
+    const { client } = this
+    const make = (sentMs: number): Ask => announce(target.name, peer, event, numWant, sentMs)
+    const told =
+      byHttp && target.httpPort !== undefined
+        ? client.askByHttp(make, target, peer.address)
+        : client.ask(make, target, peer.address)
+    void told.then((answer) => {
+      if (answer?.kind === 'announce' && event !== EVENT_NONE && hopsMost > 0)
+        this.hop(target, peer, hopsMost - 1)
+    })
+  }
+
+  /** What this peer was told must count wherever it goes on, although that replica may not have heard of it. */
+  private hop(from: Place, peer: Peer, hopsMost: number): void {
+    const { hops } = this
+    if (this.timer === undefined || peer.waiting > 0 || peer.doubt || !hops.chance(HOPPERS)) return
+    const others = this.targets().filter(({ name, disturbed }) => name !== from.name && !disturbed)
+    if (others.length === 0) return
+    const present = peer.sinceMs !== Infinity
+    const leaves = present && (peer.seeder || hops.chance(0.5))
+    const event = leaves ? EVENT_STOPPED : present ? EVENT_COMPLETED : EVENT_STARTED
+    this.say(hops.pick(others), peer, event, 0, hops.chance(0.5), hopsMost)
   }
 
   /** The next thing some peer may say. */

@@ -148,7 +148,8 @@ export class Replicas {
 
   targets(): Place[] {
     return this.all.map(({ name, seat, trouble }) => ({
-      ...{ name, address: seat.address, port: UDP_PORT, disturbed: trouble !== undefined },
+      ...{ name, address: seat.address, port: UDP_PORT, httpPort: HTTP_PORT },
+      disturbed: trouble !== undefined,
     }))
   }
 

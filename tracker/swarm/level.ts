@@ -3,7 +3,8 @@
 // come to different tables from the same log. Refuses: to go down again.
 //
 //   1  version 0.1.0
-//   2  tables keyed by all bytes and a secret of the cluster (keyed-hash.ts)
+//   2  tables keyed by all bytes and a secret of the cluster (keyed-hash.ts); a client that keeps its address
+//      and changes its port has moved (table.ts)
 
 /** The highest level that this program knows. */
 export const LEVEL = 2
