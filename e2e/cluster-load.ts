@@ -1,7 +1,7 @@
 // What clients do to a cluster while it is disturbed: joins, refreshes, completions, leaves and scrapes at a
-// fixed rate, spread over all replicas, by UDP and HTTP. Some hop: as soon as one replica has answered they say
-// the next thing to another one. Draws come from a seed. Refuses: to ask faster than told when it was late, but
-// for those hops.
+// fixed rate, spread over all replicas, by UDP and HTTP. Some hop: as soon as one replica has answered they
+// say the next thing to another one. Draws come from a seed. Refuses: to ask faster than told when it was
+// late, but for those hops.
 
 import type { Random } from '@skep/testing/random.ts'
 import { EVENT_COMPLETED, EVENT_NONE, EVENT_STARTED, EVENT_STOPPED } from '@skep/wire/udp-tracker.ts'
@@ -111,7 +111,9 @@ export class Load {
     })
   }
 
-  /** What this peer was told must count wherever it goes on, although that replica may not have heard of it. */
+  /**
+   * What this peer was told must count wherever it goes on, although that replica may not have heard of it.
+   */
   private hop(from: Place, peer: Peer, hopsMost: number): void {
     const { hops } = this
     if (this.timer === undefined || peer.waiting > 0 || peer.doubt || !hops.chance(HOPPERS)) return
