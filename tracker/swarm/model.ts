@@ -1,12 +1,16 @@
 // The swarm table's slow, obvious twin, in maps and strings: what the real one must agree with. For tests and
 // the simulator only. Refuses: to be fast, and capacity.
 
+import { BUCKET_MS } from './layout.ts'
+
 export type ModelPeer = {
   readonly address: string
   readonly v6: boolean
   seeder: boolean
   tag: number
   bucket: number
+  /** Where it is kept, else ''. */
+  readonly peerId: string
 }
 export type ModelSwarm = { readonly peers: Map<string, ModelPeer>; completed: number }
 
@@ -16,7 +20,32 @@ export class Model {
   /** The replicated level: from 2 on a client that keeps its address and changes its port has moved. */
   level = 1
 
-  put(hash: string, address: string, v6: boolean, seeder: boolean, tag: number, event: boolean): void {
+  /** Must an announce go through the log, or is it "still here"? */
+  isChange(
+    hash: string,
+    address: string,
+    seeder: boolean,
+    tag: number,
+    event: boolean,
+    peerId: string,
+    intervalSeconds: number,
+  ): boolean {
+    const peer = this.swarms.get(hash)?.peers.get(address)
+    if (event || peer === undefined || peer.seeder !== seeder) return true
+    if (peer.tag !== tag && (peer.tag === 0 || peer.peerId !== peerId)) return true
+    // The last quarter of two intervals: a touch that is lost there would cost the peer.
+    return (this.bucket - peer.bucket) * BUCKET_MS > intervalSeconds * 1500
+  }
+
+  put(
+    hash: string,
+    address: string,
+    v6: boolean,
+    seeder: boolean,
+    tag: number,
+    event: boolean,
+    peerId = '',
+  ): void {
     let swarm = this.swarms.get(hash)
     if (swarm === undefined) this.swarms.set(hash, (swarm = { peers: new Map(), completed: 0 }))
     const old = swarm.peers.get(address)
@@ -37,7 +66,7 @@ export class Model {
     const twin = own === 0 ? undefined : [...swarm.peers.values()].find((p) => p.tag === own && p.v6 !== v6)
     if (seeder && !wasSeeder && (known || event) && twin?.seeder !== true) swarm.completed++
     swarm.peers.delete(address)
-    swarm.peers.set(address, { address, v6, seeder, tag: own, bucket: this.bucket })
+    swarm.peers.set(address, { address, v6, seeder, tag: own, bucket: this.bucket, peerId })
   }
 
   leave(hash: string, address: string, v6: boolean, tag: number): void {
