@@ -1,5 +1,6 @@
 // What announces ask for, against the slow twin: random clients that keep or change keys, peer_ids, ports and
-// states, with and without details, at both levels; whatever they ask for is done to the table and to the twin.
+// states, with and without details, at both levels; whatever they ask for is done to the table and to the
+// twin.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
