@@ -4,6 +4,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Host } from './network.ts'
+import { has } from './processes.ts'
 
 export type Task = {
   readonly host: Host
@@ -20,8 +21,8 @@ export type Transport = 'udp4' | 'udp6' | 'http4' | 'http6'
 
 export type Client = {
   readonly name: string
-  /** Debian package, program. */
-  readonly debian: string
+  /** Debian package, program; libtorrent's binding is a package of PyPI's instead. */
+  readonly debian?: string
   readonly program: string
   /** Transports it cannot use, with the reason. */
   readonly lacks: Partial<Record<Transport, string>>
@@ -54,7 +55,8 @@ const transmission: Client = {
   name: 'transmission',
   debian: 'transmission-cli',
   program: 'transmission-cli',
-  lacks: { udp6: 'version 3.00 was never seen to announce to a UDP tracker over IPv6' },
+  // By IPv6 and UDP only to a name that has no IPv4 address, from an address of 2000::/3.
+  lacks: {},
   needsHost: true,
   command: ({ torrent, content, home, port, seeding }) => {
     mkdirSync(home, { recursive: true })
@@ -129,4 +131,33 @@ const rtorrent: Client = {
   },
 }
 
-export const CLIENTS: readonly Client[] = [aria2, transmission, rtorrent, qbittorrent]
+/** In this folder lies its Python package (clients-install.ts). */
+export const LIBTORRENT = 'SKEP_E2E_LIBTORRENT'
+
+const libtorrent: Client = {
+  name: 'libtorrent',
+  program: 'python3',
+  lacks: {},
+  needsHost: false,
+  command: ({ host, torrent, content, port }) => [
+    ...['env', `PYTHONPATH=${process.env[LIBTORRENT] ?? ''}`, 'python3', '-u'],
+    ...[join(import.meta.dirname, 'libtorrent-client.py'), torrent, content, String(port)],
+    ...[host.address4, host.address6],
+  ],
+}
+
+const ALL: readonly Client[] = [aria2, transmission, rtorrent, qbittorrent, libtorrent]
+
+/** The clients that are here, and the others with the reason. */
+export function clientsHere(): { here: Client[]; missing: { client: Client; why: string }[] } {
+  const why = (client: Client): string | undefined => {
+    if (!has(client.program)) return `no ${client.program} here`
+    if (client === libtorrent && !process.env[LIBTORRENT]) return 'PyPI did not give it'
+    return undefined
+  }
+  const missing = ALL.flatMap((client) => {
+    const reason = why(client)
+    return reason === undefined ? [] : [{ client, why: reason }]
+  })
+  return { here: ALL.filter((client) => why(client) === undefined), missing }
+}

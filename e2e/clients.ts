@@ -2,14 +2,16 @@
 // IPv4 and IPv6, and the files are compared. Refuses: to find peers any other way than through the tracker.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { CLIENTS, type Client, type Transport } from './bittorrent-clients.ts'
-import { buildNetwork, canNamespace, enterOwn, type Host, HUB_4, HUB_6, loopback } from './network.ts'
-import { has, logTail, type Program, startProgram, until } from './processes.ts'
+import { type Client, clientsHere, type Transport } from './bittorrent-clients.ts'
+import { clusterRounds, hostsNeeded, playCluster } from './clients-cluster.ts'
+import { installClients } from './clients-install.ts'
+import { buildNetwork, canNamespace, enterWorld, type Host, HUB_4, HUB_6, loopback } from './network.ts'
+import { logTail, type Program, startProgram, until } from './processes.ts'
 import { scrape } from './scrape.ts'
 import { type Content, makeContent, sha256Of, writeTorrent } from './torrent.ts'
 import { startTracker, trackerReady } from './tracker-process.ts'
@@ -21,11 +23,14 @@ const HTTP_PORT = 8168
 /** Waits: a seeder to be announced (clients check the file first), a download. */
 const SEED_MS = 45_000
 const DOWNLOAD_MS = 90_000
+/** The tracker's name that has an IPv6 address only. */
+const NAME_6 = 'tracker6.test'
 const HELP = `npm run e2e:clients -- [--only TEXT] [--keep] [--no-install] [--tracker COMMAND]
 
-Real clients (aria2, transmission, qBittorrent, rtorrent) seed and download through the tracker; files are compared.
-As root each client has a host of its own (network namespaces) and missing Debian packages are installed; otherwise all
-run on loopback, without transmission, which ignores trackers there.
+Real clients (aria2, transmission, qBittorrent, rtorrent, libtorrent's binding) seed and download through the tracker;
+files are compared. As root each client has a host of its own (network namespaces), missing Debian packages are
+installed, and then all are at a cluster whose leader is killed, which loses a replica, whose disks are full. Otherwise
+all run on loopback, without transmission, which ignores trackers there. libtorrent comes from PyPI.
 
   --only TEXT    only the runs whose name contains it
   --keep         keep the folder with logs and files
@@ -83,7 +88,9 @@ function plan(clients: readonly Client[], hosts: boolean): Run[] {
 
 function announceUrl(run: Run): string {
   const six = run.transport.endsWith('6')
-  const address = run.local ? (six ? '[::1]' : '127.0.0.1') : six ? `[${HUB_6}]` : HUB_4
+  // Who asks for the name of one with IPv6 only gets that; transmission takes IPv6 from nothing else.
+  const far = run.transport === 'udp6' ? NAME_6 : six ? `[${HUB_6}]` : HUB_4
+  const address = run.local ? (six ? '[::1]' : '127.0.0.1') : far
   return run.transport.startsWith('udp')
     ? `udp://${address}:${UDP_PORT}/announce`
     : `http://${address}:${HTTP_PORT}/announce`
@@ -102,7 +109,7 @@ async function play(run: Run, number: number, folder: string, hosts: readonly Ho
   const name = `content-${number}.bin`
   const content = await makeContent(join(from, name), name, run.bytes, 1000 + number)
   const torrent = join(here, 'content.torrent')
-  writeTorrent(torrent, content, announceUrl(run))
+  writeTorrent(torrent, content, [announceUrl(run)])
   const programs: Program[] = []
   const start = (client: Client, side: 'seeder' | 'leecher'): Program => {
     const seeding = side === 'seeder'
@@ -145,21 +152,6 @@ async function play(run: Run, number: number, folder: string, hosts: readonly Ho
   }
 }
 
-/** Clients that are here, after installing what is missing where we may. */
-function findClients(install: boolean): Client[] {
-  const missing = CLIENTS.filter(({ program }) => !has(program))
-  if (missing.length > 0 && install && process.getuid?.() === 0 && has('apt-get')) {
-    const packages = missing.map(({ debian }) => debian)
-    process.stdout.write(`installing ${packages.join(', ')}\n`)
-    spawnSync('apt-get', ['update', '-qq'], { stdio: 'ignore' })
-    spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], {
-      stdio: 'ignore',
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    })
-  }
-  return CLIENTS.filter(({ program }) => has(program))
-}
-
 /** Ours, or the one a person named to compare with. */
 async function openTracker(other: string | undefined, folder: string): Promise<Program> {
   const log = join(folder, 'tracker.log')
@@ -191,25 +183,35 @@ async function describeTracker(tracker: Program, log: string): Promise<string> {
   return `the tracker has ${peers} peers; ${moved.map(([name, count]) => `${name} ${count}`).join(', ')}`
 }
 
+/** In our own world the name is known to all programs. */
+function nameTracker(path: string): void {
+  writeFileSync(path, `127.0.0.1 localhost\n::1 localhost\n${HUB_6} ${NAME_6}\n`)
+  const done = spawnSync('mount', ['--bind', path, '/etc/hosts'], { encoding: 'utf8' })
+  if (done.status !== 0) throw new Error(`mount: ${done.stderr.trim()}`)
+}
+
 async function all(options: {
   only: string | undefined
   tracker: string | undefined
   keep: boolean
   hosts: boolean
 }): Promise<number> {
-  const clients = CLIENTS.filter(({ program }) => has(program))
-  for (const { name, program } of CLIENTS)
-    if (!has(program)) process.stdout.write(`left out: ${name} (no ${program} here)\n`)
-  const hosts = options.hosts ? await buildNetwork(['seeder', 'leecher']) : []
+  const { here: clients, missing } = clientsHere()
+  for (const { client, why } of missing) process.stdout.write(`left out: ${client.name} (${why})\n`)
+  const more = Array.from({ length: hostsNeeded(clients.length) }, (_, i) => `host ${i}`)
+  const hosts = options.hosts ? await buildNetwork(['seeder', 'leecher', ...more]) : []
   const folder = mkdtempSync(join(tmpdir(), 'skep-clients-'))
+  if (options.hosts) nameTracker(join(folder, 'hosts'))
   const runs = plan(clients, options.hosts).filter((run) => nameOf(run).includes(options.only ?? ''))
   let tracker: Program | undefined
   let failed = 0
+  let passed = 0
   try {
     tracker = await openTracker(options.tracker, folder)
     for (const [i, run] of runs.entries()) {
       try {
         const seconds = await play(run, i, folder, hosts)
+        passed++
         process.stdout.write(`ok      ${nameOf(run)} (${seconds.toFixed(1)} s)\n`)
       } catch (error) {
         failed++
@@ -224,6 +226,18 @@ async function all(options: {
     process.stdout.write(`FAILED  ${(error as Error).message}\n${logTail(join(folder, 'tracker.log'), 10)}\n`)
   } finally {
     await tracker?.stop()
+    if (options.hosts && options.tracker === undefined && clusterRounds(options.only).length > 0) {
+      const { only } = options
+      const say = (line: string): void => void process.stdout.write(`${line}\n`)
+      const where = { hosts: hosts.slice(2), folder: join(folder, 'cluster') }
+      for (const { name, failure } of await playCluster({ clients, only, say, ...where })) {
+        if (failure === undefined) passed++
+        else {
+          failed++
+          say(`FAILED  ${name}\n${failure}\nagain:  npm run e2e:clients -- --only '${name}'`)
+        }
+      }
+    }
     if (!options.keep) rmSync(folder, { recursive: true, force: true })
     else process.stdout.write(`kept: ${folder}\n`)
   }
@@ -231,9 +245,11 @@ async function all(options: {
     for (const [transport, why] of Object.entries(lacks))
       process.stdout.write(`not run: ${name} ${transport}: ${why}\n`)
   if (!options.hosts)
-    process.stdout.write('not run: hosts of their own (needs root), transmission (ignores loopback)\n')
-  process.stdout.write(`e2e: ${runs.length - Math.min(failed, runs.length)} passed, ${failed} failed\n`)
-  return failed === 0 && runs.length > 0 ? 0 : 1
+    process.stdout.write(
+      'not run: hosts of their own, a cluster (need root), transmission (ignores loopback)\n',
+    )
+  process.stdout.write(`e2e: ${passed} passed, ${failed} failed\n`)
+  return failed === 0 && passed > 0 ? 0 : 1
 }
 
 async function main(): Promise<number> {
@@ -258,9 +274,10 @@ async function main(): Promise<number> {
     process.stdout.write(`${HELP}\n`)
     return 0
   }
-  if (!inside) findClients(values['no-install'] !== true)
+  const say = (line: string): void => void process.stdout.write(`${line}\n`)
+  if (!inside && values['no-install'] !== true) await installClients(say)
   if (!inside && canNamespace())
-    return enterOwn(fileURLToPath(import.meta.url), [...process.argv.slice(2), '--inside'])
+    return enterWorld(fileURLToPath(import.meta.url), [...process.argv.slice(2), '--inside'])
   return all({
     only: values.only as string | undefined,
     tracker: values.tracker as string | undefined,

@@ -1,14 +1,16 @@
 // Hosts of our own on one machine: network namespaces joined by a bridge, each with an IPv4 and an IPv6
 // address. They belong to processes (no names, nothing to clean): when the run ends, the kernel takes them
 // back. Refuses: to touch the machine's own network; the caller is already in a namespace of its own (see
-// `enterOwn`).
+// `enterWorld`).
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 
 /** The bridge's addresses, where the tracker listens. */
 export const HUB_4 = '10.87.0.1'
-export const HUB_6 = 'fd87::1'
+/** Some clients use IPv6 only from an address of 2000::/3; nobody has this part of it any more. */
+const PREFIX_6 = '3ffe:87::'
+export const HUB_6 = `${PREFIX_6}1`
 /** A host that is forgotten ends by itself. */
 const HOST_SECONDS = 3600
 /** Nobody has it: what is sent there is lost without a word. */
@@ -35,16 +37,8 @@ export const canNamespace = (): boolean =>
   process.getuid?.() === 0 &&
   spawnSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up'], { stdio: 'ignore' }).status === 0
 
-/** Runs this program again in a network namespace of its own; resolves to its exit code. */
-export async function enterOwn(program: string, args: readonly string[]): Promise<number> {
-  const child = spawn('unshare', ['--net', process.execPath, program, ...args], { stdio: 'inherit' })
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
-  const [code] = (await once(child, 'exit')) as [number | null]
-  return code ?? 1
-}
-
 /**
- * The same with processes and mounts of its own, too: whatever ends it, the kernel ends all that it started
+ * Runs this program again with a network, processes and mounts of its own: whatever ends it, the kernel ends all that it started
  * and takes back what it mounted. Resolves to its exit code; 130 after a signal.
  */
 export async function enterWorld(program: string, args: readonly string[]): Promise<number> {
@@ -104,7 +98,7 @@ async function addHost(name: string, number: number, seconds: number): Promise<H
   }
   ip('link', 'add', `port${number}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(holder.pid))
   ip('link', 'set', `port${number}`, 'master', 'hub', 'up')
-  const host = { name, address4: `10.87.0.${number}`, address6: `fd87::${number}`, enter }
+  const host = { name, address4: `10.87.0.${number}`, address6: `${PREFIX_6}${number}`, enter }
   inside('link', 'set', 'lo', 'up')
   inside('addr', 'add', `${host.address4}/24`, 'dev', 'eth0')
   inside('addr', 'add', `${host.address6}/64`, 'dev', 'eth0', 'nodad')

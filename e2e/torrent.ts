@@ -62,9 +62,11 @@ export async function makeContent(path: string, name: string, bytes: number, see
   return { name, bytes, sha256: whole.digest('hex'), infoHash: sha1(encode(info)), info }
 }
 
-/** A torrent of the same content for one tracker: same info_hash whatever the URL. */
-export const writeTorrent = (path: string, content: Content, announce: string): void =>
-  writeFileSync(path, encode({ announce, 'creation date': 1, info: content.info }))
+/** A torrent of the same content: same info_hash whatever the URLs, each of which is a tier. */
+export const writeTorrent = (path: string, content: Content, tiers: readonly [string, ...string[]]): void => {
+  const list = tiers.length > 1 ? { 'announce-list': tiers.map((url) => [url]) } : {}
+  writeFileSync(path, encode({ announce: tiers[0], ...list, 'creation date': 1, info: content.info }))
+}
 
 const sha1 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha1').update(bytes).digest())
 
