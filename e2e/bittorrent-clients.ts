@@ -26,6 +26,8 @@ export type Client = {
   readonly program: string
   /** Transports it cannot use, with the reason. */
   readonly lacks: Partial<Record<Transport, string>>
+  /** Transports by which it announces, but learns of nobody. */
+  readonly deaf?: Partial<Record<Transport, string>>
   /** Ignores trackers on 127.0.0.0/8, so it needs a host. */
   readonly needsHost: boolean
   command(task: Task): readonly string[]
@@ -57,6 +59,7 @@ const transmission: Client = {
   program: 'transmission-cli',
   // By IPv6 and UDP only to a name that has no IPv4 address, from an address of 2000::/3.
   lacks: {},
+  deaf: { udp6: 'version 3.00 was never seen to take IPv6 peers from a UDP answer' },
   needsHost: true,
   command: ({ torrent, content, home, port, seeding }) => {
     mkdirSync(home, { recursive: true })

@@ -19,8 +19,9 @@ const UDP_PORT = 6969
 const HTTP_PORT = 8168
 const PORT_FIRST = 7001
 const BIRTH_MS = 120_000
-const SEED_MS = 60_000
-const DOWNLOAD_MS = 120_000
+// Transmission is away for five minutes when one datagram is lost.
+const SEED_MS = 360_000
+const DOWNLOAD_MS = 360_000
 /** Long enough that every client has asked and been refused. */
 const FULL_MS = 4000
 /** Waits 120 s after whatever it was refused with. */

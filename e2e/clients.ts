@@ -21,7 +21,7 @@ const SMALL_BYTES = 4 << 20
 const UDP_PORT = 6969
 const HTTP_PORT = 8168
 /** Waits: a seeder to be announced (clients check the file first), a download. */
-const SEED_MS = 45_000
+const SEED_MS = 120_000
 const DOWNLOAD_MS = 90_000
 /** The tracker's name that has an IPv6 address only. */
 const NAME_6 = 'tracker6.test'
@@ -57,8 +57,11 @@ const nameOf = (run: Run): string =>
 function plan(clients: readonly Client[], hosts: boolean): Run[] {
   const runs: Run[] = []
   const ring = (transport: Transport, bytes: number, able: readonly Client[], local: boolean): void => {
-    for (const [i, seeder] of able.entries())
-      runs.push({ seeder, leecher: able[(i + 1) % able.length]!, transport, bytes, local })
+    const hearing = able.filter((client) => client.deaf?.[transport] === undefined)
+    for (const seeder of able) {
+      const next = (hearing.indexOf(seeder) + 1) % hearing.length
+      runs.push({ seeder, leecher: hearing[next]!, transport, bytes, local })
+    }
   }
   const anywhere = clients.filter((client) => hosts || !client.needsHost)
   ring('udp4', LARGE_BYTES, anywhere, !hosts)
@@ -241,8 +244,8 @@ async function all(options: {
     if (!options.keep) rmSync(folder, { recursive: true, force: true })
     else process.stdout.write(`kept: ${folder}\n`)
   }
-  for (const { name, lacks } of clients)
-    for (const [transport, why] of Object.entries(lacks))
+  for (const { name, lacks, deaf } of clients)
+    for (const [transport, why] of [...Object.entries(lacks), ...Object.entries(deaf ?? {})])
       process.stdout.write(`not run: ${name} ${transport}: ${why}\n`)
   if (!options.hosts)
     process.stdout.write(

@@ -1,0 +1,22 @@
+// The seeds behind those of sim.test.ts, and an operator that is gone at more of its writes.
+// `npm run sim:operator` runs thousands of them.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { DAY, DAY_SECONDS, live } from './schedule.ts'
+
+test('more lives: no rule is broken, all becomes as wished, and then nothing is written', async () => {
+  for (let seed = 4; seed <= 12; seed++) {
+    const { violation } = await live({ seed })
+    const again = `npm run sim:operator -- --seeds 1 --from ${seed} --trace`
+    assert.equal(violation, null, `seed ${seed}: ${violation}\n${again}`)
+  }
+})
+
+test('an operator that is gone at each nineteenth write does no harm, and finishes the day', async () => {
+  for (let at = 20; ; at += 19) {
+    const o = await live({ seed: 1, calm: true, crashAt: at, wishes: DAY, troubleSeconds: DAY_SECONDS })
+    assert.equal(o.violation, null, `crash at write ${at}: ${o.violation}\nnpm run sim:operator -- --crashes`)
+    if (o.crashes === 0) break
+  }
+})
