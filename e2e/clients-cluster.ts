@@ -1,6 +1,7 @@
 // Real clients at a cluster of three: all disks are full for a while, its leader is killed while all are
-// attached, one replica is cut off. Whatever happens, each of them must find the others and download. The torrents name each
-// replica in a tier of its own. Refuses: to judge how long a client waits; that is printed.
+// attached, one replica is cut off. Whatever happens, each of them must find the others and download. The
+// torrents name each replica in a tier of its own. Refuses: to judge how long a client waits; that is
+// printed.
 
 import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
-// Brings the real clients that are missing: Debian's packages where we are root, libtorrent from PyPI, kept in the
-// cache. Refuses: to change a Python of the system, and to hide what could not be had.
+// Brings the real clients that are missing: Debian's packages where we are root, libtorrent from PyPI, kept
+// in the cache. Refuses: to change a Python of the system, and to hide what could not be had.
 
 import { spawnSync } from 'node:child_process'
 import { cached } from '@skep/testing/tools/cache.ts'

@@ -38,8 +38,8 @@ export const canNamespace = (): boolean =>
   spawnSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up'], { stdio: 'ignore' }).status === 0
 
 /**
- * Runs this program again with a network, processes and mounts of its own: whatever ends it, the kernel ends all that it started
- * and takes back what it mounted. Resolves to its exit code; 130 after a signal.
+ * Runs this program again with a network, processes and mounts of its own: whatever ends it, the kernel ends
+ * all that it started and takes back what it mounted. Resolves to its exit code; 130 after a signal.
  */
 export async function enterWorld(program: string, args: readonly string[]): Promise<number> {
   const own = [

@@ -1,9 +1,10 @@
-// `npm test` and `npm run test:all`: finds the test files and runs them. Those whose code never leaves its thread share
-// one process, since starting it and loading the same modules costs more than their tests; each of the others has its
-// own. Refuses: to end with 0 when a process ended in any other way than with all its tests passed.
+// `npm test` and `npm run test:all`: finds the test files and runs them. Those whose code never leaves its
+// thread share one process, since starting it and loading the same modules costs more than their tests; each
+// of the others has its own. Refuses: to end with 0 when a process ended in any other way than with all its
+// tests passed.
 //
-// What a file is, its name says: `x.test.ts` always runs; `x.slow.test.ts` (real processes, further seeds) runs by
-// `npm run test:all`, which runs nothing else.
+// What a file is, its name says: `x.test.ts` always runs; `x.slow.test.ts` (real processes, further seeds)
+// runs by `npm run test:all`, which runs nothing else.
 
 import { spawn } from 'node:child_process'
 import { globSync, readFileSync } from 'node:fs'

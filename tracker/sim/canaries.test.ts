@@ -1,5 +1,5 @@
-// Three known bugs that are found at once, so that the simulator is never blind; all of them are looked for by
-// canaries.slow.test.ts.
+// Three known bugs that are found at once, so that the simulator is never blind; all of them are looked for
+// by canaries.slow.test.ts.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,5 +1,5 @@
-// One whole process as a service manager runs it: it answers, is stopped, and has kept what it answered. All else
-// about real processes is in *.slow.test.ts.
+// One whole process as a service manager runs it: it answers, is stopped, and has kept what it answered. All
+// else about real processes is in *.slow.test.ts.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
