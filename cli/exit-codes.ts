@@ -12,8 +12,10 @@ export const UNAVAILABLE = 69
 export const INTERNAL = 70
 /** The disk failed, the log is damaged, or another process holds the data folder. */
 export const IO = 74
-/** Try again later: a change may or may not have been committed. */
+/** Try again later: the disk is full, or a change may or may not have been committed. */
 export const TEMPORARY = 75
+/** This user may not write the data folder: starting again is useless. */
+export const NO_PERMISSION = 77
 
 /**
  * This replica was removed from its cluster: it comes back as a new member only, with an empty data folder.
@@ -27,6 +29,7 @@ export const EXIT_CODES: readonly (readonly [number, string])[] = [
   [UNAVAILABLE, 'a port is taken, or the control API does not answer'],
   [INTERNAL, 'a bug, or a panic of the Raft core'],
   [IO, 'disk error, damaged log, or a data folder in use'],
-  [TEMPORARY, 'not known whether it was done: ask, or try again'],
+  [TEMPORARY, 'try again later: the disk is full, or it is not known whether it was done'],
+  [NO_PERMISSION, 'this user may not write the data folder'],
   [REMOVED, 'the replica was removed from its cluster'],
 ]

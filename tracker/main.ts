@@ -6,7 +6,9 @@ import { accessFiles } from './access/lists.ts'
 import type { ConfigKey, TrackerConfig } from './config/options.ts'
 import { changesOf } from './control/changes.ts'
 import { startHttp } from './http/server.ts'
+import { prepareFolder } from './keys/folder.ts'
 import { openNetworkKey } from './keys/network-key.ts'
+import { keyWarnings } from './keys/poor-keys.ts'
 import type { Logger } from './log.ts'
 import { openDoor } from './opening/door.ts'
 import { openHealth } from './opening/health.ts'
@@ -57,6 +59,10 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
     for (const each of stops.splice(0).reverse()) await each(purge)
   }
   try {
+    // The data folder: for this user alone, and there is room in it.
+    const mended = prepareFolder(config.dataDir)
+    if (mended > 0) log.info({ files: mended }, `${config.dataDir} was open to other users: it is closed now`)
+
     // The cluster's secret: without it nobody could ask what is started now.
     const networkKey = openNetworkKey(config.dataDir, config.networkKeyFile)
 
@@ -87,6 +93,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
 
     // What it says of itself: counters, status, probes; and what is done once a second.
     const warnings = [
+      ...keyWarnings(networkKey.path),
       ...health.warnings,
       ...bufferWarnings(config, udp.receiveBufferBytes),
       ...birthWarnings(config, sources, store),

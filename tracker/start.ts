@@ -2,12 +2,13 @@
 // see of it. Refuses: half a replica, and ending without a sentence and an exit code.
 
 import { newCommand } from '@skep/cli/command.ts'
-import { INTERNAL, IO, OK, REMOVED, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
+import { INTERNAL, OK, REMOVED, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
 import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { catchSignals, Forced, type Signals } from '@skep/cli/signals.ts'
 import type { TrackerConfig } from './config/options.ts'
 import { addConfigFlags, configOf } from './config/table.ts'
 import { HttpOpenError } from './http/open-error.ts'
+import { FolderError } from './keys/folder.ts'
 import { NetworkKeyError } from './keys/network-key.ts'
 import { type Logger, openLogger } from './log.ts'
 import { type Running, run } from './main.ts'
@@ -69,19 +70,25 @@ async function command(
   const log = openLogger({ level: config.logLevel, format: logFormat, name: config.name })
   const signals = catchSignals()
   const hosts = hostsOf(config, sources)
+  if (signals.opening.aborted) {
+    log.info('stopped')
+    return OK
+  }
   try {
     const { opening: signal } = signals
     const running = await Promise.race([
       run({ config, sources, hosts, version: version(), log, signal }),
       signals.second,
     ])
-    await Promise.race([running.serving, running.failed, running.asked, signals.first])
-    for (const warning of running.warnings) log.warn(warning)
-    greet(running, config, log)
+    const early = Promise.race([running.failed, running.asked, signals.first]).then(() => false)
+    if (await Promise.race([early, running.serving.then(() => !signals.opening.aborted)])) {
+      for (const warning of running.warnings) log.warn(warning)
+      greet(running, config, log)
+    }
     return await untilEnd(running, config, signals, log)
   } catch (error) {
     if (error instanceof ReplicaFailed && error.kind === 'stopped') {
-      log.info('stopped before it was a member')
+      log.info('stopped')
       return OK
     }
     return explain(error, config, log)
@@ -122,13 +129,17 @@ function explain(error: unknown, config: TrackerConfig, log: Logger): number {
     return UNAVAILABLE
   }
   if (error instanceof ReplicaFailed) {
-    const mend = error.kind === 'refused' || error.exitCode === IO ? '' : ' Please report this.'
-    log.fatal(error.exitCode === INTERNAL ? { err: error } : {}, `${error.message}${mend}`)
+    const bug = error.exitCode === INTERNAL
+    log.fatal(bug ? { err: error } : {}, `${error.message}${bug ? ' Please report this.' : ''}`)
     return error.exitCode
   }
   if (error instanceof UdpOpenError || error instanceof HttpOpenError || error instanceof EngineMissing) {
     log.fatal(error.message)
     return UNAVAILABLE
+  }
+  if (error instanceof FolderError) {
+    log.fatal(error.message)
+    return error.exitCode
   }
   if (error instanceof NetworkKeyError) {
     log.fatal(error.message)
@@ -144,10 +155,6 @@ function explain(error: unknown, config: TrackerConfig, log: Logger): number {
       `control API port ${config.controlPort} of ${config.controlHost} ${why}; --control-port and --control-host move it`,
     )
     return UNAVAILABLE
-  }
-  if (syscall === 'mkdir' || syscall === 'open' || syscall === 'write') {
-    log.fatal(`data folder ${config.dataDir}: ${(error as Error).message}; --data-dir names another one`)
-    return IO
   }
   log.fatal({ err: error }, 'a part of the replica ended by a bug')
   return INTERNAL

@@ -3,10 +3,11 @@
 // short keys, and showing them or their tokens: only their file and their names (hashes) are ever told.
 
 import { hkdfSync, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { KEY_LEAST, KEY_MOST, controlToken as tokenOf } from '@skep/wire/network-key.ts'
 import { MAX_KEYS, pskOf } from '../replica/transport/psk.ts'
+import { folderError } from './folder.ts'
 
 /** The network key cannot be used; the message says what to do. */
 export class NetworkKeyError extends Error {}
@@ -20,17 +21,15 @@ export type NetworkKey = {
   readonly key: string
   readonly path: string
   readonly made: boolean
-  readonly openToOthers: boolean
 }
 
 /**
- * Reads the network key. One is made (mode 0600) if the file of the data folder is missing; a file that was
+ * Reads the network key. One is made (mode 0600) if the file of the data folder, which is there, is missing; a file that was
  * named must be there, so that a slip in its name does not split a cluster. Throws `NetworkKeyError`.
  */
 export function openNetworkKey(dataDir: string, file: string | null): NetworkKey {
   const path = networkKeyPath(dataDir, file)
   let made = false
-  makeFolder(dataDir)
   if (file === null) {
     try {
       writeFileSync(path, `${randomBytes(32).toString('base64url')}\n`, {
@@ -40,27 +39,10 @@ export function openNetworkKey(dataDir: string, file: string | null): NetworkKey
       })
       made = true
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause
+      if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw folderError(dataDir, path, cause)
     }
   }
-  return { key: readNetworkKey(path), path, made, openToOthers: (statSync(path).mode & 0o077) !== 0 }
-}
-
-/**
- * Folder by folder: Node's own recursive mkdir never returns where a file system refuses new folders with
- * ENOENT (/proc).
- */
-function makeFolder(path: string): void {
-  try {
-    mkdirSync(path)
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    if (code === 'EEXIST') return
-    const parent = dirname(resolve(path))
-    if (code !== 'ENOENT' || existsSync(parent)) throw cause
-    makeFolder(parent)
-    mkdirSync(path)
-  }
+  return { key: readNetworkKey(path), path, made }
 }
 
 /**

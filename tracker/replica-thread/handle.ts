@@ -2,7 +2,7 @@
 // Refuses: to keep anything alive: when the thread ends, `failed` says why and the process must end too.
 
 import { Worker } from 'node:worker_threads'
-import { INTERNAL, IO, OK, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
+import { INTERNAL, IO, NO_PERMISSION, OK, TEMPORARY, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
 import type { Outcome } from '../replica/batches/proposals.ts'
 import type { Reply } from '../replica/membership/desk.ts'
 import type { Request } from '../replica/membership/requests.ts'
@@ -70,6 +70,8 @@ const EXIT_CODES: Record<FailureKind, number> = {
   locked: IO,
   format: IO,
   disk: IO,
+  full: TEMPORARY,
+  forbidden: NO_PERMISSION,
   refused: USAGE,
   stopped: OK,
   port: UNAVAILABLE,
@@ -105,6 +107,8 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
   const asked = new Map<number, Asked>()
   let count = 0
   let stopping = false
+  /** Told to stop before there was anything to stop. */
+  let given = false
   let why: ReplicaFailed | null = null
   let removed = ''
   const failed = promised<ReplicaFailed>()
@@ -141,15 +145,17 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
       await ended.promise
     },
   })
+  const stopEarly = (): void => worker.postMessage({ kind: 'stop', number: 0, purge: false })
   const fail = (error: ReplicaFailed): void => {
-    why ??= error
+    why ??= given ? new ReplicaFailed('stopped', 'stopped before it answered') : error
     for (const { reject } of asked.values()) reject(why)
     asked.clear()
     opened.reject(why)
     if (!stopping) failed.resolve(why)
   }
   worker.on('message', (news: News) => {
-    if (news.kind === 'open') opened.resolve(handle(news.store))
+    if (news.kind === 'open' && given) stopEarly()
+    else if (news.kind === 'open') opened.resolve(handle(news.store))
     else if (news.kind === 'serving') serving.resolve()
     else if (news.kind === 'note') onNote?.(news.sentence)
     else if (news.kind === 'removed') {
@@ -160,7 +166,10 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
     else asked.get(news.number)?.reject(new Error(news.message))
     if (news.kind === 'answer' || news.kind === 'error') asked.delete(news.number)
   })
-  signal?.addEventListener('abort', () => worker.postMessage({ kind: 'stop', number: 0, purge: false }))
+  signal?.addEventListener('abort', () => {
+    given = true
+    stopEarly()
+  })
   worker.on('error', (error: Error) => fail(new ReplicaFailed('bug', error.message, error.stack)))
   worker.on('exit', (code) => {
     if (code !== OK || !stopping)

@@ -195,6 +195,8 @@ export type FailureKind =
   | 'locked'
   | 'format'
   | 'disk'
+  | 'full'
+  | 'forbidden'
   | 'refused'
   | 'stopped'
   | 'port'

@@ -3,10 +3,12 @@
 // or a bug: it says why and ends, and the process with it.
 
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
+import { NO_PERMISSION, TEMPORARY } from '@skep/cli/exit-codes.ts'
 import { loadCore, RaftPanic } from '@skep/raft'
+import { type FolderError, folderError } from '../keys/folder.ts'
 import type { LogDisk } from '../replica/log/disk.ts'
 import { LogDamaged, LogFormat, LogLocked, type LogStore, LogWriteFailed } from '../replica/log/log.ts'
 import { openLog } from '../replica/log/store.ts'
@@ -39,18 +41,29 @@ const main = async (): Promise<void> => {
       (s) => s.setSchedulerSlice(slice),
       () => {},
     )
+  port.on('message', early)
   const log = await openLog(await disk(), { group: 0, loose: options.fsync === 'interval' })
+  goOn()
   const { identity, network } = await become(log)
   const core = await loadCore({ memoryLimitBytes: CORE_BYTES, touch: true })
   core.warmUp()
+  goOn()
   const buffers = allocate((identity.birth as BirthRecord).limits, process.arch === 'x64')
   const directory = firstDirectory(identity)
   await runMember({ options, say, log, core, identity, directory, buffers, network }, port)
 }
 
+/** Told to stop while it is still becoming somebody: what is under way ends, and the rest is not begun. */
+const stopped = new AbortController()
+const early = (order: Order): void => {
+  if (order.kind === 'stop') stopped.abort()
+}
+const goOn = (): void => {
+  if (stopped.signal.aborted) throw new BirthStopped('stopped before it answered')
+}
+
 const disk = async (): Promise<LogDisk> => {
   const dir = join(options.dataDir, 'replica')
-  mkdirSync(options.dataDir, { recursive: true })
   if (options.logStore === 'lmdb') return (await import('../replica/log/lmdb.ts')).lmdbDisk(dir)
   return (await import('../replica/log/level.ts')).levelDisk(dir)
 }
@@ -80,13 +93,9 @@ const become = async (log: LogStore): Promise<{ identity: Identity; network: Net
     network = new Network(cluster, options.name, LEVEL, (question) => birth.answer(question))
     await network.transport.listen()
   }
-  const stopped = (order: Order): void => {
-    if (order.kind === 'stop') birth.stop()
-  }
-  port.on('message', stopped)
+  stopped.signal.addEventListener('abort', () => birth.stop())
   const identity = await birth.run()
   say({ kind: 'note', sentence: '' })
-  port.off('message', stopped)
   return { identity, network }
 }
 
@@ -115,23 +124,29 @@ const lackOfRoom = (born: Limits): string | null => {
   return null
 }
 
+const folderFault = (error: unknown): FolderError =>
+  folderError(options.dataDir, join(options.dataDir, 'replica'), error)
+
 const kindOf = (error: unknown): FailureKind => {
   if (error instanceof LogDamaged) return 'damaged'
   if (error instanceof LogLocked) return 'locked'
   if (error instanceof LogFormat) return 'format'
-  if (error instanceof LogWriteFailed) return 'disk'
   if (error instanceof BirthStopped) return 'stopped'
   if (error instanceof BirthRefused || error instanceof IdentityTooNew || error instanceof LevelUnknown)
     return 'refused'
   if (error instanceof RaftPanic) return 'panic'
   const { code, syscall } = error as NodeJS.ErrnoException
   if (syscall === 'listen' || syscall === 'getaddrinfo') return 'port'
-  return typeof code === 'string' ? 'disk' : 'bug'
+  if (!(error instanceof LogWriteFailed) && typeof code !== 'string') return 'bug'
+  const { exitCode } = folderFault(error)
+  return exitCode === TEMPORARY ? 'full' : exitCode === NO_PERMISSION ? 'forbidden' : 'disk'
 }
 
 const failed = (error: unknown): void => {
-  const { message, stack } = error instanceof Error ? error : new Error(String(error))
-  say({ kind: 'failed', failure: kindOf(error), message, ...(stack === undefined ? {} : { stack }) })
+  const { message: told, stack } = error instanceof Error ? error : new Error(String(error))
+  const failure = kindOf(error)
+  const message = failure === 'full' || failure === 'forbidden' ? folderFault(error).message : told
+  say({ kind: 'failed', failure, message, ...(stack === undefined ? {} : { stack }) })
   port.close()
   // The message is on its way; nothing else may run on this state.
   setImmediate(() => process.exit(1))

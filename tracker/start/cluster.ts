@@ -13,6 +13,7 @@ import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { shellWords, skepCommand } from '@skep/cli/paste.ts'
 import { catchSignals, type Signals } from '@skep/cli/signals.ts'
 import type { Configured } from '../config/table.ts'
+import { FolderError, prepareFolder } from '../keys/folder.ts'
 import { NetworkKeyError, openNetworkKey } from '../keys/network-key.ts'
 import { type ReplicaPlan, replicaPlans } from './cluster-plan.ts'
 import { type ClusterRow, clusterWelcome } from './welcome.ts'
@@ -60,11 +61,13 @@ export async function runCluster(configured: Configured, replicas: number): Prom
   const { config } = configured
   let keyFile: string
   try {
+    prepareFolder(config.dataDir)
     keyFile = openNetworkKey(config.dataDir, config.networkKeyFile).path
   } catch (error) {
     if (error instanceof NetworkKeyError) throw new UsageError(error.message)
-    const { message } = error as Error
-    throw new UsageError(`data folder ${config.dataDir}: ${message}; --data-dir names another one`)
+    if (!(error instanceof FolderError)) throw error
+    say(error.message)
+    return error.exitCode
   }
   const plans = replicaPlans(configured, replicas, keyFile)
   if (existsSync(join(config.dataDir, 'replica')))
@@ -72,14 +75,19 @@ export async function runCluster(configured: Configured, replicas: number): Prom
   process.title = 'skep start'
   STANDARD_OUTPUT.again = (lines, why) => say(`lines of this output were lost: ${lines}, ${why}`)
   const signals = catchSignals()
+  if (signals.opening.aborted) return stoppedEarly()
   say(`starting ${replicas} replicas; they answer once a majority of them has elected a leader`)
   const children = plans.map(begin)
   const failed = await untilAnswering(children, signals)
+  if (signals.opening.aborted) {
+    await stopAll(children, signals, false)
+    return stoppedEarly()
+  }
   if (failed !== null) {
     const { plan, end } = failed
-    if (end !== null) say(`${plan.name} could not start: it ended with ${endText(end)}, see above; all stop`)
+    say(`${plan.name} could not start: it ended with ${endText(end)}, see above; all stop`)
     await stopAll(children, signals, false)
-    return end === null ? OK : (end.code ?? FAILURE)
+    return end.code ?? FAILURE
   }
   STANDARD_OUTPUT.write(clusterWelcome(await Promise.all(children.map(rowOf)), config, keyFile))
   let stopping = false
@@ -96,6 +104,11 @@ export async function runCluster(configured: Configured, replicas: number): Prom
   for (const child of bad) say(`${child.plan.name} ended with ${endText(await child.ended)}`)
   say('stopped')
   return bad.length === 0 ? OK : FAILURE
+}
+
+function stoppedEarly(): number {
+  say('stopped')
+  return OK
 }
 
 /** Replicas that ended by themselves: said when it happened. */
@@ -121,15 +134,15 @@ function begin(plan: ReplicaPlan): Child {
   return { plan, process: child, answering, ended }
 }
 
-/** Null: all answer. Else who ended before it did, or nobody when a signal came first. */
+/** Null: all answer, or a signal came first. Else who ended before it did. */
 const untilAnswering = (
   children: readonly Child[],
   signals: Signals,
-): Promise<{ plan: ReplicaPlan; end: Ended | null } | null> =>
+): Promise<{ plan: ReplicaPlan; end: Ended } | null> =>
   Promise.race([
     Promise.all(children.map((child) => child.answering)).then(() => null),
     ...children.map((child) => child.ended.then((end) => ({ plan: child.plan, end }))),
-    signals.first.then(() => ({ plan: children[0]!.plan, end: null })),
+    signals.first.then(() => null),
   ])
 
 /** All at once; but who deletes its data leaves the cluster before, one after the other. */
