@@ -6,11 +6,9 @@ import { accessFiles } from './access/lists.ts'
 import type { ConfigKey, TrackerConfig } from './config/options.ts'
 import { changesOf } from './control/changes.ts'
 import { startHttp } from './http/server.ts'
-import { prepareFolder } from './keys/folder.ts'
-import { openNetworkKey } from './keys/network-key.ts'
-import { keyWarnings } from './keys/poor-keys.ts'
 import type { Logger } from './log.ts'
 import { openDoor } from './opening/door.ts'
+import { openFolder } from './opening/folder.ts'
 import { openHealth } from './opening/health.ts'
 import { openMember } from './opening/member.ts'
 import { birthWarnings, bufferWarnings, httpLimitsOf, sharedMemoryOf, udpOptionsOf } from './opening/parts.ts'
@@ -59,12 +57,8 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
     for (const each of stops.splice(0).reverse()) await each(purge)
   }
   try {
-    // The data folder: for this user alone, and there is room in it.
-    const mended = prepareFolder(config.dataDir)
-    if (mended > 0) log.info({ files: mended }, `${config.dataDir} was open to other users: it is closed now`)
-
-    // The cluster's secret: without it nobody could ask what is started now.
-    const networkKey = openNetworkKey(config.dataDir, config.networkKeyFile)
+    // The data folder, for this user alone, and in it the cluster's secret: nobody could ask without it.
+    const networkKey = openFolder(config, log)
 
     // The control API is there from now on, for whoever has the token: it can tell what is awaited. It goes
     // last, so that Stop itself is answered.
@@ -93,8 +87,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
 
     // What it says of itself: counters, status, probes; and what is done once a second.
     const warnings = [
-      ...keyWarnings(networkKey.path),
-      ...health.warnings,
+      ...[networkKey, health].flatMap((part) => part.warnings),
       ...bufferWarnings(config, udp.receiveBufferBytes),
       ...birthWarnings(config, sources, store),
     ]

@@ -24,8 +24,9 @@ export type NetworkKey = {
 }
 
 /**
- * Reads the network key. One is made (mode 0600) if the file of the data folder, which is there, is missing; a file that was
- * named must be there, so that a slip in its name does not split a cluster. Throws `NetworkKeyError`.
+ * Reads the network key. One is made (mode 0600) if the file of the data folder, which is there, is missing;
+ * a file that was named must be there, so that a slip in its name does not split a cluster. Throws
+ * `NetworkKeyError`.
  */
 export function openNetworkKey(dataDir: string, file: string | null): NetworkKey {
   const path = networkKeyPath(dataDir, file)

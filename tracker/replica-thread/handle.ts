@@ -107,15 +107,13 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
   const asked = new Map<number, Asked>()
   let count = 0
   let stopping = false
-  /** Told to stop before there was anything to stop. */
-  let given = false
   let why: ReplicaFailed | null = null
   let removed = ''
   const failed = promised<ReplicaFailed>()
   const serving = promised<void>()
   const opened = promised<ReplicaHandle>()
   const ended = promised<void>()
-  const ask = <K extends keyof Answers>(order: Extract<OrderBody, { kind: K }>): Promise<Answers[K]> =>
+  const ask: Ask = (order) =>
     new Promise((resolve, reject) => {
       if (why !== null) return reject(why)
       count++
@@ -133,11 +131,7 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
     events: (since) => ask({ kind: 'events', since }),
     fault: (member, fault) => ask({ kind: 'fault', member, fault }),
     drain: (on) => ask({ kind: 'drain', on }),
-    save: async () => {
-      const { id, totalBytes } = await ask({ kind: 'save' })
-      const piece = () => ask({ kind: 'piece', id })
-      return { totalBytes, pieces: piecesOf(piece, () => void ask({ kind: 'unsave', id }).catch(() => {})) }
-    },
+    save: () => saveBy(ask),
     removed: () => removed,
     stop: async ({ purge }) => {
       stopping = true
@@ -147,14 +141,14 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
   })
   const stopEarly = (): void => worker.postMessage({ kind: 'stop', number: 0, purge: false })
   const fail = (error: ReplicaFailed): void => {
-    why ??= given ? new ReplicaFailed('stopped', 'stopped before it answered') : error
+    why ??= signal?.aborted === true ? new ReplicaFailed('stopped', 'stopped before it answered') : error
     for (const { reject } of asked.values()) reject(why)
     asked.clear()
     opened.reject(why)
     if (!stopping) failed.resolve(why)
   }
   worker.on('message', (news: News) => {
-    if (news.kind === 'open' && given) stopEarly()
+    if (news.kind === 'open' && signal?.aborted === true) stopEarly()
     else if (news.kind === 'open') opened.resolve(handle(news.store))
     else if (news.kind === 'serving') serving.resolve()
     else if (news.kind === 'note') onNote?.(news.sentence)
@@ -166,10 +160,7 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
     else asked.get(news.number)?.reject(new Error(news.message))
     if (news.kind === 'answer' || news.kind === 'error') asked.delete(news.number)
   })
-  signal?.addEventListener('abort', () => {
-    given = true
-    stopEarly()
-  })
+  signal?.addEventListener('abort', stopEarly)
   worker.on('error', (error: Error) => fail(new ReplicaFailed('bug', error.message, error.stack)))
   worker.on('exit', (code) => {
     if (code !== OK || !stopping)
@@ -177,6 +168,14 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
     ended.resolve()
   })
   return opened.promise
+}
+
+type Ask = <K extends keyof Answers>(order: Extract<OrderBody, { kind: K }>) => Promise<Answers[K]>
+
+async function saveBy(ask: Ask): ReturnType<ReplicaHandle['save']> {
+  const { id, totalBytes } = await ask({ kind: 'save' })
+  const piece = () => ask({ kind: 'piece', id })
+  return { totalBytes, pieces: piecesOf(piece, () => void ask({ kind: 'unsave', id }).catch(() => {})) }
 }
 
 /** Read ahead by nothing: a reader that is slow holds the file, and nobody else, up. */

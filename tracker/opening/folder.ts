@@ -1,0 +1,19 @@
+// The data folder of a replica that starts, and the cluster's secret in it: closed to others, tried, and with
+// a word on what could be better. Refuses: nothing that keys/folder.ts and keys/network-key.ts do not.
+
+import type { TrackerConfig } from '../config/options.ts'
+import { prepareFolder } from '../keys/folder.ts'
+import { type NetworkKey, openNetworkKey } from '../keys/network-key.ts'
+import { keyWarnings } from '../keys/poor-keys.ts'
+import type { Logger } from '../log.ts'
+
+/** Throws FolderError, NetworkKeyError. */
+export function openFolder(
+  { dataDir, networkKeyFile }: TrackerConfig,
+  log: Logger,
+): NetworkKey & { readonly warnings: readonly string[] } {
+  const mended = prepareFolder(dataDir)
+  if (mended > 0) log.info({ files: mended }, `${dataDir} was open to other users: it is closed now`)
+  const key = openNetworkKey(dataDir, networkKeyFile)
+  return { ...key, warnings: keyWarnings(key.path) }
+}
