@@ -20,13 +20,15 @@ const ENTRIES = C_ACCESS + 1 // + list
 const REVISION = C_ACCESS + 3 // + list
 const TAKEN = C_ACCESS + 6
 const WORDS = 6
+/** Looks at lists that are being changed: far longer than a change of the longest takes. */
+const TRIES = 1 << 24
 
 export type AccessOperation = 'replace' | 'add' | 'remove' | 'off'
 
 /** May the info_hash at words[at] be tracked? */
 export function allowed(store: Store, words: Int32Array, at: number): boolean {
   if (store.control[ACTIVE] === 0) return true
-  for (let tries = 0; tries < 1024; tries++) {
+  for (let tries = 0; tries < TRIES; tries++) {
     const sequence = Atomics.load(store.control, SEQUENCE)
     if ((sequence & 1) === 1) continue
     const i = find(store, words, at)
@@ -93,6 +95,14 @@ export function changeAccess(
 function entriesAfter(store: Store, list: AccessList, operation: AccessOperation): number {
   const other = store.control[ENTRIES + (list === ALLOW ? DENY : ALLOW)]!
   return operation === 'replace' || operation === 'off' ? other : other + store.control[ENTRIES + list]!
+}
+
+/** Lays the table anew, because info_hashes hash otherwise now, and puts that in force with `meanwhile`. */
+export function relayAccess(store: Store, meanwhile: () => void): void {
+  Atomics.add(store.control, SEQUENCE, 1)
+  if (store.control[TAKEN] !== 0) rebuild(store, 0)
+  meanwhile()
+  Atomics.add(store.control, SEQUENCE, 1)
 }
 
 /** Lays the table anew without one list's flags (0: keep both) and without entries that are in none. */

@@ -37,6 +37,8 @@ export const DENIED = 3
 export const BUSY = 4
 
 const TRIES = 4
+/** Looks at an index that is being laid anew: far longer than that takes. */
+const INDEX_TRIES = 1 << 24
 /** Announces of one batch that `warm` reads ahead for. */
 const WARM_MOST = 256
 const ALLOW_PRIVATE_AUTO = 0
@@ -155,6 +157,11 @@ export class Announcer {
       if (!this.enter(k)) continue
       this.counts(k)
       if (this.leave(k)) return
+    }
+    // The index is being laid anew: a miss says nothing.
+    for (let tries = 0; tries < INDEX_TRIES; tries++) {
+      const before = s.indexSequence
+      if ((before & 1) === 0 && (s.torrent(words, at) >= 0 || s.indexSequence === before)) break
     }
     // The writer was held up inside this swarm: counts that are one change off are better than no answer.
     const k = s.torrent(words, at)

@@ -20,6 +20,7 @@ import {
   SECTION_WORDS,
   SETTINGS,
 } from './entry.ts'
+import { KEYED_FROM } from './hashing.ts'
 import {
   BATCH_MEMBERS,
   BUCKET_MS,
@@ -35,6 +36,7 @@ import {
   MAGIC,
 } from './layout.ts'
 import { LEVEL as KNOWN_LEVEL, LevelUnknown } from './level.ts'
+import { rehash } from './rehash.ts'
 import { readSettings, type Settings, settingsFault, writeSettings } from './settings.ts'
 import type { Store } from './store.ts'
 import { Table } from './table.ts'
@@ -213,12 +215,13 @@ export class Apply {
     c[C_BIRTH + 5] = birth.hashSeed
     c[C_BIRTH + 6] = 1
     if (birth.level > KNOWN_LEVEL) throw new LevelUnknown(birth.level)
-    c[C_LEVEL] = birth.level
+    // The secret first: whoever sees the level reads it.
     if (birth.hashKey !== undefined) c.set(birth.hashKey, C_HASH_KEY)
+    Atomics.store(c, C_LEVEL, birth.level)
     c[C_ID_KEYS] = birth.idKey[0]
     c[C_ID_KEYS + 1] = birth.idKey[1]
     writeSettings(c, birth.settings)
-    this.store.readSeed()
+    this.store.hashing.refresh()
   }
 
   /** From here on the log is read by other rules. */
@@ -226,8 +229,8 @@ export class Apply {
     const c = this.store.control
     if (level <= c[C_LEVEL]!) return
     if (level > KNOWN_LEVEL) throw new LevelUnknown(level)
-    if (c[C_LEVEL]! < 2) c.set(hashKey!, C_HASH_KEY)
-    Atomics.store(c, C_LEVEL, level)
+    if (c[C_LEVEL]! >= KEYED_FROM) Atomics.store(c, C_LEVEL, level)
+    else rehash(this.table, level, hashKey ?? [0, 0, 0, 0])
   }
 
   private idKey(key: readonly [number, number]): void {

@@ -6,8 +6,10 @@
 // form: 0 empty; 1-12 a block of CAPS[form - 1] units at `root`; 32 + depth: a directory at `root`, indexed
 // by the top `depth` bits of the unit's hash.
 
+import { DETAIL_WORDS } from './change.ts'
 import type { CopyOnWrite } from './cow.ts'
 import type { Directory } from './directory.ts'
+import type { Hashing } from './hashing.ts'
 import { C_FAMILIES, DETAIL_BYTES, F_UNITS, FAMILY_WORDS, PAGE } from './layout.ts'
 import { CAP_OF, type Pages, WHOLE } from './pages.ts'
 
@@ -18,13 +20,6 @@ const JOIN_AT = 32
 
 export const sizeOf = (word: number): number => word & SIZE_MASK
 export const formOf = (word: number): number => word >>> 26
-
-/** Mixes the words of a key; `seed` is the cluster's, so that nobody can aim at one leaf. */
-export const mixInto = (h: number, word: number): number => {
-  let x = Math.imul(h ^ word, 0x85ebca6b)
-  x = Math.imul(x ^ (x >>> 15), 0xc2b2ae35)
-  return x ^ (x >>> 13)
-}
 
 export class Family {
   /** Half-words a unit, and of its key (address and port, or the whole tag unit). */
@@ -40,7 +35,7 @@ export class Family {
   readonly directory: Directory
   /** The key that `find` and `insert` are about. */
   readonly key = new Uint16Array(16)
-  seed = 0
+  private readonly hashing: Hashing
   private readonly control: Int32Array<SharedArrayBuffer>
   private readonly used: number
   private readonly cow: CopyOnWrite
@@ -57,6 +52,7 @@ export class Family {
     pages: Pages
     directory: Directory
     control: Int32Array<SharedArrayBuffer>
+    hashing: Hashing
     cow: CopyOnWrite
     unitBuffer: number
     detailBuffer: number
@@ -70,6 +66,7 @@ export class Family {
     this.pages = options.pages
     this.directory = options.directory
     this.control = options.control
+    this.hashing = options.hashing
     this.used = C_FAMILIES + options.family * FAMILY_WORDS + F_UNITS
     this.cow = options.cow
     this.unitBuffer = options.unitBuffer
@@ -83,20 +80,11 @@ export class Family {
 
   /** Hash of the key in `key`. */
   hashKey(): number {
-    const k = this.key
-    let h = this.seed
-    for (let i = 0; i + 1 < this.hashLength; i += 2) h = mixInto(h, k[i]! | (k[i + 1]! << 16))
-    if ((this.hashLength & 1) === 1) h = mixInto(h, k[this.hashLength - 1]!)
-    return (h ^ (h >>> 16)) >>> 0
+    return this.hashing.halves(this.key, 0, this.hashLength)
   }
 
   hashOf(unit: number): number {
-    const u = this.units
-    const at = unit * this.stride
-    let h = this.seed
-    for (let i = 0; i + 1 < this.hashLength; i += 2) h = mixInto(h, u[at + i]! | (u[at + i + 1]! << 16))
-    if ((this.hashLength & 1) === 1) h = mixInto(h, u[at + this.hashLength - 1]!)
-    return (h ^ (h >>> 16)) >>> 0
+    return this.hashing.halves(this.units, unit * this.stride, this.hashLength)
   }
 
   /**
@@ -138,9 +126,8 @@ export class Family {
     let first = set[at]!
     let n = word & SIZE_MASK
     if (form > WHOLE) {
-      let h = mixInto(mixInto(this.seed, address), port)
-      h = (h ^ (h >>> 16)) >>> 0
-      const page = this.directory.words[first + this.slot(h, form - 32)]!
+      const hash = this.hashing.peer4(address, port)
+      const page = this.directory.words[first + this.slot(hash, form - 32)]!
       first = page * PAGE
       n = this.pages.count(page)
     }
@@ -215,6 +202,42 @@ export class Family {
     } else if (form > 0) this.pages.free(set[at]!, form)
     set[at] = 0
     set[at + 1] = 0
+  }
+
+  /**
+   * Lays a set anew, because its units hash otherwise now: its two words are changed last and at once, so
+   * that its size is right for whoever looks meanwhile. Returns how many units found no room.
+   */
+  relay(set: Int32Array, at: number): number {
+    const size = sizeOf(set[at + 1]!)
+    if (formOf(set[at + 1]!) <= WHOLE) return 0
+    const { units, details, stride } = this
+    const kept = new Uint16Array(size * stride)
+    const keptDetails = new Int32Array(details.length > 0 ? size * DETAIL_WORDS : 0)
+    let n = 0
+    this.each(set, at, (unit) => {
+      kept.set(units.subarray(unit * stride, (unit + 1) * stride), n * stride)
+      if (details.length > 0)
+        keptDetails.set(details.subarray(unit * DETAIL_WORDS, (unit + 1) * DETAIL_WORDS), n * DETAIL_WORDS)
+      n++
+    })
+    const now = Int32Array.of(set[at]!, set[at + 1]!)
+    this.clear(now, 0)
+    let lost = 0
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < this.keyLength; j++) this.key[j] = kept[i * stride + j]!
+      const unit = this.insert(now, 0)
+      if (unit < 0) {
+        lost++
+        continue
+      }
+      units.set(kept.subarray(i * stride, (i + 1) * stride), unit * stride)
+      if (details.length > 0)
+        details.set(keptDetails.subarray(i * DETAIL_WORDS, (i + 1) * DETAIL_WORDS), unit * DETAIL_WORDS)
+    }
+    set[at] = now[0]!
+    set[at + 1] = now[1]!
+    return lost
   }
 
   /** Every unit of a set, in an order that only depends on the bytes. The set must not change meanwhile. */

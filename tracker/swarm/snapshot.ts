@@ -11,6 +11,7 @@ import {
   C_DIRECTORY_TOP,
   C_EXTENSION_TOP,
   C_INDEX_LEVEL,
+  C_LEVEL,
   C_TORRENT_TOP,
   type Limits,
   RECORD,
@@ -177,9 +178,19 @@ export class Restorer {
       const view = this.views[buffer]
       if (view === undefined || block * BLOCK + data.length > view.length)
         throw new SnapshotDamaged(`snapshot chunk ${buffer}/${block} lies outside its buffer`)
-      view.set(data, block * BLOCK)
+      if (buffer === 0 && block === 0) this.restoreControl(data)
+      else view.set(data, block * BLOCK)
     }
     this.count++
+  }
+
+  /** The level last: whoever sees it reads the secret of the tables (hashing.ts). */
+  private restoreControl(data: Uint8Array): void {
+    const words = new Int32Array(Uint8Array.from(data).buffer)
+    const level = words[C_LEVEL]!
+    words[C_LEVEL] = 0
+    this.store.control.set(words)
+    Atomics.store(this.store.control, C_LEVEL, level)
   }
 
   private begin(manifest: Manifest): void {
@@ -199,7 +210,7 @@ export class Restorer {
   finish(): void {
     if (!this.done) throw new SnapshotDamaged(`snapshot ends after ${this.count} chunks`)
     if (this.store.level > LEVEL) throw new LevelUnknown(this.store.level)
-    this.store.readSeed()
+    this.store.hashing.refresh()
   }
 }
 

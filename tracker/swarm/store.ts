@@ -4,10 +4,10 @@
 
 import { CopyOnWrite } from './cow.ts'
 import { Directory } from './directory.ts'
-import { Family, mixInto } from './family.ts'
+import { Family } from './family.ts'
+import { Hashing } from './hashing.ts'
 import {
   C_ACCESS,
-  C_BIRTH,
   C_BUCKET,
   C_COUNTERS,
   C_EXTENSION_FREE,
@@ -73,12 +73,12 @@ export class Store {
   readonly extensions: Int32Array<SharedArrayBuffer>
   readonly access: Int32Array<SharedArrayBuffer>
   readonly cow: CopyOnWrite
+  readonly hashing: Hashing
   readonly peers4: Family
   readonly peers6: Family
   readonly tags: Family
   /** After `torrent`: the swarm's sequence as it was before its info_hash was compared. */
   sequence = 0
-  seed = 0
 
   constructor(buffers: StoreBuffers) {
     this.buffers = buffers
@@ -89,6 +89,7 @@ export class Store {
     this.extensions = new Int32Array(buffers.extensions)
     this.access = new Int32Array(buffers.access)
     this.cow = new CopyOnWrite(BUFFER_NAMES.map((name) => new Uint8Array(buffers[name])))
+    this.hashing = new Hashing(this.control)
     const { limits } = buffers
     const directory = new Directory(
       buffers.directory,
@@ -125,6 +126,7 @@ export class Store {
         ),
         directory,
         control: this.control,
+        hashing: this.hashing,
         cow: this.cow,
         unitBuffer: bufferNumber(names[0] as 'peers4'),
         detailBuffer: names[2] === null ? -1 : bufferNumber(names[2]),
@@ -132,20 +134,11 @@ export class Store {
     this.peers4 = family(0, 6, 3, ['peers4', 'pages4', 'details4'], limits.pages4)
     this.peers6 = family(1, 12, 9, ['peers6', 'pages6', 'details6'], limits.pages6)
     this.tags = family(2, 4, 4, ['tags', 'pagesTags', null], limits.pagesTags)
-    this.readSeed()
   }
 
-  /** The cluster's hash seed is known from birth on; 0: not yet. */
-  readSeed(): void {
-    this.seed = this.control[C_BIRTH + 5]!
-    this.peers4.seed = this.peers6.seed = this.tags.seed = this.seed
-  }
-
-  /** Index slot where a search for the hash begins, before masking. */
+  /** Index slot where a search for an info_hash begins, before masking. */
   hashOf(words: Int32Array, at: number): number {
-    // A front end's view is older than the cluster it waits for.
-    if (this.seed === 0) this.readSeed()
-    return mixInto(mixInto(this.seed, words[at]!), words[at + 1]!)
+    return this.hashing.infoHash(words, at)
   }
 
   /** Where in `index` a search for the hash begins. */

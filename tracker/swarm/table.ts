@@ -406,7 +406,8 @@ export class Table {
     if (kind !== PUBLIC) this.store.torrents[k + T_FLAGS]! |= HAS_PRIVATE
   }
 
-  private enter(k: number): void {
+  /** What follows changes this swarm: readers throw away what they see until `leaveSection`. */
+  enter(k: number): void {
     const s = this.store
     if (s.cow.active) {
       s.cow.before(T_BUFFER, k * 4, (k + RECORD) * 4)
@@ -417,7 +418,7 @@ export class Table {
     else lock(s.torrents, k + T_SEQUENCE)
   }
 
-  private leaveSection(k: number): void {
+  leaveSection(k: number): void {
     const T = this.store.torrents
     Atomics.store(T, k + T_SEQUENCE, (T[k + T_SEQUENCE]! + 1) & 0x3fffffff)
   }

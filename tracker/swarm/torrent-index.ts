@@ -2,7 +2,16 @@
 // pays for all of it. While it doubles, look-ups try the new level, then the old (store.ts). Refuses: to run
 // anywhere but on the replica thread.
 
-import { C_INDEX_CURSOR, C_INDEX_LEVEL, C_INDEX_OLD, C_INDEX_SEQUENCE, C_TORRENTS, RECORD } from './layout.ts'
+import {
+  C_INDEX_CURSOR,
+  C_INDEX_LEVEL,
+  C_INDEX_OLD,
+  C_INDEX_SEQUENCE,
+  C_TORRENT_TOP,
+  C_TORRENTS,
+  RECORD,
+  T_STATE,
+} from './layout.ts'
 import { bufferNumber, type Store } from './store.ts'
 
 /** Old slots moved by each insert: the move ends long before the new level is full. */
@@ -102,4 +111,32 @@ function closeGap(store: Store, gap: number): void {
     }
   }
   write(store, base + hole, 0)
+}
+
+/**
+ * Lays the index anew, because info_hashes hash otherwise now. What takes long happens here; the function
+ * that is returned puts it in force, and `meanwhile` with it, while no look-up counts.
+ */
+export function relayIndex(store: Store): (meanwhile: () => void) => void {
+  const c = store.control
+  const base = 2 ** c[C_INDEX_LEVEL]!
+  const fresh = new Int32Array(base)
+  for (let number = 0; number < c[C_TORRENT_TOP]!; number++) {
+    if (store.torrents[number * RECORD + T_STATE] !== 1) continue
+    let slot = store.hashOf(store.torrents, number * RECORD) & (base - 1)
+    while (fresh[slot] !== 0) slot = (slot + 1) & (base - 1)
+    fresh[slot] = number + 1
+  }
+  return (meanwhile) => {
+    Atomics.add(c, C_INDEX_SEQUENCE, 1)
+    // Both levels, if it was doubling: the old one is no more.
+    const from = c[C_INDEX_OLD] === 0 ? base : 2 ** c[C_INDEX_OLD]!
+    if (store.cow.active) store.cow.before(INDEX_BUFFER, from * 4, base * 8)
+    store.index.fill(0, from, base)
+    store.index.set(fresh, base)
+    c[C_INDEX_OLD] = 0
+    c[C_INDEX_CURSOR] = 0
+    meanwhile()
+    Atomics.add(c, C_INDEX_SEQUENCE, 1)
+  }
 }

@@ -202,3 +202,23 @@ function indexAll(store: Store, k: number): void {
     add(store.peers6, store.extensions, e + 2 * i)
   }
 }
+
+/** Addresses hash otherwise now: the index is made anew. */
+export function indexTags(store: Store, k: number): void {
+  store.tags.clear(store.extensions, store.extension(k) + E_TAGS)
+  indexAll(store, k)
+}
+
+/** Counts all pairs of a swarm anew: peers have gone without a word. */
+export function countPairs(store: Store, k: number): void {
+  const e = store.extension(k)
+  if (e < 0) return
+  store.extensions[e + E_TWIN_LEECHERS] = 0
+  store.extensions[e + E_TWIN_SEEDERS] = 0
+  for (const seeder of [false, true])
+    store.peers6.each(store.extensions, e + (seeder ? 2 : 0), (unit) => {
+      const tag = tagOf(store.peers6, unit)
+      const twin = tag === 0 ? null : findTagged(store, k, false, tag)
+      if (twin !== null) countPair(store, k, seeder, twin.seeder, 1)
+    })
+}

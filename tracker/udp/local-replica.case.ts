@@ -58,7 +58,7 @@ export class LocalReplica {
     this.control.setIntervalSeconds(1800)
     this.control.setLeaseUntil(Infinity)
     this.control.setState(SERVING)
-    this.store.readSeed()
+    this.store.hashing.refresh()
   }
 
   serve(producer: ProducerBuffers): void {
