@@ -455,7 +455,8 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
     group: 'http',
     type: count('connections', 1, 1_000_000),
     default: 10_000,
-    sentence: 'Most open HTTP connections; further ones are closed at once.',
+    sentence:
+      'Most open HTTP connections: then connects are refused until some have ended. One address may have a quarter of them.',
   },
   logLevel: {
     flag: 'log-level',

@@ -5,7 +5,8 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { scrapeQuery } from '@skep/wire/http-tracker.ts'
-import { get, hash, line, query, raw, setUp, statuses, until } from './client.case.ts'
+import { APPLIED } from '../threads/outcome.ts'
+import { failure, get, hash, line, query, raw, setUp, statuses, until } from './client.case.ts'
 
 const shared = await setUp(null)
 
@@ -90,32 +91,107 @@ test('pages and probes', async (t) => {
   assert.equal((await get(setup.port, '/metrics')).status, 500)
 })
 
-test('more connections than allowed are closed at once, and counted', async (t) => {
+test('while the most connections are open a connect is refused, never taken and then reset', async (t) => {
   const { port, front } = await setUp(t, { maxConnections: 2 })
   const open = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')]
-  await until(() => front.counters().connectionsNow === 2)
-  assert.equal(await raw(port, line('/livez')), '')
-  assert.equal(front.counters().connectionsRefused, 1)
+  await until(() => front.counters().connectionsRefused === 1)
+  await assert.rejects(get(port, '/livez'), { code: 'ECONNREFUSED' })
   for (const socket of open) socket.destroy()
   await until(() => front.counters().connectionsNow === 0)
-  assert.deepEqual(statuses(await raw(port, line('/livez', 'Connection: close\r\n'))), [200])
+  let status = 0
+  while (status === 0)
+    status = await get(port, '/livez').then(
+      (answer) => answer.status,
+      () => 0,
+    )
+  assert.equal(status, 200)
+  assert.equal(front.port, port)
 })
 
-test('a client that sends a flood ahead of its parked answer is cut off', async (t) => {
+test('one address cannot hold all connections: it hears so, others are served', async (t) => {
+  const { port, front } = await setUp(t, { hosts: ['127.0.0.1', '::1'], maxConnections: 40 })
+  const open = Array.from({ length: 16 }, () => connect(port, '127.0.0.1'))
+  await until(() => front.counters().connectionsNow === 16)
+  const crowded = await failure(port, `/announce?${query(1)}`, {}, 503)
+  assert.match(crowded.reason, /too many connections from your address/)
+  assert.equal(front.counters().connectionsCrowded, 1)
+  assert.equal((await get(port, '/livez', { host: '::1' })).status, 200)
+  for (const socket of open) socket.destroy()
+})
+
+test('a proxy that is trusted may hold as many as it needs', async (t) => {
+  const { port, front } = await setUp(t, { maxConnections: 40, trustedProxies: ['127.0.0.1'] })
+  const open = Array.from({ length: 30 }, () => connect(port, '127.0.0.1'))
+  await until(() => front.counters().connectionsNow === 30)
+  assert.equal((await get(port, '/livez')).status, 200)
+  for (const socket of open) socket.destroy()
+})
+
+test('a client that sends a flood ahead of its parked answer is not read meanwhile, and then answered', async (t) => {
   const { replica, port, front } = await setUp(t)
   replica.outcome = null
   const flood = line(`/scrape?${scrapeQuery([hash(1)])}`).repeat(3000)
-  assert.equal(await raw(port, [line(`/announce?${query(1)}`), flood]), '')
-  await until(() => front.counters().connectionsNow === 0)
+  const last = line('/livez', 'Connection: close\r\n')
+  const answers = raw(port, [line(`/announce?${query(1)}`), flood + last])
+  await until(() => front.counters().parkedNow === 1)
+  assert.equal(front.counters().answered, 0)
+  replica.outcome = APPLIED
+  replica.turn()
+  assert.equal(statuses(await answers).length, 3002)
 })
+
+/** Connections that send `request` without end, and read nothing. */
+function deaf(port: number, count: number, request: string): { close(): void } {
+  const burst = Buffer.from(request.repeat(Math.ceil(400_000 / request.length)))
+  const sockets = Array.from({ length: count }, () => {
+    const socket = connect(port, '127.0.0.1')
+    const pump = (): void => {
+      while (!socket.destroyed && socket.write(burst));
+    }
+    socket.on('error', () => {})
+    socket.on('connect', pump)
+    socket.on('drain', pump)
+    return socket.pause()
+  })
+  return {
+    close() {
+      for (const socket of sockets) socket.destroy()
+    },
+  }
+}
+
+const many = `/scrape?${scrapeQuery(Array.from({ length: 74 }, (_, i) => hash(i)))}`
+for (const path of ['/', '/stats', '/metrics', '/announce', `/announce?${query(1)}`, many])
+  test(`clients that ask for ${path.slice(0, 20)} without end and read nothing hold little, and keep nobody out`, async (t) => {
+    let made = 0
+    // Large, so that the kernel's own buffers are full soon.
+    const filler = 'x'.repeat(100_000)
+    const { port, front } = await setUp(t, {
+      stats: () => {
+        made++
+        return { filler }
+      },
+      metricsText: async () => filler,
+    })
+    const { close } = deaf(port, 4, line(path))
+    t.after(close)
+    // Each has an answer that it does not take; from then on it is not read.
+    await until(() => (front.counters().clogged ?? 0) >= 4)
+    const before = front.counters()
+    for (let n = 0; n < 20; n++) assert.equal((await get(port, '/livez')).status, 200)
+    const after = front.counters()
+    assert.deepEqual([after.announces, after.scrapes], [before.announces, before.scrapes])
+    assert.equal(after.overheld, 0)
+    assert((after.pages ?? 0) - (before.pages ?? 0) <= 20 + 4, 'pages only for the one that reads')
+    if (path === '/stats') assert(made < (after.pages ?? 0) / 4, `made ${made} times`)
+  })
 
 test('a client that does not read is made to wait, and gets every answer when it does', async (t) => {
   const { port, front } = await setUp(t)
   const socket = connect(port, '127.0.0.1')
   await once(socket, 'connect')
   socket.pause()
-  const path = `/scrape?${scrapeQuery(Array.from({ length: 74 }, (_, i) => hash(i)))}`
-  // Whole requests in each burst, and the next only when the last was taken: none comes in pieces.
+  const path = many
   const burst = 8
   let sent = 0
   while (front.counters().clogged === 0) {

@@ -1,59 +1,107 @@
-// One client connection as long as it speaks plain tracker requests: text in, answers out, in order, one
-// parked at a time. Refuses: to parse anything else; at the first other byte the socket goes, with what was
-// read, to the general server.
+// One client connection: text in, answers out, in order and one at a time. Plain tracker requests are read in
+// place (plain.ts), all others by their head (head.ts, general.ts). Reading stops while answers are not
+// taken, while one is awaited, and while others have their turn. Refuses: to hold more than its bounds; to
+// know what is asked.
 
 import type { Socket } from 'node:net'
 import { monotonicMs } from '../threads/state.ts'
 import type { Asker, TrustedNetworks } from './address.ts'
 import type { HttpCounts } from './counters.ts'
+import { endOfHead, faultyHead, type Head, NO_HTTP, NOT_YET, readHead } from './head.ts'
+import type { Page } from './pages.ts'
 import type { Waiter } from './pending.ts'
 import type { PlainRequest } from './plain.ts'
-import { httpResponse } from './reply.ts'
+import { httpResponse, pageResponse } from './reply.ts'
 import type { HttpTracker } from './tracker.ts'
+import { CONNECTION_UNITS, PAGE_UNITS, type Place, type Turns, unitsOf } from './turns.ts'
 
-/** Most bytes a client may send ahead while its answer is parked. */
-const MAX_AHEAD_BYTES = 64 * 1024
-/**
- * Answers to requests sent in one go are written out at this many bytes; a client that does not read gets no
- * more.
- */
-const MAX_BEHIND_BYTES = 64 * 1024
+/** Answers to requests sent in one go are written out at this many bytes. */
+const BATCH_BYTES = 32 * 1024
+/** Bytes that are read and dropped after the last answer, so that the client gets it. */
+const AFTER_BYTES = 1024 * 1024
+
+/** Milliseconds a new connection may stay silent, and a request may take to arrive. */
+const FIRST_REQUEST_MS = 10_000
+/** Milliseconds a connection may stay silent between requests. */
+const KEEP_ALIVE_MS = 60_000
+/** The same while connections are scarce. */
+const SCARCE_MS = 5000
+/** Milliseconds a client may take over its answers. */
+const UNREAD_MS = 30_000
+/** And to close its side after the last one. */
+const AFTER_MS = 2000
+
+/** How a request that is not plain is answered. */
+export type GeneralAnswer =
+  | { readonly kind: 'page'; readonly page: Page }
+  | { readonly kind: 'pages'; readonly page: Promise<Page> }
+  /** `tracker.status` and `tracker.body` are the answer. */
+  | { readonly kind: 'tracker' }
+  /** `waiter.answer` will be called. */
+  | { readonly kind: 'parked' }
 
 export type ConnectionOwner = {
   readonly tracker: HttpTracker
   readonly networks: TrustedNetworks
   readonly counts: HttpCounts
+  readonly turns: Turns
   /** Shared scratch: connections work one after another. */
   readonly plain: PlainRequest
-  /** Requests came: outcomes will have to be waited for. */
+  general(head: Head, asker: Asker | null, waiter: Waiter, nowMs: number): GeneralAnswer
+  /** Requests came: outcomes will have to be waited for, and the turn ends. */
   worked(): void
-  /** The connection is over, or goes on at the general server. */
+  /** `turn` is to be called in the next turn. */
+  later(connection: Connection): void
+  /** So many more bytes are held for the client (fewer: negative). False: more than may be, over all. */
+  hold(bytes: number): boolean
   left(connection: Connection): void
-  handOver(socket: Socket): void
 }
 
 export class Connection implements Waiter {
   gone = false
+  readonly asker: Asker
+  readonly place: Place
   /** Monotonic milliseconds of the last byte or answer. */
-  activeMs: number
-  /** Between a request and its answer. */
-  busy = false
+  private activeMs: number
   /** At least one request was answered. */
-  served = false
-  /** The client does not read its answers: nothing is taken until it does. */
+  private served = false
+  /** Between a request and its answer. */
+  private busy = false
+  /** Waits for its turn. */
+  private queued = false
+  /** The client does not take its answers: nothing is read until it does. */
   private clogged = false
-  private rest = ''
-  private closeAfter = false
+  /** The last answer is out. */
+  private closing = false
+  /** The client has said all it will say; it may still read. */
   private ended = false
+  private paused = false
+  /** What was read and not looked at yet: requests behind the one at hand, or the beginning of one. */
+  private rest = ''
+  /** When that beginning came; 0: none is awaited. */
+  private partialMs = 0
+  private held = 0
+  private dropped = 0
+  /** Of the answer that is awaited. */
+  private closeAfter = false
+  private keepAlive = false
+  private headOnly = false
   private readonly socket: Socket
-  private readonly asker: Asker
   private readonly trusted: boolean
   private readonly owner: ConnectionOwner
 
-  constructor(socket: Socket, asker: Asker, trusted: boolean, owner: ConnectionOwner, nowMs: number) {
+  constructor(
+    socket: Socket,
+    asker: Asker,
+    trusted: boolean,
+    place: Place,
+    owner: ConnectionOwner,
+    nowMs: number,
+  ) {
     this.socket = socket
     this.asker = asker
     this.trusted = trusted
+    this.place = place
     this.owner = owner
     this.activeMs = nowMs
     socket.on('data', this.onData)
@@ -64,24 +112,29 @@ export class Connection implements Waiter {
   }
 
   private readonly onData = (chunk: Buffer): void => {
-    const text = chunk.toString('latin1', 0, chunk.length)
-    if (!this.busy && !this.clogged) {
-      this.process(text)
+    if (this.closing) {
+      this.dropped += chunk.length
+      if (this.dropped > AFTER_BYTES) this.socket.destroy()
       return
     }
-    this.rest += text
-    if (this.rest.length > MAX_AHEAD_BYTES) this.socket.destroy()
+    const text = chunk.toString('latin1', 0, chunk.length)
+    if (this.busy || this.clogged || this.queued) {
+      this.keep(this.rest + text)
+      this.pause()
+    } else this.process(this.rest === '' ? text : this.rest + text)
   }
 
   private readonly onEnd = (): void => {
     this.ended = true
-    if (!this.busy) this.socket.end()
+    this.settle()
   }
 
   private readonly onDrain = (): void => {
+    this.activeMs = monotonicMs()
+    if (!this.clogged) return
     this.clogged = false
-    this.socket.resume()
-    if (!this.busy) this.continue()
+    this.account()
+    this.continue()
   }
 
   private readonly onError = (): void => {
@@ -90,85 +143,217 @@ export class Connection implements Waiter {
 
   private readonly onClose = (): void => {
     this.gone = true
+    this.rest = ''
+    this.owner.hold(-this.held)
+    this.held = 0
     this.owner.left(this)
   }
 
+  /** Answers as much of `text` as it may now; the rest is kept. */
   private process(text: string): void {
-    const { owner } = this
-    const { tracker, plain } = owner
+    const { owner, place } = this
+    const { tracker, plain, turns } = owner
     const now = monotonicMs()
     this.activeMs = now
+    if (this.rest !== '') this.keep('')
+    let units = CONNECTION_UNITS
     let out = ''
-    for (let at = 0; at < text.length; ) {
-      if (!plain.read(text, at)) {
-        if (out !== '') this.socket.write(out, 'latin1')
-        this.handOver(text.slice(at))
-        return
-      }
-      const asker = this.trusted ? owner.networks.client(plain.forwardedFor) : this.asker
-      const { close, next } = plain
-      if (!tracker.request(plain.kind, text, plain.queryFrom, plain.queryEnd, asker, this, now)) {
-        this.busy = true
-        this.closeAfter = close
-        this.rest = text.slice(next)
+    let at = 0
+    while (at < text.length) {
+      if (units <= 0 || !turns.roomFor(place)) {
+        this.queued = true
+        owner.later(this)
         break
       }
+      const from = at
+      let response: string
+      if (plain.read(text, at)) {
+        const asker = this.trusted ? owner.networks.client(plain.forwardedFor) : this.asker
+        this.closeAfter = plain.close
+        this.keepAlive = false
+        const { kind, queryFrom, queryEnd, next } = plain
+        this.busy = !tracker.request(kind, text, queryFrom, queryEnd, asker, this, now)
+        response = this.busy ? '' : httpResponse(tracker.status, tracker.body, this.closeAfter)
+        at = next
+      } else {
+        if (text.charCodeAt(at) === 13 && text.charCodeAt(at + 1) === 10) {
+          at += 2
+          continue
+        }
+        const end = endOfHead(text, at)
+        if (end === NOT_YET) break
+        response = this.general(text, at, end, now)
+        if (end > 0) at = end
+      }
+      const cost = unitsOf(at - from, response.length)
+      units -= cost
+      turns.use(place, cost)
+      out += response
+      this.partialMs = 0
+      if (this.busy) break
       this.served = true
-      out += httpResponse(tracker.status, tracker.body, close)
-      if (close) {
-        this.socket.end(out, 'latin1')
+      if (this.closeAfter) {
+        this.finish(out)
         return
       }
-      at = next
-      if (out.length < MAX_BEHIND_BYTES) continue
+      if (out.length < BATCH_BYTES) continue
       this.write(out)
       out = ''
-      if (!this.clogged) continue
-      this.rest = text.slice(at)
-      break
+      if (this.clogged) break
     }
+    if (at < text.length) this.keep(at === 0 ? text : text.slice(at))
     if (out !== '') this.write(out)
     owner.worked()
+    this.settle()
+  }
+
+  /** Answers a request that is not plain; '' and `busy`: the answer comes later. */
+  private general(text: string, at: number, end: number, now: number): string {
+    const { owner } = this
+    owner.counts.general++
+    const head = end > 0 ? readHead(text, at, end) : end === NO_HTTP ? BROKEN : LONG
+    const asker = this.trusted ? owner.networks.client(head.forwardedFor) : this.asker
+    const answer = owner.general(head, asker, this, now)
+    this.closeAfter = head.close
+    this.keepAlive = head.keepAlive
+    this.headOnly = head.method === 'HEAD'
+    switch (answer.kind) {
+      case 'page':
+        return this.pageText(answer.page)
+      case 'tracker':
+        return httpResponse(owner.tracker.status, owner.tracker.body, head.close, head.keepAlive)
+      case 'pages':
+        owner.turns.use(this.place, PAGE_UNITS)
+        void answer.page.then((page) => this.reply(this.pageText(page)))
+        break
+      case 'parked':
+        break
+    }
+    this.busy = true
+    return ''
+  }
+
+  private pageText(page: Page): string {
+    return pageResponse(page, this.headOnly, this.closeAfter, this.keepAlive)
   }
 
   answer(status: number, body: string): void {
+    this.reply(httpResponse(status, body, this.closeAfter, this.keepAlive))
+  }
+
+  private reply(response: string): void {
+    if (this.gone) return
     this.busy = false
     this.served = true
     this.activeMs = monotonicMs()
-    const close = this.closeAfter || this.ended
-    const response = httpResponse(status, body, close)
-    if (close) {
-      this.socket.end(response, 'latin1')
+    if (this.closeAfter) {
+      this.finish(response)
       return
     }
     this.write(response)
-    if (!this.clogged) this.continue()
+    this.continue()
+  }
+
+  /** Its turn has come. */
+  turn(): void {
+    if (this.gone) return
+    if (!this.owner.turns.roomFor(this.place)) {
+      this.owner.later(this)
+      return
+    }
+    this.queued = false
+    this.continue()
   }
 
   /** Goes on with what was read ahead. */
   private continue(): void {
-    const { rest } = this
-    this.rest = ''
-    if (rest !== '') this.process(rest)
+    if (this.busy || this.clogged || this.queued || this.closing) return
+    if (this.rest === '') this.settle()
+    else this.process(this.rest)
   }
 
-  private write(text: string): void {
-    if (this.socket.write(text, 'latin1')) return
-    this.clogged = true
-    this.owner.counts.clogged++
+  /** Nothing more can be done with what is there: more is read, or none will come. */
+  private settle(): void {
+    if (this.closing || this.gone) return
+    if (this.busy || this.clogged || this.queued) {
+      if (this.rest !== '') this.pause()
+      return
+    }
+    this.partialMs = this.rest === '' ? 0 : this.partialMs || this.activeMs
+    if (this.paused) {
+      this.paused = false
+      this.socket.resume()
+    }
+    if (!this.ended) return
+    if (this.rest === '') this.socket.end()
+    else this.fault(BROKEN)
+  }
+
+  private fault(head: Head): void {
+    const answer = this.owner.general(head, null, this, this.activeMs)
+    this.closeAfter = true
+    this.headOnly = false
+    if (answer.kind === 'page') this.finish(this.pageText(answer.page))
+  }
+
+  private pause(): void {
+    if (this.paused) return
+    this.paused = true
     this.socket.pause()
   }
 
-  private handOver(rest: string): void {
-    const { socket } = this
-    socket.off('data', this.onData)
-    socket.off('end', this.onEnd)
-    socket.off('drain', this.onDrain)
-    socket.off('error', this.onError)
-    socket.off('close', this.onClose)
-    this.owner.left(this)
-    socket.unshift(Buffer.from(rest, 'latin1'))
-    this.owner.handOver(socket)
+  private write(text: string): void {
+    if (this.socket.write(text, 'latin1') || this.socket.writableLength === 0) return
+    this.clogged = true
+    this.owner.counts.clogged++
+    this.pause()
+    this.account()
+  }
+
+  /** The last answer: what the client still sends is dropped, so that the answer reaches it. */
+  private finish(out: string): void {
+    this.closing = true
+    this.served = true
+    this.socket.end(out, 'latin1')
+    this.keep('')
+    if (this.paused) this.socket.resume()
+    this.owner.worked()
+  }
+
+  private keep(rest: string): void {
+    // A copy: a slice would keep alive all that was read with it.
+    this.rest = rest === '' ? '' : Buffer.from(rest, 'latin1').toString('latin1')
+    this.account()
+  }
+
+  private account(): void {
+    const held = this.rest.length + (this.clogged || this.closing ? this.socket.writableLength : 0)
+    const more = held - this.held
+    this.held = held
+    if (more === 0 || this.owner.hold(more) || more < 0) return
+    this.owner.counts.overheld++
+    this.socket.destroy()
+  }
+
+  /** Once a second: ends a connection on which nothing moves. `scarce`: few more may come. */
+  sweep(nowMs: number, scarce: boolean): void {
+    const { owner, socket } = this
+    const silent = nowMs - this.activeMs
+    const unread = this.clogged || socket.writableLength > 0
+    if ((this.busy || this.queued) && !this.clogged) return
+    if (this.partialMs !== 0 && nowMs - this.partialMs > FIRST_REQUEST_MS && !unread && !this.closing) {
+      owner.counts.connectionsTimedOut++
+      this.fault(LATE)
+      return
+    }
+    const most = unread
+      ? UNREAD_MS
+      : this.closing
+        ? AFTER_MS
+        : Math.min(this.served ? KEEP_ALIVE_MS : FIRST_REQUEST_MS, scarce ? SCARCE_MS : KEEP_ALIVE_MS)
+    if (silent < most) return
+    if (!this.closing) owner.counts.connectionsTimedOut++
+    socket.destroy()
   }
 
   /** Ends the connection; a parked answer is lost. */
@@ -176,3 +361,7 @@ export class Connection implements Waiter {
     this.socket.destroy()
   }
 }
+
+const BROKEN = faultyHead(400)
+const LATE = faultyHead(408)
+const LONG = faultyHead(431)

@@ -3,10 +3,12 @@
 
 export const HTTP_COUNTERS = {
   connections: 'Connections taken',
-  connectionsRefused: 'Connections closed at once: the most connections were open',
+  connectionsRefused: 'Times that no more connections were taken: the most were open',
+  connectionsCrowded: 'Connections answered 503 at once: too many were open from one address',
   connectionsTimedOut: 'Connections closed after silence or a request that did not arrive whole',
   clogged: 'Times a client did not read its answers and was made to wait',
-  general: 'Connections handed to the general HTTP parser: other paths, HTTP/1.0, bodies, requests in pieces',
+  overheld: 'Connections closed: all together held too many bytes that clients did not take or wait for',
+  general: 'Requests for the general HTTP parser: other paths and methods, HTTP/1.0, rarer headers',
   badRequests: 'Requests that were no HTTP, or too long',
   pages: 'Requests for anything but announce and scrape',
   announces: 'Announces received',

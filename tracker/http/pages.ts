@@ -1,7 +1,6 @@
 // What a browser or a probe sees: the start page, statistics, metrics, liveness and readiness.
 // Refuses: to compute any of it; what it shows is handed in.
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Probe } from './health.ts'
 
 export type PageSources = {
@@ -18,7 +17,13 @@ export type PageSources = {
   readonly live: () => Probe
 }
 
-export type Page = { readonly status: number; readonly type: string; readonly body: string }
+export type Page = {
+  readonly status: number
+  readonly type: string
+  readonly body: string
+  /** Methods, where another one was used. */
+  readonly allow?: string
+}
 
 const TEXT = 'text/plain; charset=utf-8'
 const text = (status: number, body: string): Page => ({ status, type: TEXT, body: `${body}\n` })
@@ -26,8 +31,12 @@ const probe = ({ ok, reason }: Probe): Page => text(ok ? 200 : 503, ok ? 'ok' : 
 
 export const PATHS = ['/', '/announce', '/scrape', '/stats', '/metrics', '/livez', '/readyz'] as const
 
-/** The page of `path`; `host` is the Host header. */
-export async function pageOf(path: string, host: string, sources: PageSources): Promise<Page> {
+/** The page of `path`, for who asks from that host and takes that. */
+export async function pageOf(
+  path: string,
+  { host }: { readonly host: string; readonly accept: string },
+  sources: PageSources,
+): Promise<Page> {
   switch (path) {
     case '/':
       return { status: 200, type: 'text/html; charset=utf-8', body: startPage(host, sources) }
@@ -50,19 +59,6 @@ export async function pageOf(path: string, host: string, sources: PageSources): 
     default:
       return text(404, `Nothing here. This is a BitTorrent tracker: it answers ${PATHS.join(' ')}`)
   }
-}
-
-/** Sends `page`; a body is left out for HEAD. */
-export function sendPage(request: IncomingMessage, response: ServerResponse, page: Page): void {
-  const body = Buffer.from(page.body)
-  response.writeHead(page.status, {
-    'Content-Type': page.type,
-    'Content-Length': body.length,
-    'Cache-Control': 'no-store',
-    'X-Content-Type-Options': 'nosniff',
-    'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'",
-  })
-  response.end(request.method === 'HEAD' ? undefined : body)
 }
 
 const escaped = (value: string): string => value.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)

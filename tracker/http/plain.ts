@@ -1,13 +1,11 @@
 // Recognises the requests that nearly all traffic consists of, `GET /announce?...` and `GET /scrape?...` of
 // HTTP/1.1 with plain headers, so that they need no general parser (measured: 8.5 against 15 us CPU a
 // request). Refuses: everything else, including whatever two parsers could read differently (a body, an odd
-// line end, a folded header, no Host); that goes to node:http, which knows what to do or to answer.
+// line end, a folded header, no Host); head.ts knows what to do or to answer.
 
+import { MAX_HEAD_BYTES } from './head.ts'
 import { MAX_TARGET_BYTES } from './query.ts'
 import { ANNOUNCE, SCRAPE } from './tracker.ts'
-
-/** Longest request that is looked at here, bytes, headers included. */
-export const MAX_PLAIN_BYTES = 16 * 1024
 
 const LF = 10
 
@@ -47,7 +45,7 @@ export class PlainRequest {
     for (let at = firstLine; ; ) {
       const end = text.indexOf('\r', at)
       if (end < 0 || text.charCodeAt(end + 1) !== LF) return false
-      if (end - from > MAX_PLAIN_BYTES) return false
+      if (end - from > MAX_HEAD_BYTES) return false
       if (end === at) {
         this.next = end + 2
         return host

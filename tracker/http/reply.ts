@@ -2,6 +2,7 @@
 // byte. Refuses: sockets, headers beyond a status line's worth, and to know why an outcome came about.
 
 import { formatIPv4, formatIPv6 } from '@skep/wire/ip.ts'
+import type { Page } from './pages.ts'
 
 /**
  * HTTP statuses of tracker answers. Failures that a client should show go out as 200: most clients drop other
@@ -10,7 +11,7 @@ import { formatIPv4, formatIPv6 } from '@skep/wire/ip.ts'
 export const OK = 200
 export const UNAVAILABLE = 503
 /** Seconds after which a client may come back when it got 503. */
-export const RETRY_AFTER_SECONDS = 5
+const RETRY_AFTER_SECONDS = 5
 
 export type Counts = { readonly seeders: number; readonly leechers: number; readonly completed: number }
 
@@ -83,12 +84,37 @@ export function scrapeReply(entries: Map<string, Counts>, minRequestInterval: nu
   return `d5:filesd${files}e${flags}e`
 }
 
-const STATUS_TEXT: { readonly [status: number]: string } = { 200: 'OK', 503: 'Service Unavailable' }
+const STATUS_TEXT: { readonly [status: number]: string } = {
+  ...{ 200: 'OK', 400: 'Bad Request', 404: 'Not Found', 405: 'Method Not Allowed', 408: 'Request Timeout' },
+  ...{ 414: 'URI Too Long', 431: 'Request Header Fields Too Large', 500: 'Internal Server Error' },
+  ...{ 503: 'Service Unavailable', 505: 'HTTP Version Not Supported' },
+}
 
-/** A whole HTTP/1.1 response with `body`, one character a byte. */
-export function httpResponse(status: number, body: string, close: boolean): string {
+const connectionHeader = (close: boolean, keepAlive: boolean): string =>
+  close ? 'Connection: close\r\n' : keepAlive ? 'Connection: keep-alive\r\n' : ''
+
+/**
+ * A whole HTTP/1.1 response with `body`, one character a byte. `keepAlive`: an HTTP/1.0 client is told that
+ * the connection stays.
+ */
+export function httpResponse(status: number, body: string, close: boolean, keepAlive = false): string {
   const extra =
     (status === UNAVAILABLE ? `Retry-After: ${RETRY_AFTER_SECONDS}\r\n` : '') +
-    (close ? 'Connection: close\r\n' : '')
+    connectionHeader(close, keepAlive)
   return `HTTP/1.1 ${status} ${STATUS_TEXT[status]}\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n${extra}\r\n${body}`
+}
+
+/** A page as a whole response, one character a byte; without its body for HEAD. */
+export function pageResponse(page: Page, headOnly: boolean, close: boolean, keepAlive: boolean): string {
+  const body = Buffer.from(page.body).toString('latin1')
+  const allow = page.allow === undefined || page.allow === '' ? '' : `Allow: ${page.allow}\r\n`
+  const extra = allow + (page.status === 503 ? `Retry-After: ${RETRY_AFTER_SECONDS}\r\n` : '')
+  return (
+    `HTTP/1.1 ${page.status} ${STATUS_TEXT[page.status]}\r\nDate: ${new Date().toUTCString()}\r\n` +
+    `Content-Type: ${page.type}\r\nContent-Length: ${body.length}\r\nCache-Control: no-store\r\n` +
+    'Vary: Accept\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n' +
+    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; " +
+    "form-action 'none'; frame-ancestors 'none'\r\n" +
+    `${extra}${connectionHeader(close, keepAlive)}\r\n${headOnly ? '' : body}`
+  )
 }

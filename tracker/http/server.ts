@@ -1,29 +1,40 @@
-// The HTTP front end's shell: listens, hands connections out, waits for outcomes, sweeps, stops.
+// The HTTP front end's shell: takes connections, gives each its turn, waits for outcomes, sweeps, stops.
 // Refuses: to decide anything about an announce (tracker.ts) or to know what replicates it.
 
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { StoreBuffers } from '../swarm/layout.ts'
 import { Store } from '../swarm/store.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
 import { Control, monotonicMs } from '../threads/state.ts'
-import { parseAddress, TrustedNetworks } from './address.ts'
-import { Connection, type ConnectionOwner } from './connection.ts'
+import { type Asker, parseAddress, TrustedNetworks } from './address.ts'
+import { Connection, type ConnectionOwner, type GeneralAnswer } from './connection.ts'
 import { httpCounts } from './counters.ts'
-import { answerFault, type GeneralOptions, handleRequest } from './general.ts'
-import { HttpOpenError } from './open-error.ts'
+import { answerGeneral, type GeneralOptions } from './general.ts'
+import type { Head } from './head.ts'
+import { Listeners } from './listeners.ts'
 import type { PageSources } from './pages.ts'
-import { MAX_PLAIN_BYTES, PlainRequest } from './plain.ts'
+import type { Waiter } from './pending.ts'
+import { PlainRequest } from './plain.ts'
+import { httpResponse, UNAVAILABLE } from './reply.ts'
 import { HttpTracker } from './tracker.ts'
+import { Places, Turns } from './turns.ts'
 
-/** Milliseconds a new connection may stay silent, and a request may take to arrive. */
-const FIRST_REQUEST_MS = 10_000
-/** Milliseconds a connection may stay silent between requests. */
-const KEEP_ALIVE_MS = 60_000
 /** How often waiting requests are looked at, milliseconds. */
 const SWEEP_MS = 50
 /** Longest sleep on the outcome ring, milliseconds: a lost wake-up costs no more. */
 const SLEEP_MS = 1000
+/** Bytes held for all clients together: answers that they do not take, requests that wait for their turn. */
+const HELD_BYTES = 64 * 1024 * 1024
+/** One address may have one in so many of the connections. */
+const ADDRESS_PART = 4
+/** But always so many. */
+const ADDRESS_LEAST = 16
+/** From so many in a hundred of the connections on, those that are silent are ended sooner. */
+const SCARCE_PERCENT = 75
+/** Connections over the share of their address that may be told so at once; further ones are reset. */
+const CROWD_MOST = 64
+/** And how long they may take to hear it, milliseconds. */
+const CROWD_MS = 1000
 
 export type HttpOptions = PageSources & {
   /** Addresses to listen on. */
@@ -64,26 +75,26 @@ export async function startHttp(options: HttpOptions): Promise<HttpFrontEnd> {
 }
 
 class FrontEnd implements HttpFrontEnd, ConnectionOwner {
-  port = 0
-  hosts: string[] = []
   readonly tracker: HttpTracker
   readonly networks: TrustedNetworks
   readonly plain = new PlainRequest()
+  readonly turns = new Turns()
   readonly failed: Promise<Error>
   readonly counts = httpCounts()
   private readonly options: HttpOptions
   private readonly control: Control
-  private readonly general: GeneralOptions
-  private readonly servers: Server[] = []
+  private readonly generalOptions: GeneralOptions
+  private readonly listeners: Listeners
+  private readonly places: Places
   private readonly connections = new Set<Connection>()
-  /** Sockets at the general server. */
-  private readonly sockets = new Set<Socket>()
-  /** The general server's own listener for connections, of the first host. */
-  private take: ((socket: Socket) => void) | undefined
+  /** Connections that wait for their turn, in order. */
+  private queue: Connection[] = []
+  private heldBytes = 0
+  private crowd = 0
   private fail!: (error: Error) => void
   private sweeper: NodeJS.Timeout | undefined
   private sweptMs = 0
-  private flushing = false
+  private turning = false
   private asleep = false
   private stopped = false
 
@@ -91,6 +102,8 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     this.options = options
     this.control = new Control(options.control)
     this.networks = new TrustedNetworks(options.trustedProxies)
+    this.places = new Places(Math.max(ADDRESS_LEAST, Math.ceil(options.maxConnections / ADDRESS_PART)))
+    this.listeners = new Listeners(options.hosts, options.port, (socket) => this.connected(socket))
     this.failed = new Promise((resolve) => {
       this.fail = resolve
     })
@@ -102,92 +115,115 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
       seed: (Math.random() * 2 ** 31) | 1,
     })
     const onError = options.onError ?? (() => {})
-    const { tracker, networks, counts } = this
-    this.general = { tracker, networks, counts, pages: options, worked: () => this.worked(), onError }
+    const { tracker, counts } = this
+    const pages = {
+      ...options,
+      stats: once(async () => options.stats()),
+      metricsText: once(options.metricsText),
+    }
+    this.generalOptions = { tracker, counts, pages, onError }
+  }
+
+  get port(): number {
+    return this.listeners.port
+  }
+
+  get hosts(): readonly string[] {
+    return this.listeners.hosts
   }
 
   async listen(): Promise<void> {
-    const { hosts } = this.options
-    this.port = this.options.port
-    for (const host of hosts) {
-      try {
-        await this.listenOn(host, host === '::' && hosts.includes('0.0.0.0'))
-        this.hosts.push(host)
-      } catch (error) {
-        const code = (error as NodeJS.ErrnoException).code ?? 'unknown'
-        const familyMissing =
-          host === '::' && hosts.length > 1 && ['EAFNOSUPPORT', 'EADDRNOTAVAIL'].includes(code)
-        if (familyMissing) continue
-        for (const server of this.servers) server.close()
-        throw new HttpOpenError(code, host, this.port)
-      }
-    }
+    await this.listeners.open((error) => this.fail(error))
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS)
-  }
-
-  private async listenOn(host: string, ipv6Only: boolean): Promise<void> {
-    const server = createServer({
-      maxHeaderSize: MAX_PLAIN_BYTES,
-      headersTimeout: FIRST_REQUEST_MS,
-      requestTimeout: FIRST_REQUEST_MS,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      connectionsCheckingInterval: 1000,
-      noDelay: true,
-    })
-    server.on('request', (request, response) => handleRequest(request, response, this.general))
-    server.on('clientError', (error, socket) => answerFault(error, socket, this.counts))
-    // The general server's own listener gets only those connections that are not plain tracker clients.
-    const [take] = server.listeners('connection') as [(this: Server, socket: Socket) => void]
-    server.removeAllListeners('connection')
-    server.on('connection', (socket: Socket) => this.connected(socket))
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen({ host, port: this.port, ipv6Only, backlog: 4096 }, () => {
-        server.off('error', reject)
-        resolve()
-      })
-    })
-    server.on('error', (error) => this.fail(error))
-    this.take ??= take.bind(server)
-    this.servers.push(server)
-    this.port = (server.address() as AddressInfo).port
   }
 
   private connected(socket: Socket): void {
     const remote = socket.remoteAddress
     const trusted = remote !== undefined && this.networks.has(remote)
     const asker = remote === undefined ? null : parseAddress(remote)
-    const full = this.connections.size + this.sockets.size >= this.options.maxConnections
-    if (asker === null || full || this.stopped) {
-      if (full) this.counts.connectionsRefused++
+    if (asker === null || this.stopped) {
       socket.on('error', () => {})
       socket.destroy()
       return
     }
+    const place = this.places.of(asker, trusted)
+    if (place.open >= place.most) {
+      this.turnAway(socket)
+      return
+    }
     this.counts.connections++
-    this.connections.add(new Connection(socket, asker, trusted, this, monotonicMs()))
+    this.places.enter(place, asker)
+    this.connections.add(new Connection(socket, asker, trusted, place, this, monotonicMs()))
+    // What has come already is taken first: closing the listener would reset it.
+    if (this.connections.size >= this.options.maxConnections) setImmediate(this.refuseMore)
+  }
+
+  private readonly refuseMore = (): void => {
+    if (this.connections.size < this.options.maxConnections || this.stopped) return
+    if (this.listeners.suspend()) this.counts.connectionsRefused++
+  }
+
+  /** An address has its share: who comes from it too is told that it is busy here. */
+  private turnAway(socket: Socket): void {
+    this.counts.connectionsCrowded++
+    socket.on('error', () => {})
+    if (this.crowd >= CROWD_MOST) {
+      socket.destroy()
+      return
+    }
+    this.crowd++
+    socket.once('close', () => this.crowd--)
+    socket.setTimeout(CROWD_MS, () => socket.destroy())
+    socket.resume()
+    this.tracker.crowded()
+    socket.end(httpResponse(UNAVAILABLE, this.tracker.body, true), 'latin1')
   }
 
   left(connection: Connection): void {
     this.connections.delete(connection)
+    this.places.leave(connection.place, connection.asker)
+    this.takeMore()
   }
 
-  handOver(socket: Socket): void {
-    this.counts.general++
-    this.sockets.add(socket)
-    socket.once('close', () => this.sockets.delete(socket))
-    this.take!(socket)
+  /** With some room to spare, so that the listener does not come and go with each connection. */
+  private takeMore(): void {
+    const { maxConnections } = this.options
+    const spare = Math.max(1, maxConnections >> 6)
+    if (!this.stopped && this.connections.size <= maxConnections - spare) void this.listeners.resume()
   }
 
-  /** Once an event loop turn with requests: publishes its changes together, then waits for their outcomes. */
+  general(head: Head, asker: Asker | null, waiter: Waiter, nowMs: number): GeneralAnswer {
+    return answerGeneral(head, asker, waiter, nowMs, this.generalOptions)
+  }
+
+  hold(bytes: number): boolean {
+    this.heldBytes += bytes
+    return this.heldBytes <= HELD_BYTES
+  }
+
+  later(connection: Connection): void {
+    this.queue.push(connection)
+  }
+
+  /** Once an event loop turn with requests. */
   worked(): void {
-    if (this.flushing || !this.tracker.pending.unpublished) return
-    this.flushing = true
-    setImmediate(this.flush)
+    if (this.turning) return
+    this.turning = true
+    setImmediate(this.endTurn)
   }
 
-  private readonly flush = (): void => {
-    this.flushing = false
+  /** Publishes the turn's changes together, then waits for their outcomes; who had no room has it now. */
+  private readonly endTurn = (): void => {
+    this.turning = false
+    this.turns.next()
+    if (this.queue.length > 0) {
+      const queue = this.queue
+      this.queue = []
+      let next = 0
+      while (next < queue.length && this.turns.room) queue[next++]!.turn()
+      this.queue = queue.slice(next).concat(this.queue)
+      this.worked()
+    }
     this.tracker.pending.publish(this.control)
     this.await()
   }
@@ -209,27 +245,24 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
       this.asleep = true
       setImmediate(this.wake)
     } else this.await()
-    this.worked()
+    if (this.tracker.pending.unpublished) this.worked()
   }
 
   private sweep(): void {
     const now = monotonicMs()
     this.tracker.sweep(now)
-    this.worked()
+    if (this.tracker.pending.unpublished) this.worked()
     if (now - this.sweptMs < 1000) return
     this.sweptMs = now
-    for (const connection of this.connections) {
-      if (connection.busy) continue
-      if (now - connection.activeMs < (connection.served ? KEEP_ALIVE_MS : FIRST_REQUEST_MS)) continue
-      this.counts.connectionsTimedOut++
-      connection.close()
-    }
+    const scarce = this.connections.size * 100 > this.options.maxConnections * SCARCE_PERCENT
+    for (const connection of this.connections) connection.sweep(now, scarce)
+    this.takeMore()
   }
 
   counters(): Record<string, number> {
     return {
       ...this.counts,
-      connectionsNow: this.connections.size + this.sockets.size,
+      connectionsNow: this.connections.size,
       parkedNow: this.tracker.pending.size,
       waitingNow: this.tracker.waitingNow,
     }
@@ -238,22 +271,28 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
   async stop(): Promise<void> {
     if (this.stopped) return
     this.stopped = true
+    this.listeners.suspend()
     this.tracker.stop()
     this.tracker.sweep(monotonicMs())
     this.tracker.pending.publish(this.control)
-    const closed = this.servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
     const until = monotonicMs() + this.options.parkForMs + 4 * SWEEP_MS
     while (this.tracker.pending.size > 0 && monotonicMs() < until)
       await new Promise((resolve) => setTimeout(resolve, SWEEP_MS / 5))
     clearInterval(this.sweeper)
-    await this.closeConnections()
-    await Promise.all(closed)
-  }
-
-  /** Gives answers just written a turn to leave, then closes everything. */
-  private async closeConnections(): Promise<void> {
+    // Answers just written get a turn to leave.
     await new Promise((resolve) => setImmediate(resolve))
     for (const connection of this.connections) connection.close()
-    for (const socket of this.sockets) socket.destroy()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+/** Whoever asks while it is being made gets the same: a page is made once, however many want it. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let making: Promise<T> | null = null
+  return () => {
+    making ??= make().finally(() => {
+      making = null
+    })
+    return making
   }
 }

@@ -403,6 +403,17 @@ export class HttpTracker {
     })
   }
 
+  /** A tracker request went to another path. */
+  misplaced(): void {
+    this.options.counts.refusedQuery++
+    this.failure('there is no tracker at this path: the announce URL ends in /announce', 0)
+  }
+
+  /** So many come from this address that no more are taken. */
+  crowded(): void {
+    this.unavailable('too many connections from your address')
+  }
+
   private refused({ sentence }: Refusal): boolean {
     this.options.counts.refusedQuery++
     return this.failure(sentence, 0)
