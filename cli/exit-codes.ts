@@ -1,5 +1,5 @@
 // How a command ends, in the numbers of BSD's sysexits, so that scripts and supervisors can tell causes
-// apart. Refuses: nothing; it only names them.
+// apart.
 
 export const OK = 0
 /** A command could not do what it was told; the reason is on stderr. */

@@ -1,5 +1,5 @@
 // What commonly goes wrong around a cluster on Kubernetes, looked at one by one in what kubectl shows, each
-// with its mend. Refuses: to ask anything itself (plugin.ts); a kind that could not be read is said so, never
+// with its fix. Refuses: to ask anything itself (plugin.ts); a kind that could not be read is said so, never
 // taken for good.
 
 import type { KubeObject } from '../model/ports.ts'

@@ -1,4 +1,4 @@
-// skep ctl doctor: what commonly goes wrong with a tracker, looked at one by one, each with its mend.
+// skep ctl doctor: what commonly goes wrong with a tracker, looked at one by one, each with its fix.
 // Refuses: changing anything.
 
 import { lookup } from 'node:dns/promises'

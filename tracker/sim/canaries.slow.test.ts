@@ -18,7 +18,10 @@ const FOUND: Record<Canary, readonly [check: RegExp, faults?: readonly Fault[]]>
   'keeps-incarnation': [/share incarnation/],
   'repeats-ids': [/are both member|member \d+ .*(is called|was removed)/, ['members']],
   'skip-fsync': [/LogDamaged/],
-  'apply-out-of-order': [/applied entry \d+ where entry .+ comes next/, ['kill', 'isolate']],
+  'apply-out-of-order': [
+    /applied entry \d+ where entry .+ comes next|stale, entry \d+ was answered before/,
+    ['kill', 'isolate'],
+  ],
   'snapshot-moves': [/tables differ|should not be|is missing|counted/],
   'votes-after-restart': [/after an answer in term|stale|two leaders/, ['ambush']],
   'forgets-votes': [/has two leaders/, ['twice']],

@@ -86,7 +86,7 @@ test('an option that the log overrules is told, a default is not', () => {
   assert.match(told({ SKEP_PEER_DETAILS: 'on' })[0]!, /--peer-details/)
 })
 
-test('a small receive buffer is told with its mend', () => {
+test('a small receive buffer is told with its fix', () => {
   const { config: asked } = config()
   assert.deepEqual(bufferWarnings(asked, [asked.udpReceiveBufferBytes]), [])
   assert.match(bufferWarnings(asked, [212_992])[0]!, /208KiB.*rmem_max=16777216/)
