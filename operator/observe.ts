@@ -13,7 +13,7 @@ import type { Drift, KeySeen, MemberSeen, ObjectKind, Observed, PodSeen } from '
 import { CLUSTER_LABEL, identity } from './model/labels.ts'
 import { configName, keyName, udpName } from './model/names.ts'
 import type { Api, KubeObject, MemberAddress } from './model/ports.ts'
-import { settle } from './model/settle.ts'
+import { settle, withRepository } from './model/settle.ts'
 import type { Decided } from './model/steps.ts'
 import type { TrackerCluster } from './model/types.ts'
 import {
@@ -30,8 +30,9 @@ import { type Memory, memoryOf, type World } from './world.ts'
 
 const SERVICE_OF_SLICE = 'kubernetes.io/service-name'
 
-export const observe = async (world: World, resource: TrackerCluster): Promise<Observed> => {
-  const { api, version } = world
+export const observe = async (world: World, wished: TrackerCluster): Promise<Observed> => {
+  const { api, version, repository } = world
+  const resource = withRepository(wished, repository)
   const { name, namespace } = resource.metadata
   const memory = memoryOf(world, resource)
   const replicas = identity(name, 'replica')

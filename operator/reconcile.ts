@@ -4,7 +4,6 @@
 
 import { act, StepFailed } from './act.ts'
 import { ApiError, CONFLICT, type KubeObject } from './model/ports.ts'
-import { withRepository } from './model/settle.ts'
 import type { Plan } from './model/steps.ts'
 import type { TrackerCluster, TrackerClusterStatus } from './model/types.ts'
 import { observe } from './observe.ts'
@@ -22,7 +21,7 @@ export const reconcile = async (world: World, namespace: string, name: string): 
     world.memories.delete(clusterKey(namespace, name))
     return null
   }
-  const seen = await observe(world, withRepository(found as unknown as TrackerCluster, world.repository))
+  const seen = await observe(world, found as unknown as TrackerCluster)
   const planned = plan(seen, world.nowMs())
   let resource = seen.resource
   let failure: unknown = null

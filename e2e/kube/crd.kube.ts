@@ -80,6 +80,7 @@ describe('a real API server', async () => {
     assert.equal(base.code, 0, base.err)
     assert.doesNotMatch(base.err, /violate PodSecurity/)
     const everything = {
+      'image.repository': 'registry.example/skep',
       'ingress.enabled': true,
       'ingress.hosts[0]': 'a.example',
       'cluster.services.http.trustedProxies[0]': '10.0.0.0/8',

@@ -32,6 +32,7 @@ const RICH = {
   services: {
     udp: { type: 'NodePort', annotations: { 'example.com/a': 'b' } },
     http: { type: 'LoadBalancer', loadBalancerSourceRanges: ['10.0.0.0/8'], port: 80 },
+    perReplica: { enabled: true, annotations: { 'example.com/host': 't$(ORDINAL).example.org' } },
   },
   resources: { requests: { cpu: '1000m', memory: '2048Mi' }, limits: { memory: '2Gi', cpu: '2.0' } },
   topologySpread: { nodes: 'Required', zones: 'Preferred' },
