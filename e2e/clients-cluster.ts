@@ -58,8 +58,8 @@ export async function playCluster(options: ClusterOptions): Promise<Outcome[]> {
   const { hosts, folder, say } = options
   const rounds = clusterRounds(options.only)
   mkdirSync(folder)
-  const more = ['--interval', '30s', '--interval-max', '60s']
-  const replicas = new Replicas(folder, hosts.slice(0, REPLICAS), false, more)
+  // The usual interval: several clients come every five minutes at most, whatever they are told.
+  const replicas = new Replicas(folder, hosts.slice(0, REPLICAS), false, [])
   const field = new Field(options, replicas)
   const outcomes: Outcome[] = []
   try {

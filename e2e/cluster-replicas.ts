@@ -42,6 +42,8 @@ export type Status = {
   readonly raft?: {
     readonly memberId: string
     readonly role: string
+    /** By whose rules the log is read; 0.1.0 does not say. */
+    readonly level?: number
     readonly term?: string
     readonly leaderId?: string
     readonly commitIndex?: string
@@ -67,6 +69,8 @@ export class Replicas {
   newcomers = 0
   /** What replicas that are begun or join from now on run. */
   tree = THIS_TREE
+  /** More options for a version. */
+  optionsOf: (tree: Tree) => readonly string[] = () => []
   private readonly free: Seat[]
   private readonly more: readonly string[]
   readonly keyFile: string
@@ -133,7 +137,13 @@ export class Replicas {
         ...['--control-port', String(CONTROL_PORT), '--allow-private', 'on', '--udp-answer-bytes', '1472B'],
         // A small log, so that snapshots are taken and sent within the run.
         ...['--udp-workers', '1', '--memory', '64MiB', '--snapshot-log-size', '1MiB', '--allow-faults', 'on'],
-        ...['--replica-address', `${seat.address}:${REPLICA_PORT}`, ...this.more, ...args],
+        ...[
+          '--replica-address',
+          `${seat.address}:${REPLICA_PORT}`,
+          ...this.more,
+          ...this.optionsOf(tree),
+          ...args,
+        ],
       ],
     }).program
   }

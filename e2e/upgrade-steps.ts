@@ -28,6 +28,10 @@ const STOP_MS = 60_000
 const KEEPALIVE_MS = 1000
 /** It goes on answering for so long after it says that it is not ready. */
 const DRAIN_MS = 500
+/** What 0.1.0 has; it says nothing of it. */
+const FIRST_LEVEL = 1
+/** Replicas agree to the next level after so long, once nothing older is awaited any more. */
+const AGREE_AFTER = '5s'
 
 export type UpgradeOptions = {
   readonly older: Tree
@@ -133,10 +137,50 @@ class Upgrade {
     await this.move(first!, older, 'killed')
     await this.move(second!, older)
 
-    // Forward to the end.
+    // Forward to the end; while the cluster keeps its level, the way back is open.
     for (const replica of [...(await this.followers()), (await this.leader())!])
       await this.move(replica, THIS_TREE)
-    await this.step('three replicas of this version', async () => {})
+    const returns = (await this.followers())[0]!
+    await this.step('three replicas of this version, which keep the level', () => this.levelIs(FIRST_LEVEL))
+    await this.move(returns, older)
+
+    // For good: all agree to the new level, and who does not know it stays out.
+    replicas.optionsOf = (tree) => (tree === THIS_TREE ? ['--raise-level-after', AGREE_AFTER] : [])
+    await this.move(returns, THIS_TREE)
+    for (const replica of replicas.all.filter((each) => each !== returns)) await this.move(replica, THIS_TREE)
+    await this.step('the level rises', () => this.levelIs(FIRST_LEVEL + 1))
+    await this.refused((await this.followers())[0]!)
+    await this.transfer((await this.followers())[0]!)
+  }
+
+  private async levelIs(level: number): Promise<void> {
+    await until(`level ${level} everywhere`, HEAL_MS, async () => {
+      const all = await Promise.all(this.replicas.all.map((each) => this.replicas.status(each)))
+      return all.every((status) => status?.raft?.level === level) || undefined
+    })
+  }
+
+  /** The older version on a data folder of the new level says why it cannot, and ends; nothing is lost. */
+  private async refused(replica: Replica): Promise<void> {
+    const { replicas, draining } = this
+    const { older, folder } = this.options
+    const what = `the older version is refused as ${replica.name}`
+    await this.step(what, async () => {
+      draining.add(replica)
+      await replicas.control(replica, 'Drain', { forMs: DRAIN_MS })
+      await this.client.settled([replica.name])
+      replica.trouble = 'killed'
+      await this.stop(replica)
+      replica.tree = older
+      replicas.restart(replica)
+      replica.trouble = 'killed'
+      const end = await until(`${what}: it ends`, HEAL_MS, () => replica.program.ended())
+      if (end === 'exit code 0') throw new Error(`${what}: it ended as if all were well`)
+      this.notes.push(`${what}, ${end}: ${sentence(logTail(join(folder, `${replica.name}.log`), 1))}`)
+      replica.tree = THIS_TREE
+      replicas.restart(replica)
+      draining.delete(replica)
+    })
   }
 
   /** Adds what the history found; ends all. `keep`: what was asked and answered is written down. */
@@ -336,3 +380,12 @@ class Upgrade {
 
 /** Longer than the users wait for one another. */
 if (BOUND_MS <= leaseOf(KEEPALIVE_MS)) throw new Error('users say something new before all know the last')
+
+/** What a line of a log says. */
+function sentence(line: string): string {
+  try {
+    return (JSON.parse(line) as { msg: string }).msg
+  } catch {
+    return line
+  }
+}
