@@ -3,12 +3,16 @@
 // who is fit to lead. Refuses: to be relied upon. It rides on keepalives, which may be lost; nothing that
 // must be right is decided by it.
 
+import type { Whereabout } from '../replica/membership/whereabouts.ts'
 import { KEEPALIVE } from '../replica/transport/frame.ts'
 
 /** Between two tellings, milliseconds. */
 const TELL_MS = 1000
 /** Longest, bytes: anything longer is not ours. */
 const MOST_BYTES = 2048
+/** Members met elsewhere that are told of at once, and the longest address of one. */
+export const MOST_MET = 4
+const MOST_ADDRESS = 260
 
 export type Word = {
   readonly version: string
@@ -20,6 +24,8 @@ export type Word = {
   readonly draining: boolean
   /** The level that it agrees to have raised now; 0: none. */
   readonly agrees: number
+  /** Members that it has met elsewhere than the directory says. */
+  readonly met: readonly Whereabout[]
   /** The last move of leadership that somebody asked for: out of which term, to whom; 0: none. */
   readonly movedTerm: number
   readonly movedTo: number
@@ -46,6 +52,7 @@ const decodeWord = (body: Uint8Array): Word | null => {
       control: text('control'),
       draining: n.draining === true,
       agrees: whole('agrees'),
+      met: metOf(n.met),
       movedTerm: whole('movedTerm'),
       movedTo: whole('movedTo'),
     }
@@ -54,10 +61,20 @@ const decodeWord = (body: Uint8Array): Word | null => {
   }
 }
 
+const metOf = (value: unknown): Whereabout[] =>
+  (Array.isArray(value) ? value.slice(0, MOST_MET) : []).flatMap((m: Partial<Whereabout> | null) => {
+    const { id, address, incarnation } = m ?? {}
+    const whole = Number.isSafeInteger(id) && Number.isSafeInteger(incarnation)
+    if (!whole || typeof address !== 'string' || address.length > MOST_ADDRESS) return []
+    return [{ id: id!, address, incarnation: incarnation! }]
+  })
+
 export type BulletinOptions = {
   readonly self: number
   readonly others: () => readonly number[]
   readonly tell: (to: number, body: Uint8Array) => void
+  /** A member was met by another one. */
+  readonly told?: (met: Whereabout) => void
   /** Of this replica, now. */
   readonly own: () => Omit<Word, 'draining' | 'movedTerm' | 'movedTo'>
 }
@@ -87,7 +104,9 @@ export class Bulletin {
   take(frame: { readonly kind: number; readonly from: number; readonly body: Uint8Array }): void {
     if (frame.kind !== KEEPALIVE || frame.body.length === 0) return
     const word = decodeWord(frame.body)
-    if (word !== null && this.o.others().includes(frame.from)) this.heard.set(frame.from, word)
+    if (word === null || !this.o.others().includes(frame.from)) return
+    this.heard.set(frame.from, word)
+    for (const met of word.met) if (met.id !== this.o.self) this.o.told?.(met)
   }
 
   /** Leadership is about to move because somebody asked for it. */

@@ -133,6 +133,8 @@ export type ReplicaStatus = {
   readonly removed: string
   readonly transfers: readonly TransferStatus[]
   readonly refusedDials: readonly RefusedDial[]
+  /** Members that are elsewhere than the directory says, by their own word. */
+  readonly moved: readonly { readonly name: string; readonly address: string }[]
   /** What is awaited before the next change of members; '': nothing. */
   readonly awaits: string
   readonly commit: number

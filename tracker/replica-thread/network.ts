@@ -4,9 +4,10 @@
 
 import { randomBytes } from 'node:crypto'
 import { watchedKeys } from '../keys/network-key.ts'
-import { addressOf, type Directory } from '../replica/membership/directory.ts'
+import { addressOf, type Directory, nameOf } from '../replica/membership/directory.ts'
 import { ask } from '../replica/membership/probe.ts'
 import { Visitors } from '../replica/membership/visitors.ts'
+import { type Whereabout, Whereabouts } from '../replica/membership/whereabouts.ts'
 import type { Frame, Stamp } from '../replica/transport/frame.ts'
 import type { Hello, Refusal } from '../replica/transport/frame-body.ts'
 import { type Psk, pskOf } from '../replica/transport/psk.ts'
@@ -15,6 +16,7 @@ import {
   APPENDS,
   type Channel,
   type Fault,
+  type Peer,
   type Receiver,
   type Self,
   type StreamBegin,
@@ -34,6 +36,10 @@ export type Behind = {
   refused(member: number, refusal: Refusal): void
   stream(begin: StreamBegin): StreamSink | Refusal
   question(question: Uint8Array): Promise<Uint8Array>
+  /** A member is elsewhere than the directory says, this one perhaps. */
+  moved?(sentence: string): void
+  /** What was in this member's log when it was started is applied. */
+  settled?(): boolean
 }
 
 const NOBODY_YET: Refusal = { code: 'no cluster yet', sentence: 'this replica is no member of a cluster yet' }
@@ -43,7 +49,12 @@ export class Network {
   private readonly keys: () => readonly Psk[]
   private readonly self: Self
   private behind: Behind
+  private incarnation = 0
+  private unsaid = false
+  /** By member: what was said last. */
+  private readonly noted = new Map<number, string>()
   private readonly visitors = new Visitors()
+  private readonly whereabouts = new Whereabouts()
   private followed: { readonly directory: Directory; readonly id: number } | null = null
   readonly transport: TcpTransport
 
@@ -102,21 +113,75 @@ export class Network {
   /** There is a member: it hears everything from now on. */
   serve(clusterId: string, id: number, incarnation: number, behind: Behind): void {
     this.behind = behind
+    this.incarnation = incarnation
     this.transport.identify({ ...this.self, clusterId, id, incarnation })
   }
 
   /** Whom this member talks to. */
   follow(directory: Directory, id: number): void {
+    const before = this.followed?.directory
     this.followed = { directory, id }
-    this.transport.setPeers(this.visitors.peers(directory, id).slice(0, MAX_PEERS))
+    if (before !== undefined && this.behind.settled?.() === true) this.agreed(before, directory)
+    this.hear({ id, address: this.options.address, incarnation: this.incarnation })
+    this.dial()
+  }
+
+  /** A move is in the log. */
+  private agreed(before: Directory, now: Directory): void {
+    for (const { id, address } of now.members) {
+      const was = before.members.find((m) => m.id === id)?.address ?? address
+      if (was !== address)
+        this.behind.moved?.(`the cluster has ${nameOf(now, id)} at ${address} now (was ${was})`)
+    }
+  }
+
+  private dial(): void {
+    if (this.followed === null) return
+    const { directory, id } = this.followed
+    const moved = new Map(this.moved().map((m) => [m.id, m.address]))
+    const named = new Map(this.options.initialMembers.map((m) => [m.name, m.address]))
+    const peers = this.visitors.peers(directory, id).map((peer): Peer => {
+      const elsewhere = addressOf(moved.get(peer.id) ?? named.get(peer.name) ?? '')
+      return elsewhere === null ? peer : { ...peer, elsewhere }
+    })
+    this.transport.setPeers(peers.slice(0, MAX_PEERS))
+  }
+
+  /** Members that are elsewhere than the directory says, by their own word or that of whoever met them. */
+  moved(): readonly Whereabout[] {
+    return this.followed === null ? [] : this.whereabouts.moved(this.followed.directory)
+  }
+
+  /** A member is there, as it says itself, or whoever met it. */
+  hear(said: Whereabout): void {
+    const { followed } = this
+    if (followed === null || !this.whereabouts.hear(followed.directory, said)) return
+    this.unsaid = true
+    this.note()
+    this.dial()
   }
 
   private admit(hello: Hello): Refusal | null {
     const refusal = this.behind.admit(hello)
     const { followed } = this
-    if (refusal === null && followed !== null && this.visitors.came(followed.directory, hello))
-      this.follow(followed.directory, followed.id)
-    return refusal
+    if (refusal !== null || followed === null) return refusal
+    if (this.visitors.came(followed.directory, hello)) this.dial()
+    const { from: id, address = '', incarnation } = hello
+    this.hear({ id, address, incarnation })
+    return null
+  }
+
+  /** Says who has moved, once it is known what the log has of it. */
+  note(): void {
+    const { followed } = this
+    if (!this.unsaid || followed === null || this.behind.settled?.() !== true) return
+    this.unsaid = false
+    for (const { id, address } of this.moved()) {
+      const was = followed.directory.members.find((m) => m.id === id)!.address
+      const sentence = `${nameOf(followed.directory, id)} is at ${address} now, and the cluster has it at ${was || 'nowhere'}`
+      if (this.noted.get(id) !== sentence) this.behind.moved?.(sentence)
+      this.noted.set(id, sentence)
+    }
   }
 
   /** One question to whoever is at `address` (`host:port`). */

@@ -18,7 +18,7 @@ import { LEVEL } from '../swarm/level.ts'
 import { SwarmMachine } from '../swarm/machine.ts'
 import { Store } from '../swarm/store.ts'
 import { Control, monotonicMs } from '../threads/state.ts'
-import { Bulletin } from './bulletin.ts'
+import { Bulletin, MOST_MET } from './bulletin.ts'
 import { type Parked, RingFeed } from './feed.ts'
 import type { News, ReplicaOptions } from './messages.ts'
 import type { Network } from './network.ts'
@@ -152,12 +152,14 @@ const newBulletin = ({ options, identity, log, network }: Opened, member: () => 
     self: identity.memberId,
     others: () => member().others,
     tell: (to, body) => network?.transport.keepalive(0, to, body),
+    told: (met) => network?.hear(met),
     own: () => ({
       version: options.version ?? '',
       applied: member().replica.applied,
       diskBytes: log.bytes + (log.snapshot?.bytes ?? 0),
       control: options.controlAddress ?? '',
       agrees: agreesTo(options),
+      met: (network?.moved() ?? []).slice(0, MOST_MET),
     }),
   })
 
@@ -203,6 +205,7 @@ const newTransfers = ({ log }: Opened, network: Network, member: Member<Parked>,
 function connect(parts: Parts, network: Network): void {
   const { identity, incarnation, member, members, bulletin, transfers, desk, loop, store } = parts
   const { replica } = member
+  const { lastIndex } = parts.log
   network.serve(identity.clusterId, identity.memberId, incarnation, {
     frame: (frame) => {
       bulletin.take(frame)
@@ -227,6 +230,8 @@ function connect(parts: Parts, network: Network): void {
     },
     stream: (begin) => transfers!.stream(begin),
     question: (question) => desk.answer(question),
+    settled: () => replica.applied >= lastIndex,
+    moved: (sentence) => parts.say({ kind: 'note', sentence }),
   })
   network.follow(members.directory, identity.memberId)
 }

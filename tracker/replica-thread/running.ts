@@ -121,6 +121,7 @@ class Running {
   private between(nowMs: number): void {
     const { transfers, desk, bulletin, member } = this.parts
     if (transfers === null) return
+    this.parts.network?.note()
     if (transfers.due() <= nowMs) transfers.turn(nowMs)
     if (nowMs < this.tendMs) return
     this.tendMs = nowMs + TEND_MS

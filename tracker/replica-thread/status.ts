@@ -36,6 +36,10 @@ export const statusOf = (parts: Parts, standing: Standing): ReplicaStatus => {
     draining: bulletin.draining,
     removed: removedBecause,
     transfers: parts.transfers?.status(nowMs) ?? [],
+    moved: (parts.network?.moved() ?? []).map(({ id, address }) => ({
+      name: parts.roster.nameOf(id),
+      address,
+    })),
     refusedDials: parts.network?.transport.refusedDials ?? [],
     awaits: desk.waits,
     commit: replica.status.commit,

@@ -27,6 +27,8 @@ export function viewOf(parts: Parts): View {
     deadAfterMs: keepaliveMs * missed,
     maxVoters: options.cluster?.maxVoters ?? 1,
     promotes: options.cluster?.promotes ?? false,
+    // Before the lease the log may have it already.
+    moved: parts.member.mayAnswer(nowMs) ? (parts.network?.moved() ?? []) : [],
     controlOf: (id) => bulletin.of(id)?.control ?? '',
   }
 }

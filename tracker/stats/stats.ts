@@ -246,6 +246,10 @@ function warningsOf(sources: StatsSources, status: ReplicaStatus): string[] {
   if (status.removed !== '') warnings.push(status.removed)
   for (const { from, sentence, atMs } of status.refusedDials)
     if (monotonicMs() - atMs < TURNED_AWAY_MS) warnings.push(`turned away ${from}: ${sentence}`)
+  for (const { name, address } of status.moved)
+    warnings.push(
+      `${name} is at ${address} now, and the cluster has it elsewhere: the leader has that agreed on by itself`,
+    )
   for (const member of status.members) {
     const { name, way, wayDetail } = member
     if (way === 'refused') warnings.push(`${name} does not let this replica in: ${wayDetail}`)

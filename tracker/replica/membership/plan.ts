@@ -16,6 +16,7 @@ import {
   joint,
   lagText,
   memberOf,
+  moves,
   names,
   oddUpTo,
   promotable,
@@ -31,7 +32,7 @@ export const tend = (v: View): Step | null => {
   if (joint(v.confState)) return leaveJoint(v)
   // A change that nobody can agree on would only be in the way of the next.
   if (quorumFault(v, v.confState.voters) !== null) return null
-  return replace(v) ?? (v.promotes ? (grow(v) ?? evenOut(v)) : null)
+  return follow(v) ?? replace(v) ?? (v.promotes ? (grow(v) ?? evenOut(v)) : null)
 }
 
 /**
@@ -48,6 +49,15 @@ const leaveJoint = (v: View): Step | null => {
   }
   const change = { steps: [], transition: 'auto', context: new Uint8Array() } as const
   return { kind: 'change', change, sentence: 'the joint change of members is through' }
+}
+
+/** A member that was started with another address, and has said so to whoever could hear it. */
+const follow = (v: View): Step | null => {
+  for (const { id, address } of v.moved ?? []) {
+    const known = v.directory.members.find((m) => m.id === id)
+    if (known !== undefined && known.address !== address) return moves(v, known, address)
+  }
+  return null
 }
 
 /** Newcomers under a lost member's name: swapped in by one joint change, once caught up. */

@@ -7,7 +7,7 @@
 // only: two are promoted or demoted at once, or one for another, as one joint change in which both the old
 // and the new majority must agree, so three become five through {3 and 5}, never through four.
 
-import { addressOf, encodeContext, MAX_MEMBERS, type Member, nameOf } from './directory.ts'
+import { addressOf, MAX_MEMBERS, type Member, nameOf } from './directory.ts'
 import {
   alive,
   bestLeader,
@@ -23,6 +23,7 @@ import {
   lagText,
   MOST_VOTERS,
   memberOf,
+  moves,
   names,
   promotable,
   quorumFault,
@@ -122,14 +123,7 @@ const again = (v: View, known: Member, said: Member): Step => {
       `member ${said.id} is called "${known.name}", not "${said.name}": start it with --name ${known.name}`,
     )
   if (known.address === said.address) return done(`${known.name} is a member already`)
-  // A step that changes nothing: the entry is for its context.
-  const type = isVoter(v, said.id) ? 'add-voter' : 'add-learner'
-  const context = encodeContext([{ ...known, address: said.address }])
-  return {
-    kind: 'change',
-    change: { steps: [{ type, id: said.id }], transition: 'auto', context },
-    sentence: `${known.name} is at ${said.address} now (was ${known.address})`,
-  }
+  return moves(v, known, said.address)
 }
 
 const newcomer = (v: View, member: Member): Step => {

@@ -25,6 +25,8 @@ export type View = {
   readonly maxVoters: number
   /** False: only on request (say, an operator decides). */
   readonly promotes: boolean
+  /** Members that say they are elsewhere than the directory has them. */
+  readonly moved?: readonly { readonly id: number; readonly address: string }[]
   /** host:port of a member's control API; '': not known. */
   readonly controlOf?: (id: number) => string
 }
@@ -55,6 +57,17 @@ export const refuse = (sentence: string): Step => ({ kind: 'refused', sentence }
 export const refuseForGood = (sentence: string): Step => ({ kind: 'refused', sentence, final: true })
 export const wait = (sentence: string): Step => ({ kind: 'wait', sentence })
 export const done = (sentence: string): Step => ({ kind: 'done', sentence })
+
+/** A step that changes nobody's vote: the entry is for its context, which has the directory follow. */
+export const moves = (v: View, known: Member, address: string): Step => {
+  const type = isVoter(v, known.id) ? 'add-voter' : 'add-learner'
+  const context = encodeContext([{ ...known, address }])
+  return {
+    kind: 'change',
+    change: { steps: [{ type, id: known.id }], transition: 'auto', context },
+    sentence: `${known.name} is at ${address} now (was ${known.address || 'nowhere'})`,
+  }
+}
 
 export const joint = (c: ConfState): boolean => c.votersOutgoing.length > 0
 

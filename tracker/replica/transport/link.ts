@@ -10,7 +10,7 @@ import { type DialFailure, dial, type Security } from './dial.ts'
 import { type Frame, HEADER_BYTES, HELLO, MAX_FRAME_BYTES, PING, REFUSED, WELCOME } from './frame.ts'
 import { decodeRefusal, encodeHello, type Refusal } from './frame-body.ts'
 import type { Pen } from './pen.ts'
-import { BULK, type Channel, type Peer } from './transport.ts'
+import { type Address, BULK, type Channel, type Peer } from './transport.ts'
 import { type Counters, Wire } from './wire.ts'
 
 /** From the look-up of the name to the welcome, milliseconds. */
@@ -58,11 +58,17 @@ export class Link {
   /** Identity of the key of the dial that counts; '': none was needed. */
   private provedBy = ''
   private delay = 0
-  /** Where it was met since this was last up; '': nowhere. One dial goes there. */
-  private met = ''
+  /** Where it was met since this was last up; null: nowhere. One dial goes there. */
+  private met: Address | null = null
+  /** Where it may be as well: every second dial goes there. */
+  private elsewhere: Address | null
+  /** Where the dial that counts went. */
+  private at: Address
 
   constructor(options: LinkOptions) {
     this.o = options
+    this.elsewhere = options.peer.elsewhere ?? null
+    this.at = options.peer.address
   }
 
   start(): void {
@@ -75,15 +81,27 @@ export class Link {
    */
   meet(host: string): void {
     if (this.state === 'stopped' || this.state === 'up' || this.socket?.remoteAddress === host) return
+    this.meetAt({ host, port: (this.elsewhere ?? this.o.peer.address).port })
+  }
+
+  /** It may be there as well, and is dialled there at once if it is away; null: not any more. */
+  moved(elsewhere: Address | null): void {
+    const { host = '', port = 0 } = this.elsewhere ?? {}
+    this.elsewhere = elsewhere
+    if (elsewhere === null || (elsewhere.host === host && elsewhere.port === port)) return
+    if (this.state !== 'stopped' && this.state !== 'up') this.meetAt(elsewhere)
+  }
+
+  private meetAt(address: Address): void {
     this.end(this.lastError)
-    this.met = host
+    this.met = address
     this.dial()
   }
 
   /** No more dials; what waits is lost. */
   stop(reason: string): void {
     this.end(reason)
-    this.met = ''
+    this.met = null
     this.state = 'stopped'
     this.failures = 0
   }
@@ -120,9 +138,10 @@ export class Link {
     this.timer = setTimeout(() => {
       if (current()) this.fail({ wrongKey: false, sentence: `no welcome within ${CONNECT_MS} ms` })
     }, CONNECT_MS)
-    const address = this.met === '' ? peer.address : { host: this.met, port: peer.address.port }
+    const usual = this.elsewhere !== null && this.failures % 2 === 1 ? this.elsewhere : peer.address
+    this.at = this.met ?? usual
     this.socket = dial(
-      { address, security, key: this.key, lookup },
+      { address: this.at, security, key: this.key, lookup },
       (socket) => {
         if (current()) this.greet(socket, number)
         else socket.destroy()
@@ -173,7 +192,7 @@ export class Link {
       this.state = 'up'
       this.failures = 0
       this.key = 0
-      this.met = ''
+      this.met = null
       this.connects++
       this.o.changed()
       this.o.up()
@@ -185,8 +204,8 @@ export class Link {
   }
 
   private turnedAway(refusal: Refusal): void {
-    // Where it was met, somebody else may listen, who does not speak for it.
-    if (this.met === '') this.o.refused(refusal)
+    // Where it was met, or may be, somebody else may listen, who does not speak for it.
+    if (this.at === this.o.peer.address) this.o.refused(refusal)
     // The owner may have stopped this in the meantime.
     if (this.state !== 'stopped') this.fail({ wrongKey: false, sentence: refusal.sentence }, refusal)
   }
@@ -194,12 +213,13 @@ export class Link {
   /** This dial, or the connection it made, is over. */
   private fail(failure: DialFailure, refusal: Refusal | null = null): void {
     this.end(failure.sentence)
-    if (this.met !== '') {
-      this.met = ''
+    if (this.met !== null) {
+      this.met = null
       this.dial()
       return
     }
-    const lasting = failure.wrongKey || (refusal !== null && refusal.code !== 'superseded')
+    const said = this.at === this.o.peer.address ? refusal : null
+    const lasting = failure.wrongKey || (said !== null && said.code !== 'superseded')
     const passing = refusal?.code === 'cut by a fault on request' || refusal?.code === 'no cluster yet'
     this.failures++
     this.key = 0

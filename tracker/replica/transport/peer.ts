@@ -12,6 +12,7 @@ import { Link } from './link.ts'
 import type { Pen } from './pen.ts'
 import { OutgoingStreams } from './stream.ts'
 import {
+  type Address,
   APPENDS,
   BULK,
   CHANNEL_NAMES,
@@ -87,6 +88,11 @@ export class PeerWay {
   /** It was started anew, and has dialled us from there. */
   meet(host: string): void {
     for (const link of this.links) link.meet(host)
+  }
+
+  /** It may be there as well; null: it is where it was said to be. */
+  moved(elsewhere: Address | null): void {
+    for (const link of this.links) link.moved(elsewhere)
   }
 
   /** The IP address at the other end of this channel; '': it is not up. */

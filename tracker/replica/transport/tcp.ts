@@ -135,8 +135,10 @@ export class TcpTransport implements ClusterTransport {
         way.stop('no member any more')
         this.ways.delete(id)
         this.acceptor.drop(id, 'no member any more')
-      } else if (same(peer, way.peer)) wanted.delete(id)
-      else {
+      } else if (same(peer, way.peer)) {
+        way.moved(peer.elsewhere ?? null)
+        wanted.delete(id)
+      } else {
         way.stop('it has moved')
         this.ways.delete(id)
       }

@@ -27,7 +27,13 @@ export const CHANNEL_NAMES = ['control', 'appends', 'bulk'] as const
 
 export type Address = { readonly host: string; readonly port: number }
 
-export type Peer = { readonly id: number; readonly name: string; readonly address: Address }
+export type Peer = {
+  readonly id: number
+  readonly name: string
+  readonly address: Address
+  /** It may be there as well: dialled in turn with `address`. */
+  readonly elsewhere?: Address
+}
 
 /** Who this replica is. `clusterId` is empty before there is a cluster: then only questions are answered. */
 export type Self = {
