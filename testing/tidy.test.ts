@@ -189,7 +189,6 @@ const LONG_FUNCTIONS: Record<string, number> = {
   'operator/kube/events.ts newEvents': 75,
   'operator/kube/watch.ts newCache': 133,
   'raft/sim/cluster.ts nodeCommands': 88,
-  'tracker/access/file.ts watchAccessFile': 93,
   'tracker/bench/transfer.ts sending': 83,
   'tracker/main.ts run': 87,
   'tracker/replica-thread/handle.ts openReplica': 73,

@@ -59,6 +59,8 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
   try {
     // The data folder, for this user alone, and in it the cluster's secret: nobody could ask without it.
     const networkKey = openFolder(config, log)
+    const lists = await accessFiles(config, log, signal)
+    stops.push(lists.stop)
 
     // The control API is there from now on, for whoever has the token: it can tell what is awaited. It goes
     // last, so that Stop itself is answered.
@@ -75,7 +77,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
 
     // The replica thread: Raft, the log, the other replicas, and the only writer of the swarm table.
     const producers = [...workers, producer]
-    const opening = { config, hosts, version, log, signal, door, control: buffer, producers }
+    const opening = { config, hosts, version, log, signal, door, control: buffer, producers, lists }
     const { replica, httpPort } = await openMember(opening)
     stops.push((purge) => replica.stop({ purge }))
     const store = new Store(replica.store)
@@ -102,6 +104,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
       log,
       warnings,
       drained: () => door.draining,
+      listFaults: lists.faults,
     })
     stops.push(report.stop)
 
@@ -117,10 +120,6 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
     const { status, live } = report
     const { ready } = report.pages
     door.open({ changes, members: replica, replica, snapshot, save, status, live, ready })
-
-    // Access files are watched from the moment that their changes can be committed.
-    const lists = accessFiles({ config, changes, store, log, serving: replica.serving })
-    stops.push(lists.stop)
 
     return {
       ports: { udp: udp.port, http: http.port, control: door.port, health: health.port },

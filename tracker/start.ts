@@ -3,8 +3,11 @@
 
 import { newCommand } from '@skep/cli/command.ts'
 import { INTERNAL, OK, REMOVED, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
+import { lastWords } from '@skep/cli/guard.ts'
 import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { catchSignals, Forced, type Signals } from '@skep/cli/signals.ts'
+import { ListRefused } from './access/lists.ts'
+import { hungReads } from './access/read.ts'
 import type { TrackerConfig } from './config/options.ts'
 import { addConfigFlags, configOf } from './config/table.ts'
 import { HttpOpenError } from './http/open-error.ts'
@@ -85,13 +88,13 @@ async function command(
       for (const warning of running.warnings) log.warn(warning)
       greet(running, config, log)
     }
-    return await untilEnd(running, config, signals, log)
+    return await leave(await untilEnd(running, config, signals, log))
   } catch (error) {
     if (error instanceof ReplicaFailed && error.kind === 'stopped') {
       log.info('stopped')
       return OK
     }
-    return explain(error, config, log)
+    return await leave(explain(error, config, log))
   }
 }
 
@@ -118,6 +121,16 @@ async function untilEnd(
   return running.removed() !== '' && !end.purge ? REMOVED : OK
 }
 
+/**
+ * Where a file system does not answer, a thread waits for it that no ordinary end of a process leaves behind.
+ */
+async function leave(code: number): Promise<number> {
+  if (hungReads() === 0) return code
+  await lastWords()
+  const { exitNow } = await import('./native/libc.ts')
+  return exitNow(code)
+}
+
 /** Logs why it ends, and returns the exit code that tells causes apart. */
 function explain(error: unknown, config: TrackerConfig, log: Logger): number {
   const { code, syscall } = error as NodeJS.ErrnoException
@@ -137,7 +150,7 @@ function explain(error: unknown, config: TrackerConfig, log: Logger): number {
     log.fatal(error.message)
     return UNAVAILABLE
   }
-  if (error instanceof FolderError) {
+  if (error instanceof FolderError || error instanceof ListRefused) {
     log.fatal(error.message)
     return error.exitCode
   }

@@ -1,7 +1,8 @@
 // Access files with a real file system: slips, renames, swapped links, restarts.
 
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -25,6 +26,7 @@ async function world(t: TestContext, path: (folder: string) => string, before?: 
     option: '--deny-list',
     memory: join(folder, 'memory'),
     scope: 'cluster-1',
+    entries: () => (commits.at(-1) ?? '').length / 40,
     log: openLogger(
       { level: 'info', format: 'json', name: 'r0' },
       { write: (line) => lines.push(JSON.parse(line).msg) },
@@ -36,9 +38,9 @@ async function world(t: TestContext, path: (folder: string) => string, before?: 
       next = Promise.withResolvers()
     },
   }
-  const open: { stop(): Promise<void> }[] = []
-  t.after(async () => {
-    for (const file of open) await file.stop()
+  const open: { stop(): void }[] = []
+  t.after(() => {
+    for (const file of open) file.stop()
     rmSync(folder, { recursive: true })
   })
   return {
@@ -52,9 +54,18 @@ async function world(t: TestContext, path: (folder: string) => string, before?: 
     async start(scope = options.scope) {
       const file = await watchAccessFile({ ...options, scope })
       open.push(file)
+      await file.look()
       return file
     },
   }
+}
+
+const POSIX = process.platform === 'win32' ? { skip: 'Windows has no named pipes' } : {}
+
+/** Makes it, for one that is to be longer than anything that is written. */
+const openedAt = (path: string): string => {
+  writeFileSync(path, '')
+  return path
 }
 
 const plain = (folder: string): string => join(folder, 'deny.txt')
@@ -92,6 +103,35 @@ test('a file that vanishes leaves the list as it is', async (t) => {
   assert.ok(w.lines.some((line) => line.includes('not there')))
   writeFileSync(plain(w.folder), B)
   assert.equal(await w.next(), B)
+})
+
+test('a file that is cut to nothing before it is written anew empties no list; a comment does', async (t) => {
+  const w = await world(t, plain, (folder) => writeFileSync(plain(folder), A))
+  const file = await w.start()
+  writeFileSync(plain(w.folder), '')
+  await file.look()
+  assert.deepEqual(w.commits, [A])
+  assert.match(file.fault(), /--deny-list .*deny.txt: the file is empty, the list in force has 1 entries/)
+  writeFileSync(plain(w.folder), '# nobody\n')
+  await file.look()
+  assert.deepEqual([w.commits, file.fault()], [[A, ''], ''])
+})
+
+test('what is no file is refused at once, and a stop waits for nothing', POSIX, async (t) => {
+  const w = await world(t, plain, (folder) => writeFileSync(plain(folder), A))
+  const file = await w.start()
+  for (const [make, fault] of [
+    [() => execFileSync('mkfifo', [plain(w.folder)]), /it is a named pipe, and only files are read/],
+    [() => symlinkSync('/dev/zero', plain(w.folder)), /it is a device/],
+    [() => mkdirSync(plain(w.folder)), /it is a folder/],
+    [() => truncateSync(openedAt(plain(w.folder)), 2 ** 40), /has 1099511627776 bytes, at most/],
+  ] as const) {
+    rmSync(plain(w.folder), { recursive: true })
+    make()
+    await file.look()
+    assert.match(file.fault(), fault)
+  }
+  assert.deepEqual(w.commits, [A])
 })
 
 test('a rename over the file is seen without being asked', async (t) => {
@@ -143,9 +183,9 @@ test('a commit that failed is made up for at the next look', async (t) => {
   const w = await world(t, plain, (folder) => writeFileSync(plain(folder), A))
   w.refuseOnce()
   const file = await w.start()
-  assert.deepEqual(w.commits, [])
   await file.look()
   assert.deepEqual(w.commits, [A])
+  assert.ok(w.lines.some((line) => line.includes('no leader; tried again')))
 })
 
 test('spellings of an info_hash', () => {

@@ -3,16 +3,13 @@
 // faulty files, whole.
 
 import { type FSWatcher, watch } from 'node:fs'
-import { open, readFile, realpath, writeFile } from 'node:fs/promises'
+import { readFile, realpath, writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Logger } from '../log.ts'
-import { type InfoHashes, readInfoHashes } from './info-hash-list.ts'
+import { type InfoHashes, type ReadList, readInfoHashes } from './info-hash-list.ts'
+import { SettledFile } from './read.ts'
 
-/** Largest file, bytes. */
-const ACCESS_FILE_BYTES = 64 * 1024 * 1024
-/** A file counts as written when two looks so far apart see the same, milliseconds. */
-const SETTLE_MS = 100
 /** Looked at even without an event (some file systems have none), milliseconds. */
 const LOOK_AGAIN_MS = 10_000
 /** After a change that could not be committed, milliseconds. */
@@ -31,71 +28,53 @@ export type AccessFileOptions = {
   readonly scope: string
   /** Commits the list; rejects when that was not possible now (tried again). */
   readonly commit: (hashes: InfoHashes) => Promise<void>
+  /** Entries of the list in force. */
+  readonly entries: () => number
   readonly log: Logger
 }
 
 export type AccessFile = {
   /** Looks now; resolves when what is there has been dealt with. For tests and signals. */
   look(): Promise<void>
-  stop(): Promise<void>
+  /** Why the file, as it is now, is not in force; '' where it is. */
+  fault(): string
+  /** Waits for nothing: a file may never answer. */
+  stop(): void
 }
 
 export async function watchAccessFile(options: AccessFileOptions): Promise<AccessFile> {
   const { path, log } = options
-  const [scope, digest = ''] = (await readFile(options.memory, 'utf8').catch(() => '')).trim().split(' ')
-  let committed = scope === options.scope ? digest : ''
+  const file = new SettledFile(path)
+  let committed = await committedDigest(options)
   let told = ''
   let stopped = false
-  const watchers = new Map<string, FSWatcher>()
-  let wake = (): void => {}
+  const folders = watchFolders(path, () => void look())
   const stopping = new AbortController()
 
   /** Tells a fault once, not at each look. */
   const tell = (fault: string): void => {
     if (fault !== told && fault !== '')
-      log.warn({ file: path }, `${options.option}: ${fault}; the list stays as it is`)
+      log.warn({ file: path }, `${options.option} ${path}: ${fault}; the list stays as it is`)
     told = fault
   }
 
   const lookOnce = async (): Promise<void> => {
-    await watchFolders()
-    const text = await settledText(path, stopping.signal)
-    if (typeof text !== 'string') return text === null ? undefined : tell(text.fault)
-    const read = readInfoHashes(text)
+    const found = await file.text(stopping.signal)
+    if (found.kind === 'stopped') return
+    if (found.kind === 'fault') {
+      if (!found.passes) await folders.follow()
+      return tell(found.fault)
+    }
+    await folders.follow()
+    const read = listOf(found.text, options.entries())
     if (!read.ok) return tell(read.faults.join('; '))
     tell('')
     const { hashes } = read
     if (hashes.digest === committed) return
     await options.commit(hashes)
     committed = hashes.digest
-    await writeFile(options.memory, `${options.scope} ${committed}\n`)
+    await remember(options, committed)
     log.info({ file: path, entries: hashes.count }, `${options.option}: list in force`)
-  }
-
-  /** The folder of the name and the folder of what it points to; a swapped link changes the second. */
-  const watchFolders = async (): Promise<void> => {
-    const folders = new Set([
-      dirname(resolve(path)),
-      dirname(await realpath(path).catch(() => resolve(path))),
-    ])
-    for (const [folder, watcher] of watchers)
-      if (!folders.has(folder)) {
-        watcher.close()
-        watchers.delete(folder)
-      }
-    for (const folder of folders) {
-      if (watchers.has(folder) || stopped) continue
-      try {
-        const watcher = watch(folder, { persistent: false }, () => wake())
-        watcher.on('error', () => {
-          watcher.close()
-          watchers.delete(folder)
-        })
-        watchers.set(folder, watcher)
-      } catch {
-        // The folder is not there yet: the next look finds it.
-      }
-    }
   }
 
   // One look at a time; whoever asks during one gets the next one.
@@ -108,60 +87,75 @@ export async function watchAccessFile(options: AccessFileOptions): Promise<Acces
         ? Promise.resolve()
         : lookOnce().catch((error: unknown) => {
             if (stopped) return
-            log.warn(
-              { file: path },
-              `${options.option}: ${error instanceof Error ? error.message : String(error)}; tried again`,
-            )
+            told = `${error instanceof Error ? error.message : String(error)}; tried again`
+            log.warn({ file: path }, `${options.option} ${path}: ${told}`)
             void wait(RETRY_MS, undefined, { ref: false, signal: stopping.signal }).then(look, () => {})
           })
       return running
     })
     return waiting
   }
-  wake = () => void look()
-  const timer = setInterval(wake, LOOK_AGAIN_MS)
+  const timer = setInterval(() => void look(), LOOK_AGAIN_MS)
   timer.unref()
-  await look()
+  void look()
   return {
     look,
-    async stop() {
+    fault: () => (told === '' ? '' : `${options.option} ${path}: ${told}`),
+    stop() {
       stopped = true
       stopping.abort()
       clearInterval(timer)
-      for (const watcher of watchers.values()) watcher.close()
-      await running
+      folders.close()
     },
   }
 }
 
-/** The file's text once two looks agree; null when stopped meanwhile. */
-async function settledText(path: string, signal: AbortSignal): Promise<string | null | { fault: string }> {
-  try {
-    let before = await boundedText(path)
-    for (;;) {
-      await wait(SETTLE_MS, undefined, { signal })
-      const now = await boundedText(path)
-      if (now === before) return now
-      before = now
-    }
-  } catch (error) {
-    if (signal.aborted) return null
-    const { code } = error as NodeJS.ErrnoException
-    return {
-      fault:
-        code === 'ENOENT' ? 'the file is not there' : error instanceof Error ? error.message : String(error),
-    }
+/** The folder of the name and the folder of what it points to; a swapped link changes the second. */
+function watchFolders(path: string, wake: () => void): { follow(): Promise<void>; close(): void } {
+  const watchers = new Map<string, FSWatcher>()
+  let closed = false
+  const leave = (folder: string): void => {
+    watchers.get(folder)?.close()
+    watchers.delete(folder)
+  }
+  return {
+    async follow() {
+      const target = dirname(await realpath(path).catch(() => resolve(path)))
+      const folders = new Set([dirname(resolve(path)), target])
+      for (const folder of watchers.keys()) if (!folders.has(folder)) leave(folder)
+      for (const folder of folders) {
+        if (watchers.has(folder) || closed) continue
+        try {
+          const watcher = watch(folder, { persistent: false }, wake)
+          watchers.set(folder, watcher)
+          watcher.on('error', () => leave(folder))
+        } catch {
+          // The folder is not there yet: the next look finds it.
+        }
+      }
+    },
+    close() {
+      closed = true
+      for (const folder of watchers.keys()) leave(folder)
+    },
   }
 }
 
-async function boundedText(path: string): Promise<string> {
-  const file = await open(path, 'r')
-  try {
-    const { size } = await file.stat()
-    if (size > ACCESS_FILE_BYTES)
-      throw new Error(`the file has ${size} bytes, at most ${ACCESS_FILE_BYTES} are read`)
-    return await file.readFile('utf8')
-  } finally {
-    await file.close()
-  }
+/** What `memory` says was committed last of this file; '' for another cluster. */
+export async function committedDigest({ memory, scope }: Memory): Promise<string> {
+  const [of, digest = ''] = (await readFile(memory, 'utf8').catch(() => '')).trim().split(' ')
+  return of === scope ? digest : ''
+}
+
+export const remember = ({ memory, scope }: Memory, digest: string): Promise<void> =>
+  writeFile(memory, `${scope} ${digest}\n`)
+
+type Memory = Pick<AccessFileOptions, 'memory' | 'scope'>
+
+/** A list from its text, where `entries` are in force now. */
+export function listOf(text: string, entries: number): ReadList {
+  if (text !== '' || entries === 0) return readInfoHashes(text)
+  // Emptied in order to be written, or a disk that is full: nobody means that.
+  const why = `the file is empty, the list in force has ${entries} entries; a line with # alone empties it`
+  return { ok: false, faults: [why] }
 }

@@ -68,13 +68,17 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const path = (request.url ?? '').replace(/\?.*$/, '')
   const known = path === '/livez' || path === '/readyz'
   if (known) await asked()
-  const { ok, reason } = known ? verdict(path) : { ok: false, reason: 'Only /livez and /readyz are here' }
+  const {
+    ok,
+    reason,
+    note = '',
+  }: Probe = known ? verdict(path) : { ok: false, reason: 'Only /livez and /readyz are here' }
   response.writeHead(ok ? 200 : known ? 503 : 404, {
     'Content-Type': 'text/plain; charset=utf-8',
     'Cache-Control': 'no-store',
     Connection: 'close',
   })
-  response.end(request.method === 'HEAD' ? undefined : `${ok ? 'ok' : reason}\n`)
+  response.end(request.method === 'HEAD' ? undefined : `${ok ? `ok${note && `\n${note}`}` : reason}\n`)
 }
 
 const servers: Server[] = []

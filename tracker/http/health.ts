@@ -4,7 +4,8 @@
 import { Worker } from 'node:worker_threads'
 import { HttpOpenError } from './open-error.ts'
 
-export type Probe = { readonly ok: boolean; readonly reason: string }
+/** `note`: what is wrong all the same. */
+export type Probe = { readonly ok: boolean; readonly reason: string; readonly note?: string }
 export type Probes = { readonly live: Probe; readonly ready: Probe }
 
 export type HealthOrders = {

@@ -27,7 +27,8 @@ export type Page = {
 
 const TEXT = 'text/plain; charset=utf-8'
 const text = (status: number, body: string): Page => ({ status, type: TEXT, body: `${body}\n` })
-const probe = ({ ok, reason }: Probe): Page => text(ok ? 200 : 503, ok ? 'ok' : reason)
+const probe = ({ ok, reason, note = '' }: Probe): Page =>
+  text(ok ? 200 : 503, ok ? `ok${note && `\n${note}`}` : reason)
 
 export const PATHS = ['/', '/announce', '/scrape', '/stats', '/metrics', '/livez', '/readyz'] as const
 

@@ -24,6 +24,8 @@ export const poll = libc.func('int poll(uintptr_t, uint64_t, int)')
 export const read = libc.func('int64_t read(int, uintptr_t, size_t)')
 export const write = libc.func('int64_t write(int, uintptr_t, size_t)')
 export const close = libc.func('int close(int)')
+/** Ends the process at once, whatever its threads wait for. */
+export const exitNow = libc.func('void _exit(int)')
 export const usleep = libc.func('int usleep(uint32_t)')
 export const eventfd = libc.func('int eventfd(uint32_t, int)')
 export const syscall4 = libc.func('syscall', 'int64_t', ['int64_t', 'int64_t', 'uintptr_t', 'int64_t'])

@@ -2,9 +2,10 @@
 // are answered by those who can only say what is awaited. Refuses: to hurry, and to go on when it is told to
 // stop.
 
+import type { AccessFiles } from '../access/lists.ts'
 import type { TrackerConfig } from '../config/options.ts'
 import type { Logger } from '../log.ts'
-import { openReplica, type ReplicaHandle } from '../replica-thread/handle.ts'
+import { openReplica, ReplicaFailed, type ReplicaHandle } from '../replica-thread/handle.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
 import type { OpenDoor } from './door.ts'
 import { birthSettingsOf, clusterOptionsOf, controlAddressOf, whileOpening } from './parts.ts'
@@ -19,6 +20,8 @@ export type OpeningOptions = {
   readonly door: OpenDoor
   readonly control: SharedArrayBuffer
   readonly producers: readonly ProducerBuffers[]
+  /** They are in force before anybody is answered. */
+  readonly lists: AccessFiles
 }
 
 /**
@@ -40,12 +43,32 @@ export async function openMember(
   const own = { version, controlAddress: controlAddressOf(config, door.port), onNote }
   const cluster = clusterOptionsOf(config)
   const birth = { birthSettings: birthSettingsOf(config), control, producers, cluster }
-  const opening = whileOpening(AbortSignal.any([options.signal, door.stopped]), (signal) =>
-    openReplica({ ...config, ...birth, ...own, signal }),
+  const until = AbortSignal.any([options.signal, door.stopped])
+  const opening = whileOpening(until, (signal) => openReplica({ ...config, ...birth, ...own, signal })).then(
+    (opened) => settled(opened, options.lists, until),
   )
   let left = 0
   const replica = await Promise.race([opening, room.failed]).finally(async () => {
     left = await room.close()
   })
   return { replica, httpPort: left === 0 ? config.httpPort : left }
+}
+
+/** The replica once lists are in force; it is stopped where that fails, or when it is told to stop. */
+async function settled(
+  replica: ReplicaHandle,
+  lists: AccessFiles,
+  signal: AbortSignal,
+): Promise<ReplicaHandle> {
+  const failed = replica.failed.then((error) => {
+    throw error
+  })
+  try {
+    await Promise.race([lists.settle(replica, signal), failed])
+    if (signal.aborted) throw new ReplicaFailed('stopped', 'stopped before it answered')
+    return replica
+  } catch (error) {
+    await replica.stop({ purge: false })
+    throw error
+  }
 }

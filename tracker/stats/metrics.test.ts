@@ -51,6 +51,7 @@ const sources = (replica: () => Promise<ReplicaFigures>): MetricSources => ({
   http: () => ({ ...httpCounts(), announces: 7, connectionsNow: 8, parkedNow: 0, waitingNow: 9 }),
   controlApi: () => ({ ...controlCounts(), wrongTokens: 2 }),
   lostLines: () => 11,
+  listFaults: () => ({ allow: '', deny: 'the file is not there' }),
   replica,
 })
 

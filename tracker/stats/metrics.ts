@@ -52,6 +52,8 @@ export type MetricSources = {
   readonly controlApi: () => Record<string, number>
   /** Lines of the log that nobody took, since the start. */
   readonly lostLines: () => number
+  /** Why a list's file is not in force, by list; '' where it is. */
+  readonly listFaults: () => Readonly<Record<string, string>>
   /** Rejects when the replica thread does not answer: its metrics are then left out. */
   readonly replica: () => Promise<ReplicaFigures>
 }
@@ -65,6 +67,7 @@ type Figures = {
   readonly http: Record<string, number>
   readonly controlApi: Record<string, number>
   readonly lostLines: number
+  readonly listFaults: Readonly<Record<string, string>>
   readonly replica: ReplicaFigures | null
   readonly memory: NodeJS.MemoryUsage
   /**
@@ -253,6 +256,13 @@ export const METRICS: readonly Metric[] = [
     '1 while the log takes no writes and changes are refused',
     ofReplica((r) => Number(r.diskFull)),
   ),
+  gauge(
+    'skep_access_list_fault',
+    '1 while the file of a list cannot be used: the list that was in force before stays',
+    (f) =>
+      Object.fromEntries(Object.entries(f.listFaults).map(([list, fault]) => [list, Number(fault !== '')])),
+    'list',
+  ),
   counter(
     'skep_lost_log_lines_total',
     'Lines of the log that could not be written: their reader had gone, was slow, or the disk was full',
@@ -301,6 +311,7 @@ export function createMetrics(sources: MetricSources): { text(): Promise<string>
         http: sources.http(),
         controlApi: sources.controlApi(),
         lostLines: sources.lostLines(),
+        listFaults: sources.listFaults(),
         replica,
         memory: process.memoryUsage(),
         delay: {

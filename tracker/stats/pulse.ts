@@ -37,6 +37,7 @@ export type PulseOptions = {
   /** Answers given since start, over all front ends. */
   readonly answers: () => number
   readonly drained: () => boolean
+  readonly listFaults: () => Readonly<Record<string, string>>
 }
 
 export type Pulse = {
@@ -96,7 +97,8 @@ export function startPulse(options: PulseOptions): Pulse {
       if (options.drained())
         return { ok: false, reason: 'it is being drained: it answers, and will be stopped' }
       if (replica.removed() !== '') return { ok: false, reason: replica.removed() }
-      if (now - servedMs < READY_FOR_MS) return { ok: true, reason: 'serving' }
+      const faults = Object.values(options.listFaults()).filter((fault) => fault !== '')
+      if (now - servedMs < READY_FOR_MS) return { ok: true, reason: 'serving', note: faults.join('; ') }
       const never = servedMs === Number.NEGATIVE_INFINITY
       return {
         ok: false,

@@ -28,6 +28,8 @@ export type ReportOptions = {
   readonly warnings: readonly string[]
   /** Somebody asked that this replica be drained. */
   readonly drained: () => boolean
+  /** Why a list's file is not in force, by list; '' where it is. */
+  readonly listFaults: () => Readonly<Record<string, string>>
 }
 
 export type Report = {

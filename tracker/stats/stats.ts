@@ -35,6 +35,8 @@ export type StatsSources = {
   /** Answers a second, smoothed. */
   readonly rate: () => number
   readonly warnings: readonly string[]
+  /** Why a list's file is not in force, by list; '' where it is. */
+  readonly listFaults: () => Readonly<Record<string, string>>
 }
 
 /** Answers given since start, over all front ends. */
@@ -222,6 +224,7 @@ export const metricSourcesOf = (sources: StatsSources): MetricSources => ({
   http: sources.http,
   controlApi: sources.controlApi,
   lostLines: () => STANDARD_OUTPUT.lost,
+  listFaults: sources.listFaults,
   replica: async () => replicaFiguresOf(await sources.status()),
 })
 
@@ -239,7 +242,10 @@ const replicaFiguresOf = (status: ReplicaStatus): ReplicaFigures => ({
 const TURNED_AWAY_MS = 60_000
 
 function warningsOf(sources: StatsSources, status: ReplicaStatus): string[] {
-  const warnings = [...sources.warnings]
+  const warnings = [
+    ...sources.warnings,
+    ...Object.values(sources.listFaults()).filter((fault) => fault !== ''),
+  ]
   const table = tableOf(sources.store)
   if (status.diskFull) warnings.push('the disk is full: changes are refused until there is room')
   if (status.diskError !== '') warnings.push(`the disk does not take writes: ${status.diskError}`)
