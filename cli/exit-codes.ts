@@ -6,6 +6,11 @@ export const OK = 0
 export const FAILURE = 1
 /** A wrong flag, variable or file: starting again is useless. */
 export const USAGE = 64
+/**
+ * The data folder is a copy: older than what this replica has acknowledged, or of another one that runs. The
+ * cluster goes on without it, and starting again is useless.
+ */
+export const COPY = 65
 /** Something that is needed is not there: a port is taken, the control API does not answer. */
 export const UNAVAILABLE = 69
 /** A bug, or a panic in the Raft core: nothing of that step was stored or sent. */
@@ -26,6 +31,7 @@ export const EXIT_CODES: readonly (readonly [number, string])[] = [
   [OK, 'done'],
   [FAILURE, 'failed; the reason is on stderr'],
   [USAGE, 'wrong flag, variable or configuration file'],
+  [COPY, 'the data folder is an older copy, or a copy of one that is in use'],
   [UNAVAILABLE, 'a port is taken, or the control API does not answer'],
   [INTERNAL, 'a bug, or a panic of the Raft core'],
   [IO, 'disk error, damaged log, or a data folder in use'],

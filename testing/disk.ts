@@ -137,6 +137,14 @@ export class VirtualDisk {
     return next
   }
 
+  /** What `cp -a` makes of a living disk: another disk, with all that a reader sees at this moment. */
+  copy(time: Ticker | null = this.time): VirtualDisk {
+    const next = new VirtualDisk(time, this.random, this.pace, this.boot)
+    for (const [name, { cached }] of this.files)
+      next.files.set(name, { cached: copyOf(cached), durable: copyOf(cached), unsynced: [] })
+    return next
+  }
+
   private survive(bytes: Bytes, write: Write): void {
     const how = this.random.pick<Survival>(['whole', 'torn', 'lost'])
     if (how === 'whole') put(bytes, write)

@@ -29,10 +29,10 @@ const GROW_AT_ONCE = 2
 /** Reasons for which a pod never ran: an empty volume would mend nothing. */
 const NOT_THE_DISK = /Image|Config|CrashLoop|RunContainer|CreateContainer|Invalid/
 /**
- * Exit codes of a replica whose disk or log is damaged, or that was removed: only then is a crash loop a
- * reason for a new volume.
+ * Exit codes of a replica whose disk or log is damaged, whose volume was set back to an older copy, or that
+ * was removed: only then is a crash loop a reason for a new volume.
  */
-const USELESS_VOLUME: readonly (number | null)[] = [74, 78]
+const USELESS_VOLUME: readonly (number | null)[] = [65, 74, 78]
 
 /** Nobody leads: nothing about members can be agreed on, and nothing is done that could make it worse. */
 export const noLeader = (v: View): Verdict | null => {

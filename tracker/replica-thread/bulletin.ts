@@ -3,13 +3,14 @@
 // who is fit to lead. Refuses: to be relied upon. It rides on keepalives, which may be lost; nothing that
 // must be right is decided by it.
 
+import { type Known, knownOf } from '../replica/membership/lives.ts'
 import type { Whereabout } from '../replica/membership/whereabouts.ts'
 import { KEEPALIVE } from '../replica/transport/frame.ts'
 
 /** Between two tellings, milliseconds. */
 const TELL_MS = 1000
 /** Longest, bytes: anything longer is not ours. */
-const MOST_BYTES = 2048
+const MOST_BYTES = 8192
 /** Members met elsewhere that are told of at once, and the longest address of one. */
 export const MOST_MET = 4
 const MOST_ADDRESS = 260
@@ -29,10 +30,20 @@ export type Word = {
   /** The last move of leadership that somebody asked for: out of which term, to whom; 0: none. */
   readonly movedTerm: number
   readonly movedTo: number
+  /** What it remembers of everybody's lives; its own comes first. */
+  readonly lives: readonly Known[]
 }
 
 /** Body of a KEEPALIVE; one without a body tells nothing. */
-const encodeWord = (word: Word): Uint8Array => new TextEncoder().encode(JSON.stringify({ v: 1, ...word }))
+const encodeWord = (word: Word): Uint8Array =>
+  new TextEncoder().encode(JSON.stringify({ v: 1, ...word, lives: word.lives.map(packed) }))
+
+/** Without names of fields: everybody tells of everybody. */
+const packed = ({ id, nonce, incarnation, batch }: Known): unknown => [id, nonce, incarnation, batch]
+const unpacked = (value: unknown): unknown => {
+  const [id, nonce, incarnation, batch] = Array.isArray(value) ? value : []
+  return { id, nonce, incarnation, batch }
+}
 
 /** Null: nothing of ours. */
 const decodeWord = (body: Uint8Array): Word | null => {
@@ -55,6 +66,7 @@ const decodeWord = (body: Uint8Array): Word | null => {
       met: metOf(n.met),
       movedTerm: whole('movedTerm'),
       movedTo: whole('movedTo'),
+      lives: knownOf(Array.isArray(n.lives) ? n.lives.map(unpacked) : []),
     }
   } catch {
     return null
@@ -101,12 +113,14 @@ export class Bulletin {
     for (const to of others) this.o.tell(to, body)
   }
 
-  take(frame: { readonly kind: number; readonly from: number; readonly body: Uint8Array }): void {
-    if (frame.kind !== KEEPALIVE || frame.body.length === 0) return
+  /** Null: the frame is no word of a member. */
+  take(frame: { readonly kind: number; readonly from: number; readonly body: Uint8Array }): Word | null {
+    if (frame.kind !== KEEPALIVE || frame.body.length === 0) return null
     const word = decodeWord(frame.body)
-    if (word === null || !this.o.others().includes(frame.from)) return
+    if (word === null || !this.o.others().includes(frame.from)) return null
     this.heard.set(frame.from, word)
     for (const met of word.met) if (met.id !== this.o.self) this.o.told?.(met)
+    return word
   }
 
   /** Leadership is about to move because somebody asked for it. */

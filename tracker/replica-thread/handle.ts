@@ -2,7 +2,7 @@
 // Refuses: to keep anything alive: when the thread ends, `failed` says why and the process must end too.
 
 import { Worker } from 'node:worker_threads'
-import { INTERNAL, IO, NO_PERMISSION, OK, TEMPORARY, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
+import { COPY, INTERNAL, IO, NO_PERMISSION, OK, TEMPORARY, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
 import type { Outcome } from '../replica/batches/proposals.ts'
 import type { Reply } from '../replica/membership/desk.ts'
 import type { Request } from '../replica/membership/requests.ts'
@@ -57,6 +57,8 @@ export interface ReplicaHandle {
   save(): Promise<{ readonly totalBytes: number; readonly pieces: AsyncGenerator<Uint8Array> }>
   /** Why this replica is no member any more; '' while it is one. */
   removed(): string
+  /** Why another member does not let this start of it in; '' while none says so. */
+  unwelcome(): string
   /** What is in the rings is still committed. `purge`: then deletes the log. */
   stop(options: { readonly purge: boolean }): Promise<void>
   /** Resolves when announces are answered for the first time. */
@@ -73,6 +75,7 @@ const EXIT_CODES: Record<FailureKind, number> = {
   full: TEMPORARY,
   forbidden: NO_PERMISSION,
   refused: USAGE,
+  copy: COPY,
   stopped: OK,
   port: UNAVAILABLE,
   panic: INTERNAL,
@@ -108,7 +111,7 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
   let count = 0
   let stopping = false
   let why: ReplicaFailed | null = null
-  let removed = ''
+  const said = { note: '', removed: '', unwelcome: '' }
   const failed = promised<ReplicaFailed>()
   const serving = promised<void>()
   const opened = promised<ReplicaHandle>()
@@ -132,7 +135,8 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
     fault: (member, fault) => ask({ kind: 'fault', member, fault }),
     drain: (on) => ask({ kind: 'drain', on }),
     save: () => saveBy(ask),
-    removed: () => removed,
+    removed: () => said.removed,
+    unwelcome: () => said.unwelcome,
     stop: async ({ purge }) => {
       stopping = true
       if (why === null) await ask({ kind: 'stop', purge })
@@ -151,10 +155,9 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
     if (news.kind === 'open' && signal?.aborted === true) stopEarly()
     else if (news.kind === 'open') opened.resolve(handle(news.store))
     else if (news.kind === 'serving') serving.resolve()
-    else if (news.kind === 'note') onNote?.(news.sentence)
-    else if (news.kind === 'removed') {
-      removed = news.sentence
-      onNote?.(removed)
+    else if (news.kind === 'note' || news.kind === 'removed' || news.kind === 'unwelcome') {
+      said[news.kind] = news.sentence
+      onNote?.(news.sentence)
     } else if (news.kind === 'failed') fail(new ReplicaFailed(news.failure, news.message, news.stack))
     else if (news.kind === 'answer') asked.get(news.number)?.resolve(news.value as never)
     else asked.get(news.number)?.reject(new Error(news.message))

@@ -135,6 +135,10 @@ export type ReplicaStatus = {
   readonly refusedDials: readonly RefusedDial[]
   /** Members that are elsewhere than the directory says, by their own word. */
   readonly moved: readonly { readonly name: string; readonly address: string }[]
+  /** Dials refused since the start: of an older copy of a member, or of one beside the original. */
+  readonly refusedLives: number
+  /** Why the last of them was; '' while there was none. */
+  readonly refusedLife: string
   /** What is awaited before the next change of members; '': nothing. */
   readonly awaits: string
   readonly commit: number
@@ -200,6 +204,7 @@ export type FailureKind =
   | 'full'
   | 'forbidden'
   | 'refused'
+  | 'copy'
   | 'stopped'
   | 'port'
   | 'panic'
@@ -245,6 +250,8 @@ export type News =
   | { readonly kind: 'serving' }
   | { readonly kind: 'note'; readonly sentence: string }
   | { readonly kind: 'removed'; readonly sentence: string }
+  /** Why another member does not let this life in; '': one does. */
+  | { readonly kind: 'unwelcome'; readonly sentence: string }
   | {
       readonly kind: 'failed'
       readonly failure: FailureKind

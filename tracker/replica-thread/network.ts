@@ -9,7 +9,7 @@ import { ask } from '../replica/membership/probe.ts'
 import { Visitors } from '../replica/membership/visitors.ts'
 import { type Whereabout, Whereabouts } from '../replica/membership/whereabouts.ts'
 import type { Frame, Stamp } from '../replica/transport/frame.ts'
-import type { Hello, Refusal } from '../replica/transport/frame-body.ts'
+import type { Hello, Life, Refusal } from '../replica/transport/frame-body.ts'
 import { type Psk, pskOf } from '../replica/transport/psk.ts'
 import { MAX_PEERS, TcpTransport } from '../replica/transport/tcp.ts'
 import {
@@ -18,6 +18,7 @@ import {
   type Fault,
   type Peer,
   type Receiver,
+  type Rival,
   type Self,
   type StreamBegin,
   type StreamSink,
@@ -30,7 +31,7 @@ export type Behind = {
   frame(frame: Frame): void
   received(): void
   stamp(to: number, stamp: Stamp): void
-  admit(hello: Hello): Refusal | null
+  admit(hello: Hello, rival: Rival | null): Refusal | null
   connected(member: number): void
   started(member: number): void
   refused(member: number, refusal: Refusal): void
@@ -96,7 +97,7 @@ export class Network {
       frame: (frame) => this.behind.frame(frame),
       received: () => this.behind.received(),
       stamp: (_group, to, stamp) => this.behind.stamp(to, stamp),
-      admit: (hello) => this.admit(hello),
+      admit: (hello, rival) => this.admit(hello, rival),
       up: (member, channel: Channel) => {
         if (channel === APPENDS) this.behind.connected(member)
       },
@@ -111,10 +112,10 @@ export class Network {
   }
 
   /** There is a member: it hears everything from now on. */
-  serve(clusterId: string, id: number, incarnation: number, behind: Behind): void {
+  serve(clusterId: string, id: number, life: Life, behind: Behind): void {
     this.behind = behind
-    this.incarnation = incarnation
-    this.transport.identify({ ...this.self, clusterId, id, incarnation })
+    this.incarnation = life.incarnation
+    this.transport.identify({ ...this.self, clusterId, id, incarnation: life.incarnation, life })
   }
 
   /** Whom this member talks to. */
@@ -161,8 +162,8 @@ export class Network {
     this.dial()
   }
 
-  private admit(hello: Hello): Refusal | null {
-    const refusal = this.behind.admit(hello)
+  private admit(hello: Hello, rival: Rival | null): Refusal | null {
+    const refusal = this.behind.admit(hello, rival)
     const { followed } = this
     if (refusal !== null || followed === null) return refusal
     if (this.visitors.came(followed.directory, hello)) this.dial()

@@ -2,6 +2,7 @@
 // bulletin, transfers, network. Whoever works on them takes these parts, or less; nobody takes the loop.
 // Refuses: to run anything; running.ts does.
 
+import { randomBytes } from 'node:crypto'
 import type { ConfState, Core, Entry } from '@skep/raft'
 import type { LogStore } from '../replica/log/log.ts'
 import { Member } from '../replica/member.ts'
@@ -9,9 +10,11 @@ import type { Identity } from '../replica/membership/birth.ts'
 import { MembershipDesk } from '../replica/membership/desk.ts'
 import { admission, type Directory, idsOf, REMOVED_SENTENCE } from '../replica/membership/directory.ts'
 import { levelRefusal } from '../replica/membership/level.ts'
+import { admitLife, type Known, Lives } from '../replica/membership/lives.ts'
 import { MembersMachine } from '../replica/membership/members-machine.ts'
 import { restoreSnapshot } from '../replica/snapshots.ts'
 import { Transfers } from '../replica/transfer/streams.ts'
+import type { Frame } from '../replica/transport/frame.ts'
 import { clusterIdOf } from '../swarm/apply.ts'
 import { type Birth, birthEntry } from '../swarm/entry.ts'
 import { LEVEL } from '../swarm/level.ts'
@@ -53,6 +56,8 @@ export type Loop = {
   received(): void
   /** The cluster does not want this replica any more. */
   removed(sentence: string): void
+  /** Another member does not let this life in, and why; '': one does. */
+  unwelcome(sentence: string): void
 }
 
 export type Parts = Opened & {
@@ -69,6 +74,7 @@ export type Parts = Opened & {
   readonly member: Member<Parked>
   readonly desk: MembershipDesk
   readonly bulletin: Bulletin
+  readonly lives: Lives
   /** Null: alone for good. */
   readonly transfers: Transfers | null
   /** The birth record is applied. Once it is, it stays. */
@@ -97,19 +103,15 @@ export async function assemble(opened: Opened, loop: Loop): Promise<Parts> {
     },
     () => feed.tell(),
   )
-  const members = new MembersMachine(swarm, directory, (id) => swarm.forgetMember(id))
+  const members = new MembersMachine(swarm, directory, (id) => {
+    swarm.forgetMember(id)
+    lives.forget(id)
+  })
   await restoreSnapshot(log, members)
   const incarnation = await log.nextIncarnation()
-  const feed = new RingFeed({
-    member: identity.memberId,
-    incarnation,
-    producers: options.producers,
-    relaxed: options.consistency === 'relaxed',
-    timeMs: () => swarm.timeMs,
-    lastBatch: (from) => swarm.lastBatch(from),
-    birth: () => (born() ? null : birthEntry(identity.birth as Birth)),
-  })
-  const bulletin = newBulletin(opened, () => member)
+  const lives = newLives(opened, incarnation)
+  const feed = newFeed(opened, incarnation, swarm, born)
+  const bulletin = newBulletin(opened, lives, () => member)
   const roster = new Roster(members, (id) => bulletin.of(id)?.draining === true)
   const keepaliveMs = options.cluster?.keepaliveMs ?? KEEPALIVE_MS
   const missed = options.cluster?.missed ?? MISSED
@@ -130,6 +132,7 @@ export async function assemble(opened: Opened, loop: Loop): Promise<Parts> {
       preferHighest: options.cluster?.preferHighest ?? false,
       staysPut: () => bulletin.wasAskedToLead(member.term),
       onLeading: (leads) => {
+        lives.leads(leads)
         if (!leads) transfers?.only(null)
       },
       onConfState: (confState, entry) => configured(parts, confState, entry),
@@ -141,13 +144,40 @@ export async function assemble(opened: Opened, loop: Loop): Promise<Parts> {
   const control = new Control(options.control)
   const parts: Parts = {
     ...{ ...opened, loop, incarnation, keepaliveMs, missed, control, store, swarm, members, roster },
-    ...{ feed, member, desk, bulletin, transfers, born },
+    ...{ feed, member, desk, bulletin, lives, transfers, born },
   }
   if (network !== null) connect(parts, network)
   return parts
 }
 
-const newBulletin = ({ options, identity, log, network }: Opened, member: () => Member<Parked>): Bulletin =>
+const newFeed = (
+  { options, identity }: Opened,
+  incarnation: number,
+  swarm: SwarmMachine,
+  born: () => boolean,
+): RingFeed =>
+  new RingFeed({
+    member: identity.memberId,
+    incarnation,
+    producers: options.producers,
+    relaxed: options.consistency === 'relaxed',
+    timeMs: () => swarm.timeMs,
+    lastBatch: (from) => swarm.lastBatch(from),
+    birth: () => (born() ? null : birthEntry(identity.birth as Birth)),
+  })
+
+/** This start, and what the log remembers of the others'. */
+const newLives = ({ identity, log }: Opened, incarnation: number): Lives => {
+  const nonce = randomBytes(8).toString('hex')
+  const life = { nonce, incarnation, began: log.began, lastIndex: log.lastIndex }
+  return new Lives(identity.memberId, life, log.lives)
+}
+
+const newBulletin = (
+  { options, identity, log, network }: Opened,
+  lives: Lives,
+  member: () => Member<Parked>,
+): Bulletin =>
   new Bulletin({
     self: identity.memberId,
     others: () => member().others,
@@ -160,6 +190,7 @@ const newBulletin = ({ options, identity, log, network }: Opened, member: () => 
       control: options.controlAddress ?? '',
       agrees: agreesTo(options),
       met: (network?.moved() ?? []).slice(0, MOST_MET),
+      lives: lives.tell(log.synced),
     }),
   })
 
@@ -203,30 +234,37 @@ const newTransfers = ({ log }: Opened, network: Network, member: Member<Parked>,
 
 /** From here on the network serves this member. */
 function connect(parts: Parts, network: Network): void {
-  const { identity, incarnation, member, members, bulletin, transfers, desk, loop, store } = parts
+  const { identity, lives, member, members, bulletin, transfers, desk, loop, store } = parts
   const { replica } = member
   const { lastIndex } = parts.log
-  network.serve(identity.clusterId, identity.memberId, incarnation, {
+  network.serve(identity.clusterId, identity.memberId, lives.life, {
     frame: (frame) => {
-      bulletin.take(frame)
+      const word = bulletin.take(frame)
+      if (word !== null) hear(parts, network, frame, word.lives)
       member.receive(frame, monotonicMs())
     },
     received: () => loop.wake(() => loop.received()),
     stamp: (to, stamp) => member.stamp(to, stamp),
-    admit: (hello) => {
+    admit: (hello, rival) => {
       member.peers.speaks(hello.from, hello.level)
       return (
         levelRefusal(store.level, hello) ??
-        admission(members.directory, replica.confState, replica.applied, hello)
+        admission(members.directory, replica.confState, replica.applied, hello) ??
+        admitLife(lives, replica, hello, rival)
       )
     },
-    connected: (id) => loop.wake(() => member.connected(id)),
+    connected: (id) => {
+      loop.unwelcome('')
+      loop.wake(() => member.connected(id))
+    },
     started: (id) => {
       bulletin.forget(id)
       member.peerStarted(id)
     },
     refused: (_id, refusal) => {
       if (refusal.code === 'removed member') loop.removed(REMOVED_SENTENCE)
+      if (refusal.code === 'older life' || refusal.code === 'doubled') loop.unwelcome(refusal.sentence)
+      if (refusal.final === true) loop.wake(() => member.refuse(refusal.sentence))
     },
     stream: (begin) => transfers!.stream(begin),
     question: (question) => desk.answer(question),
@@ -234,6 +272,13 @@ function connect(parts: Parts, network: Network): void {
     moved: (sentence) => parts.say({ kind: 'note', sentence }),
   })
   network.follow(members.directory, identity.memberId)
+}
+
+/** Another one's word about the lives of all: the leader's counts. */
+function hear(parts: Parts, network: Network, frame: Frame, said: readonly Known[]): void {
+  const { leader, term } = parts.member.replica.status
+  const byLeader = frame.from === leader && frame.term === term
+  for (const id of parts.lives.told(said, byLeader)) network.transport.turnOut(id)
 }
 
 function configured(parts: Parts, confState: ConfState, entry: Entry | null): void {

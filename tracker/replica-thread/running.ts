@@ -4,6 +4,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import { type Driven, drive, newDriven } from '../replica/drive.ts'
 import { encodeIdentity } from '../replica/membership/birth.ts'
+import { LifeRefused } from '../replica/membership/lives.ts'
 import { monotonicMs, SERVING, STOPPING, WAITING } from '../threads/state.ts'
 import { handOver } from './drain.ts'
 import { Ending } from './ending.ts'
@@ -28,6 +29,7 @@ export async function runMember(opened: Opened, port: MessagePort): Promise<void
     wake: (what) => sleeper.wake(what),
     received: () => running?.publish(),
     removed: (sentence) => running?.remove(sentence),
+    unwelcome: (sentence) => running?.avoid(sentence),
   })
   running = new Running(parts, sleeper)
   await running.run(port)
@@ -58,6 +60,8 @@ class Running {
   private diskError = ''
   /** Why this replica is not wanted any more; '' while it is. */
   private removedBecause = ''
+  /** Why another member does not let it in. */
+  private avoidedBecause = ''
   private served = false
   /** The level that the folder's identity says. */
   private marked: number
@@ -97,16 +101,33 @@ class Running {
         ended: () => ending.may(),
       },
       this.driven,
-    )
+    ).catch((error: unknown) => this.refused(error))
     clearInterval(flushing)
     clearInterval(housekeeping)
     await ending.end()
     port.close()
   }
 
+  /** Written down, so that this folder says no by itself from now on. */
+  private async refused(error: unknown): Promise<never> {
+    const { control, lives, log } = this.parts
+    if (error instanceof LifeRefused) {
+      control.setState(STOPPING)
+      lives.condemn(error.message)
+      await lives.save(log)
+    }
+    throw error
+  }
+
   private standing(): Standing {
     const { diskError, removedBecause, driven } = this
     return { diskError, removedBecause, driven }
+  }
+
+  avoid(sentence: string): void {
+    if (sentence === this.avoidedBecause) return
+    this.avoidedBecause = sentence
+    this.parts.say({ kind: 'unwelcome', sentence })
   }
 
   remove(sentence: string): void {
@@ -119,13 +140,14 @@ class Running {
 
   /** Snapshots on their way, and changes of members that nobody has to ask for. */
   private between(nowMs: number): void {
-    const { transfers, desk, bulletin, member } = this.parts
+    const { transfers, desk, bulletin, member, lives, log } = this.parts
     if (transfers === null) return
     this.parts.network?.note()
     if (transfers.due() <= nowMs) transfers.turn(nowMs)
     if (nowMs < this.tendMs) return
     this.tendMs = nowMs + TEND_MS
     bulletin.tell(nowMs)
+    void lives.save(log)
     if (!member.replica.leads) return
     // Elected again while it is being drained: not for long.
     if (bulletin.draining && !member.transferring) void handOver(this.parts)

@@ -41,6 +41,7 @@ export const statusOf = (parts: Parts, standing: Standing): ReplicaStatus => {
       address,
     })),
     refusedDials: parts.network?.transport.refusedDials ?? [],
+    ...{ refusedLives: parts.lives.refused, refusedLife: parts.lives.refusedBecause },
     awaits: desk.waits,
     commit: replica.status.commit,
     applied: replica.applied,

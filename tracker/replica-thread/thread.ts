@@ -14,6 +14,7 @@ import { LogDamaged, LogFormat, LogLocked, type LogStore, LogWriteFailed } from 
 import { openLog } from '../replica/log/store.ts'
 import { type Identity, IdentityTooNew } from '../replica/membership/birth.ts'
 import { Birth, BirthRefused, BirthStopped, firstDirectory } from '../replica/membership/birth-flow.ts'
+import { LifeRefused } from '../replica/membership/lives.ts'
 import type { Birth as BirthRecord } from '../swarm/entry.ts'
 import { allocate, type Limits, limitsFor } from '../swarm/layout.ts'
 import { LEVEL, LevelUnknown } from '../swarm/level.ts'
@@ -134,6 +135,7 @@ const kindOf = (error: unknown): FailureKind => {
   if (error instanceof BirthStopped) return 'stopped'
   if (error instanceof BirthRefused || error instanceof IdentityTooNew || error instanceof LevelUnknown)
     return 'refused'
+  if (error instanceof LifeRefused) return 'copy'
   if (error instanceof RaftPanic) return 'panic'
   const { code, syscall } = error as NodeJS.ErrnoException
   if (syscall === 'listen' || syscall === 'getaddrinfo') return 'port'

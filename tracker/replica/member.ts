@@ -24,6 +24,8 @@ import { Leases } from './leadership/leases.ts'
 import { ReadyVotes } from './leadership/ready-votes.ts'
 import type { SnapshotRecord } from './log/log.ts'
 import type { MemberOptions } from './member-options.ts'
+import { idsOf } from './membership/directory.ts'
+import { forgotten, LifeRefused } from './membership/lives.ts'
 import { Moves } from './moves.ts'
 import { EMPTY_APPEND_BYTES, Outgoing } from './outgoing.ts'
 import { Peers } from './peers.ts'
@@ -81,6 +83,8 @@ export class Member<T> {
   private readonly withheld = new Set<number>()
   private readonly tooOld = (id: number): boolean => this.peers.tooOld(id, this.o.level?.() ?? 0)
   badMessages = 0
+  /** Why the cluster does not want this life; '' while it does. */
+  private unwanted = ''
 
   /** The log is open and the machine restored to its snapshot. */
   constructor(options: MemberOptions<T>, nowMs: number) {
@@ -128,7 +132,7 @@ export class Member<T> {
     this.replica = new Replica(replicaOptions, nowMs)
     this.status = this.replica.status
     this.joint = new JointEnd(this.replica.confState, this.replica.applied)
-    this.members = new Set(everybody(this.replica.confState))
+    this.members = new Set(idsOf(this.replica.confState))
     this.election = new Election({ tickMs, electionTicks }, nowMs)
     const quiet = options.fresh || this.replica.alone
     if (quiet) this.election.never(nowMs)
@@ -204,8 +208,9 @@ export class Member<T> {
     return nowMs < this.leases.untilMs
   }
 
-  /** One cycle, as `Replica.turn`; then everything said in it leaves. */
+  /** One cycle, as `Replica.turn`; then everything said in it leaves. Throws LifeRefused, too. */
   turn(nowMs: number): ReturnType<Replica['turn']> {
+    if (this.unwanted !== '') throw new LifeRefused(this.unwanted)
     this.nowMs = nowMs
     this.replica.tick(nowMs)
     this.regard()
@@ -288,6 +293,8 @@ export class Member<T> {
       this.o.snapshots?.arrived(frame.from, frame.body)
       return false
     }
+    if (type === MSG_HEARTBEAT) this.refuse(forgotten(frame.body, this.status))
+    if (this.unwanted !== '') return false
     if (type === MSG_APP && frame.body.length >= EMPTY_APPEND_BYTES) this.appended = true
     const stepped = this.replica.step(frame.body, nowMs)
     if (!stepped.ok && stepped.code !== 'step-peer-not-found') this.badMessages++
@@ -296,10 +303,14 @@ export class Member<T> {
     return true
   }
 
+  /** The cluster does not want this life: `turn` throws. '' changes nothing. */
+  refuse(sentence: string): void {
+    this.unwanted ||= sentence
+  }
+
   /** What the frame proves, once its message was stepped. */
   private weigh(frame: Frame): void {
-    const { status } = this
-    if (this.leases.stepped(frame, status, this.replica.applied)) this.election.heard(this.nowMs)
+    if (this.leases.stepped(frame, this.status, this.replica.applied)) this.election.heard(this.nowMs)
     this.lease()
   }
 
@@ -312,7 +323,7 @@ export class Member<T> {
   private lease(): void {
     const { replica, moves, removed, status, nowMs } = this
     const { applied, leads, confState } = replica
-    const answers = replica.installing === null && !removed
+    const answers = replica.installing === null && !removed && this.unwanted === ''
     this.leases.renew({
       status,
       nowMs,
@@ -468,7 +479,7 @@ export class Member<T> {
 
   private configured(confState: ConfState, entry: Entry | null): void {
     const was = this.members.has(this.o.id)
-    this.members = new Set(everybody(confState))
+    this.members = new Set(idsOf(confState))
     const is = this.members.has(this.o.id)
     if (was && !is && entry !== null) this.leave(this.nowMs)
     if (is) this.removed = false
@@ -487,10 +498,3 @@ export class Member<T> {
     this.lease()
   }
 }
-
-const everybody = (c: ConfState): number[] => [
-  ...c.voters,
-  ...c.votersOutgoing,
-  ...c.learners,
-  ...c.learnersNext,
-]

@@ -20,27 +20,43 @@ import {
   type Stamp,
   writeHeader,
 } from '../replica/transport/frame.ts'
-import { encodeBatchHead } from '../replica/transport/frame-body.ts'
+import { encodeBatchHead, type Life, type Refusal } from '../replica/transport/frame-body.ts'
 import { FrameDecoder } from '../replica/transport/frame-decoder.ts'
 import { Pen } from '../replica/transport/pen.ts'
 import type { StreamWire } from '../replica/transport/stream.ts'
 import { APPENDS, BULK, type Self, type StreamOut } from '../replica/transport/transport.ts'
 import type { Behind } from '../replica-thread/network.ts'
 import { canarySections } from './canaries.ts'
-import type { Frame, Place } from './place.ts'
+import { type Frame, KEEPALIVE_MS, MISSED, type Place } from './place.ts'
 import { isStream, Streams } from './streams.ts'
 import { OWN_TYPES } from './trace.ts'
 
 /** Who sends, and in which of its lives. */
-type Sender = { readonly id: number; readonly name: string; readonly life: number; readonly level: number }
+type Sender = {
+  readonly id: number
+  readonly name: string
+  readonly life: number
+  readonly level: number
+  /** Absent while there is no member. */
+  readonly start: Life | undefined
+}
+/** Which life of a member was let in, and where it is. */
+type Guest = {
+  readonly number: number
+  readonly nonce: string
+  heardMs: number
+  left: boolean
+  /** Another life has knocked, which is why this one was asked whether it is there; and its answer. */
+  aliveFor: string
+}
 type Sent = Frame & { readonly sender: Sender } & Content
 type Content =
   | { readonly kind: 'frame'; readonly bytes: Uint8Array }
   | {
       readonly kind: 'refused'
-      readonly code: 'removed member' | 'unknown member'
-      readonly sentence: string
+      readonly refusal: Refusal
     }
+  | { readonly kind: 'ping' | 'pong'; readonly nonce: string }
   | { readonly kind: 'question'; readonly number: number; readonly bytes: Uint8Array }
   | { readonly kind: 'answer'; readonly number: number; readonly bytes: Uint8Array }
 
@@ -53,6 +69,11 @@ const QUESTIONS = OWN_TYPES + 4
 const ANSWERS = OWN_TYPES + 5
 const REFUSALS = OWN_TYPES + 6
 const STREAM_ANSWERS = OWN_TYPES + 7
+const PINGS = OWN_TYPES + 8
+/** Refusals of a life, not of a member. */
+const LIVES: readonly string[] = ['older life', 'held', 'doubled']
+/** As the transport's: a life that was silent for longer is no rival of another one. */
+const DEAD_MS = KEEPALIVE_MS * (MISSED + 1)
 
 /** From a question to its answer, milliseconds. */
 const ASK_MS = 1000
@@ -76,6 +97,8 @@ export class Air {
   private readonly ids = new Map<number, number>()
   /** Lives of the others, as their messages told, by number. */
   private readonly lives = new Map<number, number>()
+  /** By ID. */
+  private readonly guests = new Map<number, Guest>()
   private readonly asked = new Map<number, (answer: Uint8Array) => void>()
   private questions = 0
   private readonly spoil: (section: Uint8Array) => Uint8Array
@@ -102,11 +125,11 @@ export class Air {
   }
 
   /** There is a member: it hears everything from now on. */
-  serve(clusterId: string, id: number, behind: Behind): void {
+  serve(clusterId: string, id: number, life: Life, behind: Behind): void {
     this.id = id
     this.behind = behind
     this.digest = clusterDigest(clusterId)
-    this.pen.identify({ ...this.self, clusterId, id })
+    this.pen.identify({ ...this.self, clusterId, id, life })
   }
 
   /** Whom this member talks to; all others are strangers. */
@@ -164,13 +187,14 @@ export class Air {
 
   receive(from: number, message: Frame): void {
     const sent = message as Sent
-    if (!this.known(from, sent)) return
+    // From an earlier life: a new one's connections end what the old ones may still deliver.
+    if (sent.sender.life < (this.lives.get(from) ?? 0)) return
     switch (sent.kind) {
       case 'frame':
         if (this.admits(from, sent.sender)) this.read(sent.bytes)
         break
       case 'refused':
-        this.behind.refused(sent.sender.id, sent)
+        this.behind.refused(sent.sender.id, sent.refusal)
         break
       case 'question':
         void this.answer(from, sent.number, sent.bytes)
@@ -178,6 +202,14 @@ export class Air {
       case 'answer':
         this.asked.get(sent.number)?.(sent.bytes)
         this.asked.delete(sent.number)
+        break
+      case 'ping':
+        this.datagram(from, PINGS, { kind: 'pong', nonce: sent.nonce })
+        break
+      case 'pong': {
+        const guest = this.guests.get(sent.sender.id)
+        if (guest !== undefined && guest.nonce === sent.sender.start?.nonce) guest.aliveFor = sent.nonce
+      }
     }
   }
 
@@ -187,44 +219,63 @@ export class Air {
     if (bytes !== null) this.datagram(to, ANSWERS, { kind: 'answer', number, bytes })
   }
 
-  /** False: from an earlier life. A new one's connections end what the old ones may still deliver. */
-  private known(from: number, { sender }: Sent): boolean {
-    const life = this.lives.get(from) ?? 0
-    if (sender.life < life) return false
-    this.lives.set(from, sender.life)
-    if (sender.id !== 0) this.ids.set(from, sender.id)
-    if (sender.life > life && sender.id !== 0) {
-      this.streams.broken(sender.id)
-      this.behind.started(sender.id)
-      this.behind.connected(sender.id)
+  /** Who dials is let in, or hears why not. */
+  private admits(from: number, sender: Sender): boolean {
+    const { place, directory } = this
+    const { id, name, life: incarnation, level, start } = sender
+    const nowMs = place.clock.now()
+    const guest = this.guests.get(id)
+    const known = guest !== undefined && guest.nonce === start?.nonce
+    // What its last words are worth, after its connections have ended: nothing.
+    if (known && guest.left) return false
+    const other = known || guest === undefined || guest.left || nowMs - guest.heardMs > DEAD_MS ? null : guest
+    const address = addressOfMember(from)
+    const hello = {
+      ...{ clusterId: '', from: id, to: this.id, name, address, channel: 0, level, incarnation, dial: 1 },
+      ...(start === undefined || known ? {} : { life: start }),
     }
+    const rival = other === null ? null : { alive: other.aliveFor === start?.nonce }
+    const refusal = this.behind.admit(hello, rival)
+    if (refusal !== null) {
+      const told =
+        LIVES.includes(refusal.code) || (refusal.code === 'removed member' && from !== place.number)
+      if (told) this.datagram(from, REFUSALS, { kind: 'refused', refusal })
+      if (refusal.code === 'held' && other !== null && start !== undefined)
+        this.datagram(other.number, PINGS, { kind: 'ping', nonce: start.nonce })
+      return false
+    }
+    if (known) guest.heardMs = nowMs
+    else
+      this.guests.set(id, {
+        number: from,
+        nonce: start?.nonce ?? '',
+        heardMs: nowMs,
+        left: false,
+        aliveFor: '',
+      })
+    this.meets(from, sender)
+    if (directory !== null && this.visitors.came(directory, hello)) this.follow(directory, this.id)
     return true
   }
 
-  /** Who dials is let in, or hears why not. */
-  private admits(from: number, { id, name, level }: Sender): boolean {
-    const { number, life } = this.place
-    const hello = {
-      clusterId: '',
-      from: id,
-      to: this.id,
-      name,
-      address: addressOfMember(from),
-      channel: 0,
-      level,
-      incarnation: life,
-      dial: 1,
-    }
-    const refusal = this.behind.admit(hello)
-    if (refusal === null) {
-      const { directory } = this
-      if (directory !== null && this.visitors.came(directory, hello)) this.follow(directory, this.id)
-      return true
-    }
-    const { code, sentence } = refusal
-    if (code === 'removed member' && from !== number)
-      this.datagram(from, REFUSALS, { kind: 'refused', code, sentence })
-    return false
+  private meets(from: number, { id, life }: Sender): void {
+    const before = this.lives.get(from) ?? 0
+    this.lives.set(from, life)
+    this.ids.set(from, id)
+    if (life === before) return
+    this.streams.broken(id)
+    this.behind.started(id)
+    this.behind.connected(id)
+  }
+
+  /** Another life of that member counts. */
+  turnOut(id: number): void {
+    this.guests.delete(id)
+  }
+
+  /** The process at the other end is gone. */
+  left(member: number): void {
+    for (const guest of this.guests.values()) guest.left ||= guest.number === member
   }
 
   private read(bytes: Uint8Array): void {
@@ -280,7 +331,7 @@ export class Air {
 
   private from(): { sender: Sender } {
     const { name, life, level } = this.place
-    return { sender: { id: this.id, name, life, level } }
+    return { sender: { id: this.id, name, life, level, start: this.pen.self.life } }
   }
 
   /** What was sent over a connection may not have arrived. */

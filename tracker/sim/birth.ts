@@ -2,9 +2,12 @@
 // Refuses: to get full; capacity has tests of its own.
 
 import type { Random } from '@skep/testing/random.ts'
+import type { LogStore } from '../replica/log/log.ts'
+import { Birth as Newborn } from '../replica/membership/birth-flow.ts'
 import type { Birth } from '../swarm/entry.ts'
 import type { Limits } from '../swarm/layout.ts'
 import { DEFAULT_SETTINGS } from '../swarm/settings.ts'
+import type { Place } from './place.ts'
 
 /** Small, so that a digest is quick. */
 export const LIMITS: Limits = {
@@ -41,3 +44,26 @@ export const bornAt = ({ hashKey, ...birth }: Birth, clusterId: string, level: n
   level,
   ...(level < 2 ? {} : { hashKey: hashKey! }),
 })
+
+/** The production's way from an empty disk to a member, in a simulated place. */
+export const birthOf = (
+  place: Place,
+  log: LogStore,
+  ask: (address: string, question: Uint8Array) => Promise<Uint8Array>,
+  pause: (ms: number) => Promise<void>,
+): Newborn =>
+  new Newborn({
+    log,
+    name: place.name,
+    address: place.address,
+    initialMembers: place.initialMembers,
+    join: place.join,
+    learner: false,
+    ask,
+    randomWord: () => (place.canary === 'repeats-ids' && place.join !== null ? 7 : place.random.word() | 0),
+    level: place.level,
+    birth: (clusterId, level) => place.birth(clusterId, level),
+    refuses: () => null,
+    pause,
+    say: () => {},
+  })

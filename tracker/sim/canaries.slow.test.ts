@@ -27,6 +27,7 @@ const FOUND: Record<Canary, readonly [check: RegExp, faults?: readonly Fault[]]>
   'forgets-votes': [/has two leaders/, ['twice']],
   'skips-entries': [/counted, there are|is missing|should not be/],
   'sends-no-snapshots': [/no progress/, ['isolate', 'members']],
+  'welcomes-copies': [/older copy of its disk|copy of m\d|runs from a copy/, ['rollBack', 'double']],
   'turns-members-away': [/is told that it was removed, and it was not/],
   'believes-its-table': [/this one is lost/],
 }

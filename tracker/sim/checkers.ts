@@ -141,6 +141,17 @@ export class Checkers {
     }
   }
 
+  /** Of a life that runs from a copied disk: what it does to itself is its own affair. */
+  copyWitness(number: number): Witness {
+    const nothing = (): void => {}
+    return {
+      ...{ restored: nothing, incarnation: nothing, applied: nothing, forgot: nothing, dismissed: nothing },
+      role: (role) => {
+        if (role === 'leader') this.fail(`m${number} runs from a copy and leads`)
+      },
+    }
+  }
+
   wasRemoved(id: number): boolean {
     return this.removed.some((r) => r.id === id)
   }

@@ -9,6 +9,7 @@ import { Random } from '@skep/testing/random.ts'
 import { leaseMs } from '../replica/leadership/lease.ts'
 import { KEEPALIVE_TICKS } from '../replica/member.ts'
 import { BirthRefused } from '../replica/membership/birth-flow.ts'
+import { LifeRefused } from '../replica/membership/lives.ts'
 import type { Request } from '../replica/membership/requests.ts'
 import { BULK } from '../replica/transport/transport.ts'
 import type { Birth } from '../swarm/entry.ts'
@@ -23,8 +24,7 @@ import { Checkers } from './checkers.ts'
 import { Connections } from './connections.ts'
 import { simulatedLogDisk } from './disk.ts'
 import { type Datagram, type Endpoint, FrontEnd } from './front-end.ts'
-import { KEEPALIVE_MS, MISSED } from './member.ts'
-import type { Frame, Member } from './place.ts'
+import { type Frame, KEEPALIVE_MS, type Member, MISSED } from './place.ts'
 import type { ClusterOptions, Seat } from './seat.ts'
 import { DISK_FAULTS, Trace } from './trace.ts'
 import { drawUpgrade, levelAt } from './upgrade.ts'
@@ -33,7 +33,7 @@ import { Client } from './workload.ts'
 const PARKED_MOST = 64
 const TOUCHES_MOST = 256
 /** Replicas ever started, at most: IDs of clients and seats do not meet. */
-const SEATS_MOST = 12
+const SEATS_MOST = 16
 /** Numbers of clients begin behind those of members. */
 const CLIENTS_FROM = 1000
 const INTERNET = { delayMs: 1, jitterMs: 4, loss: 0.01, repeat: 0.01, reorder: 0.2 }
@@ -95,14 +95,13 @@ export class Cluster {
     })
   }
 
-  private addSeat(name: string, joins: boolean): Seat {
+  /** `copy`: of a disk, to begin with. Null: there is no room. */
+  addSeat(name: string, joins: boolean, copy: VirtualDisk | null = null): Seat | null {
+    if (this.seats.length >= SEATS_MOST) return null
     const number = this.seats.length + 1
     const clock = this.drawClock()
-    const disk = new VirtualDisk(
-      this.diskTime(() => seat),
-      this.random.fork(),
-      this.o.pace,
-    )
+    const time = this.diskTime(() => seat)
+    const disk = copy?.copy(time) ?? new VirtualDisk(time, this.random.fork(), this.o.pace)
     const seat: Seat = {
       number,
       name,
@@ -114,6 +113,8 @@ export class Cluster {
       life: 0,
       upgradedMs: drawUpgrade(this.random, this.o.upgrades, joins),
       lost: false,
+      copied: false,
+      copyOf: 0,
       waiting: [],
     }
     this.seats.push(seat)
@@ -123,10 +124,10 @@ export class Cluster {
 
   /** A new replica asks the members to let it in; under a lost one's name it is to replace it. */
   join(name: string): void {
-    if (this.seats.length >= SEATS_MOST) return
-    const { number } = this.addSeat(name, true)
-    this.trace.note(number, 'joins', 1)
-    this.start(number)
+    const seat = this.addSeat(name, true)
+    if (seat === null) return
+    this.trace.note(seat.number, 'joins', 1)
+    this.start(seat.number)
   }
 
   /** Each machine's clock begins somewhere, and is a little fast or slow. */
@@ -158,7 +159,8 @@ export class Cluster {
       clock,
       checkers,
       random: this.random.fork(),
-      members: () => this.members(),
+      // Some have the address of a copy beside its original, too.
+      members: () => [...this.members(), ...this.seats.filter(isDouble).map((s) => s.number)],
       send: (client: number, member: number, from: Endpoint, bytes: Uint8Array) =>
         this.internet.send(CLIENTS_FROM + client, member, () =>
           this.request(client, member, { from, bytes }),
@@ -206,6 +208,7 @@ export class Cluster {
   private answered(seat: Seat, to: Endpoint, bytes: Uint8Array): void {
     const { member, number } = seat
     if (member === null) return
+    if (seat.copied) this.checkers.fail(`m${number} runs from a copy and answers`)
     const client = to.address.at(-1)! >>> 24
     const view = new DataView(bytes.buffer, bytes.byteOffset)
     this.trace.note(number, 'answer', client, view.getUint32(0), view.getUint32(4), member.applied)
@@ -250,7 +253,7 @@ export class Cluster {
 
   /** Replicas whose disk is still there, members or not. */
   living(): number[] {
-    return this.seats.filter((s) => !s.lost).map((s) => s.number)
+    return this.seats.filter((s) => !s.lost && s.copyOf === 0).map((s) => s.number)
   }
 
   /** Who leads in the newest term; 0: nobody. */
@@ -293,7 +296,7 @@ export class Cluster {
       maxVoters: o.maxVoters,
       level: levelAt(seat.upgradedMs, this.clock.now()),
       birth: (clusterId, level) => bornAt(this.birth, clusterId, level),
-      identified: (id) => mine() && this.checkers.identified(number, id),
+      identified: (id) => mine() && !seat.copied && this.checkers.identified(number, id),
       core: o.core,
       clock,
       disk: canaryDisk(o.canary, disk),
@@ -305,7 +308,7 @@ export class Cluster {
       random: this.seedsOfMembers.fork(),
       breaks: (from, channel) => mine() && this.connections.network.break(from, number, channel),
       isDown: (to, channel) => this.connections.isDown(number, to, channel),
-      witness: this.checkers.witness(number, life, store),
+      witness: seat.copied ? this.checkers.copyWitness(number) : this.checkers.witness(number, life, store),
       canary: o.canary,
       note: (kind, ...numbers) => trace.note(number, kind, ...numbers),
       send: (to, frame) => mine() && this.connections.send(number, to, frame),
@@ -327,6 +330,12 @@ export class Cluster {
     const gone = error instanceof BirthRefused ? /^member (\d+) .* was removed by/.exec(error.message) : null
     if (gone !== null && this.checkers.wasRemoved(Number(gone[1]))) {
       this.trace.note(seat.number, 'gone')
+      this.down(seat, 'process')
+      seat.lost = true
+      return
+    }
+    if (error instanceof LifeRefused && (seat.copied || this.o.canary !== null)) {
+      this.trace.note(seat.number, 'refused')
       this.down(seat, 'process')
       seat.lost = true
       return
@@ -360,12 +369,16 @@ export class Cluster {
     this.down(seat, how)
   }
 
-  private down(seat: Seat, how: Crash): void {
+  /** Nothing is left of its process. */
+  down(seat: Seat, how: Crash): void {
     seat.member?.stop()
     seat.member = null
     seat.frontEnd = null
     seat.waiting = []
-    for (const other of this.seats) other.member?.broken(seat.number, BULK)
+    for (const other of this.seats) {
+      other.member?.broken(seat.number, BULK)
+      if (how === 'process') other.member?.left(seat.number)
+    }
     seat.disk = seat.disk.crash(how)
     this.stirred = true
     seat.clock.clear()
@@ -445,6 +458,8 @@ export class Cluster {
     this.connections.network.heal()
     this.connections.network.weather = CALM
     for (const seat of this.seats) {
+      if (seat.copyOf !== 0) this.crash(seat.number, 'process')
+      seat.lost ||= seat.copyOf !== 0
       if (seat.lost) continue
       this.setDiskFault(seat.number, 'none')
       this.setPace(seat.number, 1)
@@ -461,4 +476,5 @@ export class Cluster {
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
+const isDouble = (s: Seat): boolean => s.copyOf !== 0 && !s.lost
 const nameOf = (number: number): string => `r${number}`

@@ -4,6 +4,7 @@
 
 import type { Random } from '@skep/testing/random.ts'
 import type { Cluster } from './cluster.ts'
+import { Copies } from './copies.ts'
 
 /** What can go wrong; the weight says how often beside the others. */
 const FAULTS = {
@@ -31,6 +32,8 @@ const FAULTS = {
   interrupt: 3,
   midChange: 3,
   twice: 2,
+  rollBack: 2,
+  double: 2,
 } as const
 export type Fault = keyof typeof FAULTS
 export const FAULT_KINDS = Object.keys(FAULTS) as Fault[]
@@ -94,6 +97,9 @@ export class Faults {
   private readonly weights: readonly Fault[]
   private active = 0
   private stopped = false
+  private readonly copies: Copies | null
+  /** Nothing else may begin. */
+  private alone = false
   /** When the last disk was lost. */
   private lostMs = Number.NEGATIVE_INFINITY
   /** How many there were. */
@@ -104,6 +110,14 @@ export class Faults {
     this.plan = plan
     this.random = random
     this.weights = plan.kinds.flatMap((kind) => new Array<Fault>(FAULTS[kind]).fill(kind))
+    this.copies = plan.kinds.some((k) => k === 'rollBack' || k === 'double')
+      ? new Copies({
+          ...{ cluster, random },
+          calm: () => this.active === 0,
+          stopped: () => this.stopped,
+          spares: (number) => this.spares(number),
+        })
+      : null
     this.setWeather(plan.weather)
     this.next()
   }
@@ -116,13 +130,13 @@ export class Faults {
   private next(): void {
     this.cluster.clock.after(this.random.exponential(this.plan.gapMs), () => {
       if (this.stopped) return
-      if (this.active < this.plan.most) this.begin(this.random.pick(this.weights))
+      if (this.active < this.plan.most && !this.alone) this.begin(this.random.pick(this.weights))
       this.next()
     })
   }
 
   private begin(kind: Fault): void {
-    const end = this.cause(kind)
+    const end = kind === 'rollBack' || kind === 'double' ? this.copy(kind) : this.cause(kind)
     this.begun++
     if (end === null) return
     this.active++
@@ -141,7 +155,7 @@ export class Faults {
   }
 
   /** Returns what ends it; null: it has no end, or there was nothing to break. */
-  private cause(kind: Fault): (() => void) | null {
+  private cause(kind: Exclude<Fault, 'rollBack' | 'double'>): (() => void) | null {
     const { cluster, random } = this
     const living = cluster.living()
     const one = random.pick(living)
@@ -209,6 +223,34 @@ export class Faults {
           () => (random.chance(0.3) ? this.crash(cluster.living(), 'power') : this.unseat()),
         )
     }
+  }
+
+  private copy(kind: 'rollBack' | 'double'): null {
+    const { cluster, copies, random } = this
+    const leader = cluster.leader()
+    const one = leader !== 0 && random.chance(0.3) ? leader : random.pick(cluster.living())
+    const { name } = cluster.seat(one)
+    this.alone = true
+    const over = (): void => {
+      this.alone = false
+    }
+    if (kind === 'double') copies!.double(one, over)
+    else
+      copies!.rollBack(one, () => {
+        over()
+        if (!cluster.seat(one).lost) return
+        this.lostMs = cluster.clock.now()
+        if (random.chance(0.8)) this.replace(name)
+      })
+    return null
+  }
+
+  /** Somebody starts a new replica in a lost one's place, soon. */
+  private replace(name: string): void {
+    const { cluster, random } = this
+    cluster.clock.after(500 + random.below(4000), () => {
+      if (!this.stopped) cluster.join(name)
+    })
   }
 
   /**
@@ -390,21 +432,23 @@ export class Faults {
    */
   private loseDisk(one: number): null {
     const { cluster, random } = this
-    const leader = cluster.leader()
-    if (leader === 0) return null
-    const { sets, others, level } = cluster.seat(leader).member!
-    // Somebody may be on the way out: who is left would be fewer.
-    if (!level) return null
-    const isLeft = (n: number): boolean => n !== one && !cluster.seat(n).lost
-    if ([...sets, others].some((all) => 2 * all.filter(isLeft).length <= all.length)) return null
+    if (!this.spares(one)) return null
     cluster.loseDisk(one)
     this.lostMs = cluster.clock.now()
-    const { name } = cluster.seat(one)
-    if (random.chance(0.8))
-      cluster.clock.after(500 + random.below(4000), () => {
-        if (!this.stopped) cluster.join(name)
-      })
+    if (random.chance(0.8)) this.replace(cluster.seat(one).name)
     return null
+  }
+
+  /** Can the rest do without it? */
+  private spares(one: number): boolean {
+    const { cluster } = this
+    const leader = cluster.leader()
+    if (leader === 0) return false
+    const { sets, others, level } = cluster.seat(leader).member!
+    // Somebody may be on the way out: who is left would be fewer.
+    if (!level) return false
+    const isLeft = (n: number): boolean => n !== one && !cluster.seat(n).lost
+    return ![...sets, others].some((all) => 2 * all.filter(isLeft).length <= all.length)
   }
 
   /**

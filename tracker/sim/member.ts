@@ -10,27 +10,27 @@ import { LogWriteFailed } from '../replica/log/log.ts'
 import { openLog } from '../replica/log/store.ts'
 import { Member as ReplicaMember } from '../replica/member.ts'
 import type { Identity } from '../replica/membership/birth.ts'
-import { Birth, firstDirectory } from '../replica/membership/birth-flow.ts'
+import { type Birth, firstDirectory } from '../replica/membership/birth-flow.ts'
 import { MembershipDesk } from '../replica/membership/desk.ts'
 import { admission, idsOf } from '../replica/membership/directory.ts'
+import { admitLife, LifeRefused, Lives } from '../replica/membership/lives.ts'
 import { MembersMachine } from '../replica/membership/members-machine.ts'
 import type { Request } from '../replica/membership/requests.ts'
-import type { View } from '../replica/membership/view.ts'
 import { restoreSnapshot } from '../replica/snapshots.ts'
 import { Transfers } from '../replica/transfer/streams.ts'
-import { type Parked, RingFeed } from '../replica-thread/feed.ts'
+import type { Bulletin } from '../replica-thread/bulletin.ts'
+import type { Parked, RingFeed } from '../replica-thread/feed.ts'
 import { clusterIdOf } from '../swarm/apply.ts'
-import { type Birth as BirthRecord, birthEntry } from '../swarm/entry.ts'
 import { SwarmMachine } from '../swarm/machine.ts'
 import { SERVING, STARTING, STOPPING, WAITING } from '../threads/state.ts'
 import { Air, numberOfAddress } from './air.ts'
+import { birthOf } from './birth.ts'
 import { canaryLog, canaryRefusal } from './canaries.ts'
-import type { Frame, Member, Place } from './place.ts'
+import { bulletinOf, feedOf, viewOf } from './making.ts'
+import { type Frame, KEEPALIVE_MS, type Member, MISSED, type Place } from './place.ts'
 import { raiseLevel, tooOldFor } from './upgrade.ts'
 import { watched } from './watched.ts'
 
-export const KEEPALIVE_MS = 1000
-export const MISSED = 2
 export const PARK_FOR_MS = 3500
 const LINGER_MS = 2
 /** How long a clean stop waits for what is under way, milliseconds. */
@@ -56,6 +56,8 @@ class SimulatedMember implements Member {
   private transfers: Transfers | null = null
   private member: ReplicaMember<Parked> | null = null
   private feed: RingFeed | null = null
+  private lives: Lives | null = null
+  private bulletin: Bulletin | null = null
   private log: LogStore | null = null
   private handle = 0
   private stopped = false
@@ -113,6 +115,19 @@ class SimulatedMember implements Member {
     const { replica } = this.member ?? {}
     return replica !== undefined && replica.status.lastIndex === replica.applied
   }
+  get synced(): number {
+    return this.log?.synced ?? 0
+  }
+  remembered(of: Member): number {
+    const known =
+      (of as SimulatedMember).identity === null
+        ? null
+        : this.lives?.of((of as SimulatedMember).identity!.memberId)
+    return known?.nonce === of.nonce ? known.batch : -1
+  }
+  get nonce(): string {
+    return this.lives?.life.nonce ?? ''
+  }
   get serving(): boolean {
     return this.member !== null
   }
@@ -153,7 +168,12 @@ class SimulatedMember implements Member {
     place.control.setState(STARTING)
     const log = canaryLog(place.canary, await openLog(place.disk, { group: 0, loose: false }))
     this.log = log
-    this.births = this.makeBirth(log)
+    this.births = birthOf(
+      place,
+      log,
+      (address, question) => air.ask(address, question),
+      (ms) => this.pause(ms),
+    )
     const identity = await this.births.run()
     this.identity = identity
     place.identified(identity.memberId)
@@ -168,23 +188,38 @@ class SimulatedMember implements Member {
     place.witness.incarnation(incarnation)
     place.note('restored', log.snapshot?.index ?? 0, incarnation)
     place.witness.restored(log.snapshot?.index ?? 0)
-    this.feed = this.makeFeed(identity, incarnation)
+    const nonce = place.random.word().toString(16)
+    const life = { nonce, incarnation, began: log.began, lastIndex: log.lastIndex }
+    this.lives = new Lives(identity.memberId, life, log.lives)
+    this.feed = feedOf(place, swarm, identity, incarnation, () => this.isBorn())
     this.rank()
     const member = this.makeMember(identity, incarnation, log, members)
     this.member = member
     this.desk = new MembershipDesk({
       identity,
-      view: () => this.view(),
+      view: () => viewOf(place, identity, member, members),
       level: () => place.store.level,
       propose: (change) => member.proposeConfChange(change),
       transfer: (to) => member.transfer(to, place.clock.now()),
       changed: () => place.note('members', ...new Set(this.sets.flat())),
     })
+    this.bulletin = bulletinOf(identity, log, member, this.lives, air)
     this.connect(identity, log, member)
     air.follow(members.directory, identity.memberId)
     this.abandonLate(0)
-    await drive(this.surroundings(log, member), newDriven())
+    await drive(this.surroundings(log, member), newDriven()).catch((error: unknown) =>
+      this.refused(error, log),
+    )
     await this.end(log, member)
+  }
+
+  /** As replica-thread/running.ts does. */
+  private async refused(error: unknown, log: LogStore): Promise<never> {
+    if (error instanceof LifeRefused) {
+      this.lives!.condemn(error.message)
+      await this.lives!.save(log)
+    }
+    throw error
   }
 
   /** As replica-thread/ending.ts does: leadership elsewhere, what was taken decided, or time is up. */
@@ -214,38 +249,6 @@ class SimulatedMember implements Member {
     if (!this.stopped) place.stopped()
   }
 
-  private makeBirth(log: LogStore): Birth {
-    const { place } = this
-    return new Birth({
-      log,
-      name: place.name,
-      address: place.address,
-      initialMembers: place.initialMembers,
-      join: place.join,
-      learner: false,
-      ask: (address, question) => this.air.ask(address, question),
-      randomWord: () => (place.canary === 'repeats-ids' && place.join !== null ? 7 : place.random.word() | 0),
-      level: place.level,
-      birth: (clusterId, level) => place.birth(clusterId, level),
-      refuses: () => null,
-      pause: (ms) => this.pause(ms),
-      say: () => {},
-    })
-  }
-
-  private makeFeed(identity: Identity, incarnation: number): RingFeed {
-    const { place, swarm } = this
-    return new RingFeed({
-      member: identity.memberId,
-      incarnation,
-      producers: [place.producer],
-      relaxed: place.canary === 'answers-before-commit',
-      timeMs: () => swarm.timeMs,
-      lastBatch: (member) => swarm.lastBatch(member),
-      birth: () => (this.isBorn() ? null : birthEntry(identity.birth as BirthRecord)),
-    })
-  }
-
   private makeMember(
     identity: Identity,
     incarnation: number,
@@ -271,6 +274,7 @@ class SimulatedMember implements Member {
         preference: (id) => this.order.get(this.nameOf(id)) ?? -1,
         onLeading: (leads) => {
           place.note(leads ? 'leads' : 'leadsNoMore', this.term)
+          this.lives!.leads(leads)
           if (!leads) this.transfers?.only(null)
         },
         onConfState: (confState, entry) => this.configured(confState, entry),
@@ -297,17 +301,27 @@ class SimulatedMember implements Member {
       install: (message, record) => this.wakeAfter(() => member.stepSnapshot(message, record, clock.now())),
       partBytes: PART_BYTES,
     })
-    air.serve(identity.clusterId, identity.memberId, {
-      frame: (frame) => member.receive(frame, clock.now()),
+    const { lives, bulletin } = this
+    air.serve(identity.clusterId, identity.memberId, lives!.life, {
+      frame: (frame) => {
+        const word = bulletin!.take(frame)
+        const { leader, term } = replica.status
+        if (word !== null)
+          for (const id of lives!.told(word.lives, frame.from === leader && frame.term === term))
+            air.turnOut(id)
+        member.receive(frame, clock.now())
+      },
       received: () => this.wakeAfter(() => this.publish()),
       stamp: (to, stamp) => member.stamp(to, stamp),
-      admit: (hello) =>
+      admit: (hello, rival) =>
         tooOldFor(place, member, hello) ??
         canaryRefusal(place.canary, place.random) ??
-        admission(this.members!.directory, replica.confState, replica.applied, hello),
+        admission(this.members!.directory, replica.confState, replica.applied, hello) ??
+        (place.canary === 'welcomes-copies' ? null : admitLife(lives!, replica, hello, rival)),
       connected: (id) => this.wakeAfter(() => member.connected(id)),
       started: (id) => member.peerStarted(id),
       refused: (_id, refusal) => {
+        if (refusal.final === true) this.wakeAfter(() => member.refuse(refusal.sentence))
         if (refusal.code !== 'removed member') return
         place.witness.dismissed()
         member.leave(clock.now())
@@ -335,6 +349,7 @@ class SimulatedMember implements Member {
 
   private forget(id: number): void {
     this.swarm.forgetMember(id)
+    this.lives!.forget(id)
     this.place.witness.forgot(id, this.configuring)
   }
 
@@ -345,30 +360,6 @@ class SimulatedMember implements Member {
 
   private nameOf(id: number): string {
     return this.members!.directory.members.find((m) => m.id === id)?.name ?? ''
-  }
-
-  private view(): View {
-    const { place } = this
-    const { replica, peers } = this.member!
-    const { directory } = this.members!
-    const heardMsAgo = new Map<number, number>()
-    for (const { id } of directory.members) {
-      const news = peers.of(id)
-      if (news !== null) heardMsAgo.set(id, place.clock.now() - news.heardMs)
-    }
-    return {
-      self: this.identity!.memberId,
-      leads: replica.leads,
-      leader: replica.status.leader,
-      confState: replica.confState,
-      directory,
-      lastIndex: replica.status.lastIndex,
-      progress: replica.progress(),
-      heardMsAgo,
-      deadAfterMs: KEEPALIVE_MS * MISSED,
-      maxVoters: place.maxVoters,
-      promotes: true,
-    }
   }
 
   private surroundings(log: LogStore, member: ReplicaMember<Parked>): Parameters<typeof drive>[0] {
@@ -422,8 +413,11 @@ class SimulatedMember implements Member {
   private between(nowMs: number): void {
     const { transfers, desk, member } = this
     if (transfers!.due() <= nowMs) transfers!.turn(nowMs)
-    if (nowMs < this.tendMs || !member!.replica.leads) return
+    if (nowMs < this.tendMs) return
     this.tendMs = nowMs + TEND_MS
+    this.bulletin!.tell(nowMs)
+    void this.lives!.save(this.log!)
+    if (!member!.replica.leads) return
     if (desk!.due <= nowMs) void desk!.turn(nowMs).catch(() => {})
     raiseLevel(this.place, member!, this.members!.directory, KEEPALIVE_MS * MISSED)
   }
@@ -479,6 +473,10 @@ class SimulatedMember implements Member {
 
   connected(member: number, channel: number): void {
     if (!this.stopped) this.air.connected(member, channel)
+  }
+
+  left(member: number): void {
+    if (!this.stopped) this.air.left(member)
   }
 
   finish(): void {

@@ -12,6 +12,10 @@ import type { ProducerBuffers } from '../threads/producer.ts'
 import type { Control } from '../threads/state.ts'
 import type { EventKind } from './trace.ts'
 
+export const KEEPALIVE_MS = 1000
+/** Keepalives without which a leader is taken for dead. */
+export const MISSED = 2
+
 /** Known bugs that can be switched on: a simulator that does not find them is none. */
 export const CANARIES = {
   'answers-before-commit': 'a change counts as applied once it is proposed',
@@ -29,6 +33,7 @@ export const CANARIES = {
   'sends-no-snapshots': 'a member that lags is never sent a snapshot',
   'turns-members-away': 'now and then a member is told that it was removed',
   'believes-its-table': 'an event that changes nothing in the table here is answered at once',
+  'welcomes-copies': 'a member that comes back with an older disk, or twice, is let in',
 } as const
 export type Canary = keyof typeof CANARIES
 
@@ -108,6 +113,8 @@ export interface Member {
   broken(member: number, channel: number): void
   /** That connection stands again. */
   connected(member: number, channel: number): void
+  /** The process at the other end is gone: its connections ended. */
+  left(member: number): void
   /** A request to change who is a member, or who leads. */
   change(request: Request): void
   /** Changes or touches wait in the rings. */
@@ -132,5 +139,11 @@ export interface Member {
   readonly leads: boolean
   readonly term: number
   readonly applied: number
+  /** Batches of its log that are on disk. */
+  readonly synced: number
+  /** So many batches of that member's log are known to have been synced; -1: another life of it counts. */
+  remembered(of: Member): number
+  /** What tells this life from all others. */
+  readonly nonce: string
 }
 export type StartMember = (place: Place) => Member

@@ -162,6 +162,8 @@ const heal = async (cluster: Cluster): Promise<number> => {
       `no progress: of ${checkers.length} entries ${applied.join(', ')} applied ${PROGRESS_MS} ms after healing`,
     )
   }
+  for (const { number, copied, lost } of cluster.seats)
+    if (copied && !lost) checkers.fail(`m${number} came back with an older copy of its disk and was let in`)
   if (checkers.violation === null) checkers.final(cluster.members())
   cluster.trace.note(0, 'calm')
   return clock.now() - from

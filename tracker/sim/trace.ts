@@ -13,6 +13,9 @@ const EVENTS = {
   exit: () => 'ends by itself: its disk takes nothing',
   gone: () => 'ends for good: it was removed',
   lostDisk: () => 'DISK LOST, for good',
+  setBack: (batch: number) => `its disk is SET BACK to batch ${batch}`,
+  doubles: (of: number) => `starts as a COPY of ${who(of)}`,
+  refused: () => 'ends for good: it runs from a copy',
   stops: () => 'is told to stop',
   stopped: () => 'has stopped',
   stand: () => 'STANDS STILL',
@@ -71,6 +74,7 @@ const OWN_NAMES = [
   'Answer',
   'Refusal',
   'StreamAck',
+  'Ping',
 ] as const
 /** Events kept for each member. */
 const KEPT = 60

@@ -29,6 +29,7 @@ const REPLICA: ReplicaFigures = {
   linkBytes: { sent: 700, received: 300 },
   cycles: 12,
   syncs: 10,
+  refusedLives: 4,
   syncSeconds: 0.25,
   diskFull: false,
   serving: true,

@@ -25,6 +25,7 @@ export type ReplicaFigures = {
   readonly cycles: number
   /** Synced writes since start, and seconds spent in them. */
   readonly syncs: number
+  readonly refusedLives: number
   readonly syncSeconds: number
   readonly diskFull: boolean
   /** A lease holds: announces are answered. */
@@ -149,6 +150,11 @@ export const METRICS: readonly Metric[] = [
     'What happened in the swarm table since the cluster was born, the same on every member',
     (f) => f.table.events,
     'event',
+  ),
+  counter(
+    'skep_refused_copies_total',
+    "Dials refused since start: of an older copy of a member's data folder, or of a copy beside the original",
+    ofReplica((r) => r.refusedLives),
   ),
   counter(
     'skep_udp_events_total',

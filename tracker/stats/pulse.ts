@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import type { Probe } from '../http/health.ts'
 import type { Logger } from '../log.ts'
 import type { ReplicaHandle } from '../replica-thread/handle.ts'
+import type { ReplicaStatus } from '../replica-thread/messages.ts'
 import { WINDOW_MS } from '../swarm/connection-id.ts'
 import { type HashKey, idKeyEntry, levelEntry } from '../swarm/entry.ts'
 import { C_ID_KEYS } from '../swarm/layout.ts'
@@ -27,13 +28,16 @@ export const ID_KEY_MS = 86_400_000
 /** Seconds between looks at the key's age: also the time before a proposal that failed is made again. */
 const KEY_LOOK_SECONDS = 60
 
+/** Between two lines of the log about copies that knock, milliseconds. */
+const TOLD_EVERY_MS = 60_000
+
 export type PulseOptions = {
   readonly targetAnswers: number
   readonly log: Logger
   readonly store: Store
   readonly control: Control
   readonly census: Census
-  readonly replica: Pick<ReplicaHandle, 'status' | 'propose' | 'removed'>
+  readonly replica: Pick<ReplicaHandle, 'status' | 'propose' | 'removed' | 'unwelcome'>
   /** Answers given since start, over all front ends. */
   readonly answers: () => number
   readonly drained: () => boolean
@@ -58,6 +62,7 @@ export function startPulse(options: PulseOptions): Pulse {
   let servedMs = Number.NEGATIVE_INFINITY
   let heardMs = monotonicMs()
   let asking = false
+  const tellOfCopies = copiesTeller(options.log)
   let ticks = 0
 
   const tick = (): void => {
@@ -79,6 +84,7 @@ export function startPulse(options: PulseOptions): Pulse {
         (status) => {
           asking = false
           heardMs = monotonicMs()
+          tellOfCopies(status)
           if (status.role !== 'leader') return
           if (ticks++ % KEY_LOOK_SECONDS === 0) void renewKey(options)
           if (status.raise.to > 0) void raiseLevel(options, status.level, status.raise.to)
@@ -100,10 +106,8 @@ export function startPulse(options: PulseOptions): Pulse {
       const faults = Object.values(options.listFaults()).filter((fault) => fault !== '')
       if (now - servedMs < READY_FOR_MS) return { ok: true, reason: 'serving', note: faults.join('; ') }
       const never = servedMs === Number.NEGATIVE_INFINITY
-      return {
-        ok: false,
-        reason: never ? 'starting: the log is being read' : 'no lease: announces wait for a leader',
-      }
+      const waits = never ? 'starting: the log is being read' : 'no lease: announces wait for a leader'
+      return { ok: false, reason: replica.unwelcome() || waits }
     },
     live() {
       const silent = monotonicMs() - heardMs
@@ -112,6 +116,19 @@ export function startPulse(options: PulseOptions): Pulse {
         : { ok: false, reason: `the replica thread has not answered for ${Math.round(silent / 1000)} s` }
     },
     stop: () => clearInterval(timer),
+  }
+}
+
+/** Says in the log that somebody runs a copy of a member's data folder, while it knocks, now and then. */
+function copiesTeller(log: Logger): (status: ReplicaStatus) => void {
+  let copies = 0
+  let toldMs = Number.NEGATIVE_INFINITY
+  return ({ refusedLives, refusedLife }) => {
+    if (refusedLives <= copies) return
+    copies = refusedLives
+    if (monotonicMs() < toldMs + TOLD_EVERY_MS) return
+    toldMs = monotonicMs()
+    log.warn(`not let in: ${refusedLife}`)
   }
 }
 

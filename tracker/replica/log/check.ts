@@ -6,7 +6,16 @@ import type { KeyValue, LogDisk } from './disk.ts'
 import type { SnapshotRecord } from './log.ts'
 import { LogDamaged } from './log.ts'
 import type { Mark, Meta, Point } from './record.ts'
-import { decodeMark, decodeMeta, entryRange, getEntry, identityKey, metaKey, snapshotKey } from './record.ts'
+import {
+  decodeMark,
+  decodeMeta,
+  entryRange,
+  getEntry,
+  identityKey,
+  livesKey,
+  metaKey,
+  snapshotKey,
+} from './record.ts'
 import { snapshotBlobName } from './snapshot.ts'
 
 export type Found = {
@@ -14,6 +23,7 @@ export type Found = {
   readonly mark: Mark | null
   readonly snapshot: SnapshotRecord | null
   readonly identity: Uint8Array | null
+  readonly lives: Uint8Array | null
   /** Bytes of each entry kept, oldest first. */
   readonly sizes: number[]
 }
@@ -47,7 +57,7 @@ export const checkLog = async (
   if (metaBytes === undefined) {
     const left = await entriesIn(store, group, EMPTY, damaged, true)
     if (mark !== null || left.length > 0) throw damaged('the store has lost its records')
-    return { meta: EMPTY, mark: null, snapshot: null, identity: null, sizes: [] }
+    return { meta: EMPTY, mark: null, snapshot: null, identity: null, lives: null, sizes: [] }
   }
   const meta = decodeMeta(metaBytes)
   if (meta === null) throw damaged('the meta record is altered', 'meta record')
@@ -67,7 +77,9 @@ export const checkLog = async (
   if ((sealed === undefined ? 0 : crc32(sealed)) !== meta.identityCrc)
     throw damaged('the record of who this replica is is missing or altered', 'identity record')
   const identity = sealed === undefined ? null : Uint8Array.from(sealed)
-  return { meta, mark, snapshot, identity, sizes }
+  const told = get(store, livesKey(group), damaged)
+  const lives = told === undefined ? null : Uint8Array.from(told)
+  return { meta, mark, snapshot, identity, lives, sizes }
 }
 
 type Damaged = (what: string, place?: string) => LogDamaged

@@ -386,6 +386,26 @@ const failureCases = (withPlace: Cases, put: Put): void => {
     await again.close()
   })
 
+  withPlace('what is remembered of others is there again, and batches are counted on', async (at) => {
+    const log = await openLog(at.disk(), OPTIONS)
+    assert.deepEqual([log.began, log.lives], [0, null])
+    await put(log, entries(1, 3, 1))
+    const { synced } = log
+    await log.setLives(Uint8Array.of(1, 2), true)
+    assert.ok(log.synced > synced)
+    await log.setLives(Uint8Array.of(3), false)
+    assert.equal(log.synced, synced + 1)
+    await put(log, entries(4, 4, 1))
+    assert.equal(log.synced, synced + 3)
+    const before = log.synced
+    await log.close()
+    const again = await openLog(at.disk(), OPTIONS)
+    assert.deepEqual([...again.lives!], [3])
+    assert.ok(again.began >= before)
+    assert.equal(again.lastIndex, 4)
+    await again.close()
+  })
+
   withPlace('a lost mark is damage', async (at) => {
     const log = await openLog(at.disk(), OPTIONS)
     await put(log, entries(1, 2, 1))

@@ -53,6 +53,12 @@ export interface LogStore {
    * What the owner stored with `setIdentity`: who this replica is, the birth record. Null: an empty replica.
    */
   readonly identity: Uint8Array | null
+  /** What the owner stored with `setLives`; null: nothing yet. */
+  readonly lives: Uint8Array | null
+  /** Batches that the log held when it was opened. They are counted as long as the directory lives. */
+  readonly began: number
+  /** The last of them that is known to be on disk. */
+  readonly synced: number
   /** `--fsync interval` and the machine went down without a clean stop: what was answered may be missing. */
   readonly unclean: boolean
   /** Set while a write has failed and `heal` has not yet mended it. */
@@ -80,6 +86,11 @@ export interface LogStore {
   /** A counter, raised and on disk before it returns: no two lives of a replica share a number. */
   nextIncarnation(): Promise<number>
   setIdentity(identity: Uint8Array): Promise<void>
+  /**
+   * What is remembered of other members' lives (membership/lives.ts). `sync` false: the next batch takes it
+   * along.
+   */
+  setLives(lives: Uint8Array, sync: boolean): Promise<void>
   /**
    * `adopt`: also becomes the start of the log (own snapshots); false for one that a leader sends (see
    * `LogBatch`).

@@ -30,6 +30,8 @@ const named = (kind: number, group: number): Uint8Array => {
 export const metaKey = (group: number): Uint8Array => named(1, group)
 export const snapshotKey = (group: number): Uint8Array => named(3, group)
 export const identityKey = (group: number): Uint8Array => named(4, group)
+/** Version 0.1.0 does not look there. */
+export const livesKey = (group: number): Uint8Array => named(5, group)
 /** The range that holds every entry key of a group. */
 export const entryRange = (group: number): [Uint8Array, Uint8Array] => [
   entryKey(group, 0),

@@ -26,6 +26,7 @@ import {
   entryKey,
   getEntry,
   identityKey,
+  livesKey,
   metaKey,
   putEntry,
   snapshotKey,
@@ -71,7 +72,7 @@ export const openLog = async (disk: LogDisk, options: LogOptions): Promise<LogSt
 class Log implements LogStore {
   private readonly disk: LogDisk
   private readonly options: LogOptions
-  private readonly keys: { meta: Uint8Array; snapshot: Uint8Array; identity: Uint8Array }
+  private readonly keys: Record<'meta' | 'snapshot' | 'identity' | 'lives', Uint8Array>
   private readonly boot: number
   private store: KeyValue
   private meta: Meta
@@ -91,6 +92,9 @@ class Log implements LogStore {
   private newest: number
   snapshot: SnapshotRecord | null
   identity: Uint8Array | null
+  lives: Uint8Array | null
+  readonly began: number
+  synced: number
   failed: LogWriteFailed | null = null
   readonly unclean: boolean
 
@@ -104,7 +108,7 @@ class Log implements LogStore {
     this.store = store
     this.options = options
     const g = options.group
-    this.keys = { meta: metaKey(g), snapshot: snapshotKey(g), identity: identityKey(g) }
+    this.keys = { meta: metaKey(g), snapshot: snapshotKey(g), identity: identityKey(g), lives: livesKey(g) }
     this.boot = disk.bootNumber()
     this.meta = found.meta
     this.tail = found.meta.last
@@ -113,6 +117,9 @@ class Log implements LogStore {
     this.snapshot = found.snapshot
     this.newest = found.snapshot?.index ?? 0
     this.identity = found.identity
+    this.lives = found.lives
+    this.began = found.meta.batch
+    this.synced = found.mark?.batch ?? 0
     const mark = found.mark
     this.unclean = mark?.loose === true && !mark.clean && (mark.boot !== this.boot || this.boot === 0)
   }
@@ -245,6 +252,14 @@ class Log implements LogStore {
         this.identity = value
       },
     )
+  }
+
+  setLives(lives: Uint8Array, sync: boolean): Promise<void> {
+    const value = Uint8Array.from(lives)
+    const landed = (): void => {
+      this.lives = value
+    }
+    return this.run([{ key: this.keys.lives, value }], [], sync, (m) => m, landed)
   }
 
   createSnapshot: LogStore['createSnapshot'] = (at, adopt) =>
@@ -424,6 +439,7 @@ class Log implements LogStore {
       boot: this.boot,
     })
     this.disk.writeMark(this.markSequence & 1, mark)
+    this.synced = m.batch
   }
 }
 

@@ -65,6 +65,8 @@ export const recover = async (
     entries: entries.map((e) => ({ ...e, term })),
     sync: true,
   })
+  // What was remembered of others, or said of this one, was of the cluster that is no more.
+  await log.setLives(new Uint8Array(), true)
   return { ...report, done: true }
 }
 

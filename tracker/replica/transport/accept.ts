@@ -25,7 +25,7 @@ import type { Pen } from './pen.ts'
 import { cameByKey } from './psk.ts'
 import { KnownNetworks, networkOf } from './strangers.ts'
 import { IncomingStreams } from './stream.ts'
-import { CHANNELS, type RefusedDial, type StreamBegin, type StreamSink } from './transport.ts'
+import { CHANNELS, type RefusedDial, type Rival, type StreamBegin, type StreamSink } from './transport.ts'
 import { type Counters, newCounters, Wire } from './wire.ts'
 
 /** What may wait to be answered, bytes: answers are small. */
@@ -45,7 +45,9 @@ export type AcceptOptions = {
   readonly now: () => number
   /** Of a member that is known; null: count it nowhere. */
   readonly countersOf: (member: number) => Counters | null
-  readonly admit: (hello: Hello) => Refusal | null
+  readonly admit: (hello: Hello, rival: Rival | null) => Refusal | null
+  /** A life that was silent for longer is no rival of another one, milliseconds. */
+  readonly deadMs: number
   /** `from`: the IP address it dialled from; '' when that is gone already. */
   readonly started: (member: number, incarnation: number, from: string) => void
   /** RAFT, BATCH, NOTICE, KEEPALIVE. */
@@ -56,7 +58,14 @@ export type AcceptOptions = {
   readonly question: (question: Uint8Array) => Promise<Uint8Array>
 }
 
-type Accepted = { readonly wire: Wire; hello: Hello | null; streams: IncomingStreams | null }
+type Accepted = {
+  readonly wire: Wire
+  hello: Hello | null
+  streams: IncomingStreams | null
+  /** Nonce of another life that has dialled, so that this one was asked whether it is there; its answer. */
+  askedFor: string
+  aliveFor: string
+}
 
 export class Acceptor {
   readonly server: Server
@@ -64,7 +73,7 @@ export class Acceptor {
   private readonly o: AcceptOptions
   private readonly all = new Set<Accepted>()
   /** By member and channel: the connection that counts, or counted last. */
-  private readonly newest = new Map<string, { incarnation: number; dial: number; accepted: Accepted }>()
+  private readonly newest = new Map<string, { hello: Hello; accepted: Accepted }>()
 
   /** Where members are as they were told, and where the key was proved. */
   private told: ReadonlySet<string> = new Set()
@@ -122,7 +131,7 @@ export class Acceptor {
         accepted.streams?.broken(reason)
       },
     })
-    const accepted: Accepted = { wire, hello: null, streams: null }
+    const accepted: Accepted = { wire, hello: null, streams: null, askedFor: '', aliveFor: '' }
     const timer = setTimeout(() => {
       if (accepted.hello === null) wire.close('it did not greet')
     }, GREETING_MS)
@@ -143,6 +152,9 @@ export class Acceptor {
     switch (frame.kind) {
       case PING:
         this.o.pen.echo(a.wire, PONG, a.hello.from, frame.sentUs)
+        return
+      case PONG:
+        a.aliveFor = a.askedFor
         return
       case STREAM_BEGIN:
       case STREAM_CHUNK:
@@ -176,7 +188,7 @@ export class Acceptor {
     const refusal: Refusal | null =
       hello === null ? { code: 'malformed', sentence: 'that is no greeting' } : this.judge(hello)
     if (hello === null || refusal !== null) {
-      if (refusal!.code !== 'superseded') this.remember(from, `${nameOf(hello)}: ${refusal!.sentence}`)
+      if (!PASSING.includes(refusal!.code)) this.remember(from, `${nameOf(hello)}: ${refusal!.sentence}`)
       this.o.pen.plain(a.wire, REFUSED, frame.from, encodeRefusal(refusal!))
       a.wire.finish('refused')
       return
@@ -184,10 +196,12 @@ export class Acceptor {
     const key = `${hello.from} ${hello.channel}`
     const last = this.newest.get(key)
     last?.accepted.wire.close('superseded by a newer connection')
-    const began = !CHANNELS.some(
-      (c) => this.newest.get(`${hello.from} ${c}`)?.incarnation === hello.incarnation,
-    )
-    this.newest.set(key, { incarnation: hello.incarnation, dial: hello.dial, accepted: a })
+    for (const rival of this.rivals(hello)) rival.wire.close('another life of this member took over')
+    const began = !CHANNELS.some((c) => {
+      const known = this.newest.get(`${hello.from} ${c}`)?.hello
+      return known?.incarnation === hello.incarnation && sameLife(known, hello)
+    })
+    this.newest.set(key, { hello, accepted: a })
     a.hello = hello
     a.wire.counters = this.o.countersOf(hello.from) ?? a.wire.counters
     a.wire.allow(MAX_FRAME_BYTES - HEADER_BYTES)
@@ -209,13 +223,30 @@ export class Acceptor {
         code: 'wrong member',
         sentence: `member ${hello.to} is not here: this is "${self.name}", member ${self.id}`,
       }
-    const last = this.newest.get(`${hello.from} ${hello.channel}`)
+    const last = this.newest.get(`${hello.from} ${hello.channel}`)?.hello
     const older =
       last !== undefined &&
+      sameLife(last, hello) &&
       (hello.incarnation < last.incarnation ||
         (hello.incarnation === last.incarnation && hello.dial <= last.dial))
     if (older) return { code: 'superseded', sentence: 'a newer connection is there' }
-    return this.o.admit(hello)
+    const nowMs = this.o.now()
+    const rivals = this.rivals(hello).filter((r) => nowMs - r.wire.heardMs <= this.o.deadMs)
+    const nonce = hello.life?.nonce ?? ''
+    const alive = rivals.some((r) => r.aliveFor === nonce)
+    const refusal = this.o.admit(hello, rivals.length === 0 ? null : { alive })
+    if (refusal?.code === 'held')
+      for (const rival of rivals) {
+        rival.askedFor = nonce
+        this.o.pen.plain(rival.wire, PING, hello.from)
+      }
+    return refusal
+  }
+
+  /** Connections of the same member in another life. */
+  private rivals(hello: Hello): Accepted[] {
+    if (hello.life === undefined) return []
+    return [...this.all].filter((a) => a.hello?.from === hello.from && !sameLife(a.hello, hello))
   }
 
   private remember(from: string, sentence: string): void {
@@ -226,6 +257,13 @@ export class Acceptor {
     this.o.turnedAway(from, sentence)
   }
 }
+
+/** One that does not tell of its life may be any. */
+const sameLife = (a: Hello, b: Hello): boolean =>
+  a.life === undefined || b.life === undefined || a.life.nonce === b.life.nonce
+
+/** Refusals that end by themselves, soon: nobody need know. */
+const PASSING: readonly string[] = ['superseded', 'held']
 
 const nameOf = (hello: Hello | null): string =>
   hello === null ? 'somebody' : `"${hello.name}" (member ${hello.from})`

@@ -228,6 +228,45 @@ test('the newest connection of a member ends the older ones, which say nothing m
     true,
   ))
 
+test('a start of a member beside another is held while that one is asked, refused when it answers, let in when it is gone', () =>
+  withMembers(
+    [{}, { security: 'plain' }],
+    async (_a, b) => {
+      const { port } = b!.address
+      b!.admitted = (_hello, rival) =>
+        rival === null ? null : { code: rival.alive ? 'doubled' : 'held', sentence: 'two' }
+      const life = (nonce: string) => ({ nonce, incarnation: 5, began: 9, lastIndex: 3 })
+      const original = await byHand(port)
+      original.send(HELLO, 1, 2, hello({ life: life('aa') }))
+      assert.equal(await original.next(), `${WELCOME}`)
+      const knocks = async (): Promise<string> => {
+        const copy = await byHand(port)
+        copy.send(HELLO, 1, 2, hello({ life: life('bb'), incarnation: 6 }))
+        return copy.next()
+      }
+      assert.equal(await knocks(), `${REFUSED} held`)
+      assert.equal(await original.next(), `${PING}`)
+      original.send(PONG, 1, 2)
+      original.send(PING, 1, 2)
+      assert.equal(await original.next(), `${PONG}`)
+      assert.equal(await knocks(), `${REFUSED} doubled`)
+      // What it said to one copy is no answer to another.
+      const another = await byHand(port)
+      another.send(HELLO, 1, 2, hello({ life: life('cc'), incarnation: 6 }))
+      assert.equal(await another.next(), `${REFUSED} held`)
+      // The original's frames still count; once it is gone, the other comes in.
+      original.send(RAFT, 1, 2, message(MSG_APP, 2))
+      await b!.until(() => b!.heard.length === 1)
+      original.close()
+      for (let answer = ''; answer !== `${WELCOME}`; ) answer = await knocks()
+      assert.deepEqual(
+        b!.events.filter((e) => e.startsWith('started')),
+        ['started 1 5', 'started 1 6'],
+      )
+    },
+    true,
+  ))
+
 test('a server that shows a certificate instead of the key is left', async () => {
   const pem = readFileSync(new URL('testdata/impostor.pem', import.meta.url))
   const impostor = createTlsServer({ key: pem, cert: pem }, () => assert.fail('it was believed'))

@@ -115,6 +115,28 @@ export const decodeStreamAck = (body: Uint8Array): StreamAck | null => {
   return { stream: view.getUint32(0, true), what, chunk: view.getUint32(8, true), sentence }
 }
 
+/** What one start of a replica says of itself (membership/lives.ts). */
+export type Life = {
+  /** Random: no two starts have the same, whatever folders they have. */
+  readonly nonce: string
+  /** Starts from this folder so far. */
+  readonly incarnation: number
+  /** Batches that the log held when this life opened it: they only rise unless the folder is set back. */
+  readonly began: number
+  /** Last entry of the log then. */
+  readonly lastIndex: number
+}
+
+/** What a greeting says of a life; null: nothing, or nothing whole. */
+const lifeOf = (value: unknown): Life | null => {
+  const { nonce, incarnation, began, lastIndex } = (value ?? {}) as Record<string, unknown>
+  if (!isCount(incarnation) || !isCount(began) || !isCount(lastIndex)) return null
+  if (typeof nonce !== 'string' || nonce === '' || nonce.length > 64) return null
+  return { nonce, incarnation, began, lastIndex }
+}
+
+export const isCount = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0
+
 /** First frame of a connection: who dials whom, and what for. */
 export type Hello = {
   /** Of the cluster, whole: 32 hexadecimal digits. */
@@ -132,6 +154,8 @@ export type Hello = {
    */
   readonly incarnation: number
   readonly dial: number
+  /** Absent: version 0.1.0, which does not tell. */
+  readonly life?: Life
 }
 
 export const encodeHello = (hello: Hello): Uint8Array => json(hello)
@@ -141,12 +165,19 @@ export const decodeHello = (body: Uint8Array): Hello | null => {
   if (h === null || typeof h.clusterId !== 'string' || typeof h.name !== 'string') return null
   if (h.address !== undefined && typeof h.address !== 'string') return null
   for (const key of ['from', 'to', 'channel', 'level', 'incarnation', 'dial'])
-    if (!Number.isSafeInteger(h[key]) || (h[key] as number) < 0) return null
-  return h as unknown as Hello
+    if (!isCount(h[key])) return null
+  const { life: told, ...hello } = h
+  const life = lifeOf(told)
+  return (life === null ? hello : { ...hello, life }) as unknown as Hello
 }
 
 /** Why a connection is not wanted. `code` is for programs, the sentence for people. */
-export type Refusal = { readonly code: RefusalCode; readonly sentence: string }
+export type Refusal = {
+  readonly code: RefusalCode
+  readonly sentence: string
+  /** Of a life: the leader says so, and it is not to come back. */
+  readonly final?: boolean
+}
 export type RefusalCode = (typeof REFUSALS)[number]
 const REFUSALS = [
   'wrong cluster',
@@ -159,18 +190,21 @@ const REFUSALS = [
   'no cluster yet',
   'too old',
   'malformed',
+  'older life',
+  'held',
+  'doubled',
 ] as const
 
 const MAX_SENTENCE = 1000
 
 export const encodeRefusal = (refusal: Refusal): Uint8Array =>
-  json({ code: refusal.code, sentence: refusal.sentence.slice(0, MAX_SENTENCE) })
+  json({ ...refusal, sentence: refusal.sentence.slice(0, MAX_SENTENCE) })
 
 export const decodeRefusal = (body: Uint8Array): Refusal | null => {
   const r = parse(body)
   if (r === null || typeof r.sentence !== 'string' || typeof r.code !== 'string') return null
   const code = REFUSALS.find((c) => c === r.code) ?? 'malformed'
-  return { code, sentence: r.sentence }
+  return { code, sentence: r.sentence, ...(r.final === true ? { final: true } : {}) }
 }
 
 const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value))

@@ -7,7 +7,7 @@
 import type { LookupFunction, Socket } from 'node:net'
 import { backoffMs } from './backoff.ts'
 import { type DialFailure, dial, type Security } from './dial.ts'
-import { type Frame, HEADER_BYTES, HELLO, MAX_FRAME_BYTES, PING, REFUSED, WELCOME } from './frame.ts'
+import { type Frame, HEADER_BYTES, HELLO, MAX_FRAME_BYTES, PING, PONG, REFUSED, WELCOME } from './frame.ts'
 import { decodeRefusal, encodeHello, type Refusal } from './frame-body.ts'
 import type { Pen } from './pen.ts'
 import { type Address, BULK, type Channel, type Peer } from './transport.ts'
@@ -38,6 +38,9 @@ export type LinkOptions = {
   /** Answers on this connection other than the greeting. */
   readonly reply: (frame: Frame) => void
 }
+
+/** Refusals that end by themselves, soon. */
+const PASSING: readonly string[] = ['cut by a fault on request', 'no cluster yet', 'held']
 
 export type LinkState = 'stopped' | 'dialing' | 'up' | 'refused'
 
@@ -168,7 +171,7 @@ export class Link {
       },
     })
     wire.delayMs = this.delay
-    const { clusterId, id, name, address = '', level, incarnation } = pen.self
+    const { clusterId, id, name, address = '', level, incarnation, life } = pen.self
     const hello = encodeHello({
       clusterId,
       from: id,
@@ -179,12 +182,16 @@ export class Link {
       level,
       incarnation,
       dial: ++pen.dials,
+      ...(life === undefined ? {} : { life }),
     })
     pen.plain(wire, HELLO, peer.id, hello)
   }
 
   private take(wire: Wire, frame: Frame): void {
-    if (this.wire !== null) this.o.reply(frame)
+    const { pen, peer } = this.o
+    // Somebody else dials over there in our name: are we still here?
+    if (this.wire !== null && frame.kind === PING) pen.echo(wire, PONG, peer.id, frame.sentUs)
+    else if (this.wire !== null) this.o.reply(frame)
     else if (frame.kind === WELCOME) {
       clearTimeout(this.timer)
       wire.allow(MAX_FRAME_BYTES - HEADER_BYTES)
@@ -220,7 +227,7 @@ export class Link {
     }
     const said = this.at === this.o.peer.address ? refusal : null
     const lasting = failure.wrongKey || (said !== null && said.code !== 'superseded')
-    const passing = refusal?.code === 'cut by a fault on request' || refusal?.code === 'no cluster yet'
+    const passing = refusal !== null && PASSING.includes(refusal.code)
     this.failures++
     this.key = 0
     this.state = lasting && !passing ? 'refused' : 'dialing'

@@ -74,11 +74,12 @@ export class TcpTransport implements ClusterTransport {
       pen: this.pen,
       now,
       countersOf: (member) => this.ways.get(member)?.counters ?? null,
-      admit: (hello) => {
+      deadMs: options.keepaliveMs * (options.missed + 1),
+      admit: (hello, rival) => {
         const cut = this.ways.get(hello.from)?.fault?.cut
         if (cut === 'in' || cut === 'both')
           return { code: 'cut by a fault on request', sentence: 'cut by a fault on request' }
-        return receiver.admit(hello)
+        return receiver.admit(hello, rival)
       },
       started: (member, incarnation, from) => {
         receiver.started(member, incarnation)
@@ -183,6 +184,11 @@ export class TcpTransport implements ClusterTransport {
     way.setFault(fault)
     if (fault?.cut === 'in' || fault?.cut === 'both') this.acceptor.drop(member, 'cut by a fault on request')
     return true
+  }
+
+  /** What it has dialled ends: another life of it counts. It dials again, and is judged anew. */
+  turnOut(member: number): void {
+    this.acceptor.drop(member, 'another life of this member counts')
   }
 
   status(): readonly PeerStatus[] {

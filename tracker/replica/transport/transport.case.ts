@@ -13,6 +13,7 @@ import {
   type Channel,
   type Peer,
   type Receiver,
+  type Rival,
   type StreamBegin,
   type StreamSink,
 } from './transport.ts'
@@ -37,7 +38,7 @@ export class TestMember implements Receiver {
   heard: string[] = []
   events: string[] = []
   reads = 0
-  admitted: (hello: Hello) => Refusal | null = () => null
+  admitted: (hello: Hello, rival: Rival | null) => Refusal | null = () => null
   sink: (begin: StreamBegin) => StreamSink | Refusal = () => ({ code: 'malformed', sentence: 'no' })
   answer: (question: Uint8Array) => Promise<Uint8Array> = async (q) => q
   onFrame: (frame: Frame) => void = () => {}
@@ -93,8 +94,8 @@ export class TestMember implements Receiver {
   stamp(_group: number, _to: number, stamp: Stamp): void {
     Object.assign(stamp, this.says)
   }
-  admit(hello: Hello): Refusal | null {
-    return this.admitted(hello)
+  admit(hello: Hello, rival: Rival | null): Refusal | null {
+    return this.admitted(hello, rival)
   }
   up(member: number, channel: Channel): void {
     this.note(`up ${member} ${CHANNEL_NAMES[channel]}`)
@@ -138,6 +139,7 @@ export const byHand = async (
 ): Promise<{
   send(kind: number, from: number, to: number, body?: Uint8Array): void
   next(): Promise<string>
+  close(): void
 }> => {
   const socket = connect(port, '127.0.0.1')
   const decoder = new FrameDecoder(65_536)
@@ -171,6 +173,7 @@ export const byHand = async (
         })
       return came.shift()!
     },
+    close: () => void socket.destroy(),
   }
 }
 

@@ -4,7 +4,7 @@
 // or `down` says that what was sent may not have arrived.
 
 import type { Frame, Stamp } from './frame.ts'
-import type { Hello, Refusal } from './frame-body.ts'
+import type { Hello, Life, Refusal } from './frame-body.ts'
 
 /** All that the loop asks for. */
 export interface Transport {
@@ -45,7 +45,12 @@ export type Self = {
   readonly level: number
   /** Counts the starts of this replica, synced before use. */
   readonly incarnation: number
+  /** Of this start; absent while there is no member. */
+  readonly life?: Life
 }
+
+/** Another life of a member that dials is connected here; `alive`: it has answered since. */
+export type Rival = { readonly alive: boolean }
 
 /**
  * What the network tells its owner. Called from the network's own turns, never from within a call of the
@@ -63,9 +68,9 @@ export interface Receiver {
   stamp(group: number, to: number, stamp: Stamp): void
   /**
    * A member (`from`) dials us: null to let it in, or why not. Its cluster and the addressee are right
-   * already.
+   * already. `rival`: another life of it that it would displace.
    */
-  admit(hello: Hello): Refusal | null
+  admit(hello: Hello, rival: Rival | null): Refusal | null
   /** What is sent on this channel arrives from now on. On APPENDS: batches that are not resolved go again. */
   up(member: number, channel: Channel): void
   /** What was sent on this channel may not have arrived. */

@@ -1,0 +1,180 @@
+// Faults of copied disks: a member is killed and comes back with an older copy of its disk, or a copy of its
+// disk is started beside it. Either must be turned away for good, and nobody else may notice. Refuses: to do
+// so while anything else is wrong. Who was acknowledged something and cannot be asked cannot contradict a
+// copy, so the promise holds for copies that meet those who remember.
+
+import type { VirtualDisk } from '@skep/testing/disk.ts'
+import type { Random } from '@skep/testing/random.ts'
+import type { Cluster } from './cluster.ts'
+import type { Seat } from './seat.ts'
+
+/** Between two copies of each disk, milliseconds, and how many are kept. */
+const COPY_MS = 1500
+const COPIES_KEPT = 3
+/** What a copy may hold beyond what was synced, batches. */
+const UNSYNCED_MOST = 8
+/** Between two looks, milliseconds. */
+const LOOK_MS = 20
+/** So long calm is waited for; so long a copy may take to be turned away. Milliseconds. */
+const CALM_MOST_MS = 8000
+const REFUSED_MOST_MS = 8000
+/** As long as an election takes, and more. */
+const DOWN_MOST_MS = 3000
+
+type Copy = { readonly disk: VirtualDisk; readonly batch: number; readonly nonce: string }
+
+export type CopiesOptions = {
+  readonly cluster: Cluster
+  readonly random: Random
+  /** Nothing else is wrong. */
+  readonly calm: () => boolean
+  readonly stopped: () => boolean
+  /** A member is about to be lost: false when the rest could not do without it. */
+  readonly spares: (number: number) => boolean
+}
+
+export class Copies {
+  private readonly o: CopiesOptions
+  /** By number; oldest first. */
+  private readonly kept = new Map<number, Copy[]>()
+
+  constructor(options: CopiesOptions) {
+    this.o = options
+    this.collect()
+  }
+
+  private collect(): void {
+    const { cluster, random, stopped } = this.o
+    cluster.clock.after(random.exponential(COPY_MS), () => {
+      if (stopped()) return
+      for (const number of cluster.living()) this.keep(number)
+      this.collect()
+    })
+  }
+
+  private keep(number: number): void {
+    const { disk, member } = this.o.cluster.seat(number)
+    if (member?.serving !== true) return
+    const copies = this.kept.get(number) ?? []
+    copies.push({ disk: disk.copy(), batch: member.synced, nonce: member.nonce })
+    if (copies.length > COPIES_KEPT) copies.shift()
+    this.kept.set(number, copies)
+  }
+
+  /** `done` follows, whatever comes of it. */
+  rollBack(number: number, done: () => void): void {
+    const { cluster, random, stopped, spares } = this.o
+    this.when(
+      () => this.settled(number) && this.oldest(number) !== null && spares(number),
+      CALM_MOST_MS,
+      (found) => {
+        const copy = this.oldest(number)
+        if (!found || copy === null) return done()
+        this.setBack(number, copy)
+        const downMs = random.below(DOWN_MOST_MS)
+        cluster.clock.after(downMs, () => {
+          if (stopped()) return
+          this.when(
+            () => cluster.leader() !== 0,
+            CALM_MOST_MS,
+            () => {
+              if (stopped()) return
+              cluster.start(number)
+              this.turnedAway(number, 'came back with an older copy of its disk', done)
+            },
+          )
+        })
+      },
+    )
+  }
+
+  double(number: number, done: () => void): void {
+    const { cluster, random, spares } = this.o
+    this.when(
+      () => this.settled(number) && spares(number),
+      CALM_MOST_MS,
+      (found) => {
+        if (!found) return done()
+        const older = this.kept.get(number)?.at(0)?.disk
+        const disk = older !== undefined && random.chance(0.3) ? older : cluster.seat(number).disk
+        const copy = this.copyBeside(number, disk)
+        if (copy === null) return done()
+        this.turnedAway(copy.number, `was started from a copy of m${number}'s disk`, done)
+      },
+    )
+  }
+
+  private setBack(number: number, { disk, batch }: Copy): void {
+    const { cluster } = this.o
+    const seat = cluster.seat(number)
+    cluster.trace.note(number, 'setBack', batch)
+    cluster.down(seat, 'process')
+    seat.disk = disk.copy()
+    seat.copied = true
+  }
+
+  /** A copy of its disk is started at another address. Null: there is no room. */
+  private copyBeside(number: number, disk: VirtualDisk): Seat | null {
+    const { cluster } = this.o
+    const original = cluster.seat(number)
+    const seat = cluster.addSeat(original.name, original.joins, disk)
+    if (seat === null) return null
+    seat.copied = true
+    seat.copyOf = number
+    cluster.trace.note(seat.number, 'doubles', number)
+    cluster.start(seat.number)
+    return seat
+  }
+
+  private turnedAway(number: number, what: string, done: () => void): void {
+    const { cluster } = this.o
+    this.when(
+      () => cluster.seat(number).lost,
+      REFUSED_MOST_MS,
+      (refused) => {
+        if (!refused) cluster.checkers.fail(`m${number} ${what} and was not turned away`)
+        done()
+      },
+    )
+  }
+
+  /** Everybody is up and meets everybody, somebody leads, and no change of members is under way. */
+  private settled(number: number): boolean {
+    const { cluster, calm } = this.o
+    const leader = cluster.leader()
+    if (!calm() || leader === 0 || !cluster.members().includes(number)) return false
+    const up = (n: number): boolean => {
+      const { member, clock } = cluster.seat(n)
+      return member?.serving === true && !clock.standing
+    }
+    // Who has not heard of the end of a joint configuration still needs votes of both halves.
+    const level = (n: number): boolean => {
+      const { member } = cluster.seat(n)
+      return member?.level === true && !member.joint
+    }
+    return cluster.living().every(up) && cluster.members().every(level)
+  }
+
+  /** The oldest copy that all others can tell from what they remember; null: there is none. */
+  private oldest(number: number): Copy | null {
+    const { cluster } = this.o
+    const { member } = cluster.seat(number)
+    if (member === null) return null
+    const others = cluster.members().filter((n) => n !== number)
+    const least = Math.min(...others.map((n) => cluster.seat(n).member?.remembered(member) ?? -1))
+    return this.kept.get(number)?.find((c) => c.batch + UNSYNCED_MOST < least) ?? null
+  }
+
+  /** Looks until it is so, or time is up. */
+  private when(right: () => boolean, mostMs: number, then: (right: boolean) => void): void {
+    const { cluster, stopped } = this.o
+    const untilMs = cluster.clock.now() + mostMs
+    const look = (): void => {
+      if (stopped()) return
+      if (right()) then(true)
+      else if (cluster.clock.now() >= untilMs) then(false)
+      else cluster.clock.after(LOOK_MS, look)
+    }
+    look()
+  }
+}

@@ -1,0 +1,75 @@
+// Parts of a simulated member that are put together as production does: feed, bulletin, and what decisions
+// about members see. Refuses: to keep anything.
+
+import type { LogStore } from '../replica/log/log.ts'
+import type { Member } from '../replica/member.ts'
+import type { Identity } from '../replica/membership/birth.ts'
+import type { Lives } from '../replica/membership/lives.ts'
+import type { MembersMachine } from '../replica/membership/members-machine.ts'
+import type { View } from '../replica/membership/view.ts'
+import { Bulletin } from '../replica-thread/bulletin.ts'
+import { type Parked, RingFeed } from '../replica-thread/feed.ts'
+import { type Birth, birthEntry } from '../swarm/entry.ts'
+import type { SwarmMachine } from '../swarm/machine.ts'
+import type { Air } from './air.ts'
+import { KEEPALIVE_MS, MISSED, type Place } from './place.ts'
+
+export const feedOf = (
+  place: Place,
+  swarm: SwarmMachine,
+  identity: Identity,
+  incarnation: number,
+  born: () => boolean,
+): RingFeed =>
+  new RingFeed({
+    member: identity.memberId,
+    incarnation,
+    producers: [place.producer],
+    relaxed: place.canary === 'answers-before-commit',
+    timeMs: () => swarm.timeMs,
+    lastBatch: (member) => swarm.lastBatch(member),
+    birth: () => (born() ? null : birthEntry(identity.birth as Birth)),
+  })
+
+export const bulletinOf = (
+  identity: Identity,
+  log: LogStore,
+  member: Member<Parked>,
+  lives: Lives,
+  air: Air,
+): Bulletin =>
+  new Bulletin({
+    self: identity.memberId,
+    others: () => member.others,
+    tell: (to, body) => air.keepalive(0, to, body),
+    own: () => ({
+      ...{ version: '', applied: member.replica.applied, diskBytes: 0, control: '', agrees: 0, met: [] },
+      lives: lives.tell(log.synced),
+    }),
+  })
+
+export const viewOf = (
+  place: Place,
+  identity: Identity,
+  { replica, peers }: Member<Parked>,
+  { directory }: MembersMachine,
+): View => {
+  const heardMsAgo = new Map<number, number>()
+  for (const { id } of directory.members) {
+    const news = peers.of(id)
+    if (news !== null) heardMsAgo.set(id, place.clock.now() - news.heardMs)
+  }
+  return {
+    self: identity.memberId,
+    leads: replica.leads,
+    leader: replica.status.leader,
+    confState: replica.confState,
+    directory,
+    lastIndex: replica.status.lastIndex,
+    progress: replica.progress(),
+    heardMsAgo,
+    deadAfterMs: KEEPALIVE_MS * MISSED,
+    maxVoters: place.maxVoters,
+    promotes: true,
+  }
+}
