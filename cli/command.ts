@@ -11,6 +11,10 @@ export class UsageError extends Error {
   readonly exitCode = USAGE
 }
 
+/** Columns of a help that goes to no terminal; and those that a description is wrapped into at least. */
+const WIDE = 100
+const NARROW = 20
+
 /** A command that throws instead of ending the process, and suggests the nearest flag. */
 export function newCommand(name: string, description: string): Command {
   return new Command(name)
@@ -19,8 +23,8 @@ export function newCommand(name: string, description: string): Command {
     .helpCommand(false)
     .showSuggestionAfterError(true)
     .allowExcessArguments(false)
-    .configureHelp({ showGlobalOptions: false })
-    .configureOutput({ outputError: () => {} })
+    .configureHelp({ showGlobalOptions: false, minWidthToWrap: NARROW })
+    .configureOutput({ outputError: () => {}, getOutHelpWidth: () => process.stdout.columns || WIDE })
     .exitOverride()
 }
 

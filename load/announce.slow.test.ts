@@ -63,3 +63,20 @@ test('a tracker that never heard of the peer of another URL fails: they are not 
   await other.close()
   assert.match(outcome.kind === 'failed' ? outcome.reason : '', /not with the peer/)
 })
+
+test('each URL’s result is told as it comes, and a closed port fails at once', async () => {
+  const tracker = await openTracker('none', '127.0.0.1')
+  const [closedUdp, closedHttp] = (await freePorts(2)) as [number, number]
+  const dead = [`udp://127.0.0.1:${closedUdp}`, `http://127.0.0.1:${closedHttp}/announce`]
+  const lines: string[] = []
+  const outcome = await announceTo([...dead, `udp://127.0.0.1:${tracker.port}`], LONG_MS, 3, (line) =>
+    lines.push(line),
+  )
+  await tracker.close()
+  assert.deepEqual([outcome.kind, outcome.told.length], ['failed', 1])
+  assert.deepEqual(
+    lines.map((line) => /^\S+ (fails: the port is closed|answers in)/.exec(line)?.[1]),
+    ['fails: the port is closed', 'fails: the port is closed', 'answers in'],
+    lines.join('\n'),
+  )
+})

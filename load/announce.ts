@@ -19,9 +19,10 @@ const AGAIN_MS = 100
 const UNSEEN = 'answers, but not with the peer that was announced before'
 
 type Told = { url: string; ms: number; intervalSeconds: number; seeders: number; leechers: number }
+type Failed = { url: string; reason: string }
 export type Outcome =
   | { kind: 'answered'; told: readonly Told[] }
-  | { kind: 'failed'; url: string; reason: string; told: readonly Told[] }
+  | { kind: 'failed'; url: string; reason: string; failed: readonly Failed[]; told: readonly Told[] }
 type Ask = { url: string; ask: (announce: Announce, patienceMs: number) => Promise<Answered> }
 
 export async function announceCommand(args: string[]): Promise<number> {
@@ -41,43 +42,62 @@ export async function announceCommand(args: string[]): Promise<number> {
     process.stderr.write(`skep: ${wrong}\n`)
     return USAGE
   }
-  const outcome = await announceTo(urls, patience * 1000)
+  const say = (line: string): void => void (json || process.stdout.write(`${line}\n`))
+  const outcome = await announceTo(urls, patience * 1000, Number.POSITIVE_INFINITY, say)
   if (json) process.stdout.write(`${JSON.stringify(outcome)}\n`)
-  else process.stdout.write(sentences(outcome))
   return outcome.kind === 'answered' ? OK : FAILED
 }
 
 /**
  * Announces a peer at each URL, and a second one; both leave in the end. Milliseconds of patience for each
- * URL, which ends sooner after `looks` answers without the other peer.
+ * URL, which ends sooner after `looks` answers without the other peer. `say`: a line for each URL as it
+ * comes.
  */
 export async function announceTo(
   urls: readonly string[],
   patienceMs: number,
   looks = Number.POSITIVE_INFINITY,
+  say: (line: string) => void = () => {},
 ): Promise<Outcome> {
   const infoHash = randomBytes(20)
   const first = peer(infoHash)
   const told: Told[] = []
+  const failed: Failed[] = []
   const opened: UdpAsker[] = []
+  const fails = (url: string, reason: string): void => {
+    failed.push({ url, reason })
+    say(`${url} fails: ${reason}`)
+  }
   const asks: Ask[] = []
+  let begun: Ask | null = null
   try {
-    for (const url of urls) asks.push(await open(url, opened))
+    for (const url of urls)
+      await open(url, opened).then(
+        (ask) => asks.push(ask),
+        (error: Error) => fails(url, error.message),
+      )
     // The last one is asked first, so that each other URL must have heard of what another was told.
-    const begun = await asks.at(-1)!.ask({ ...first, event: 'started' }, patienceMs)
-    if (begun.kind !== 'told') return { kind: 'failed', url: asks.at(-1)!.url, reason: begun.reason, told }
-    for (const { url, ask } of asks) {
+    for (const { url, ask } of asks.toReversed()) {
+      const answer = await ask({ ...first, event: 'started' }, patienceMs)
+      if (answer.kind === 'told') begun = { url, ask }
+      else fails(url, answer.reason)
+      if (begun !== null) break
+    }
+    for (const { url, ask } of begun === null ? [] : asks) {
+      if (failed.some((one) => one.url === url)) continue
       const second = peer(infoHash)
       const seen = await untilSeen(ask, second, first.port, { patienceMs, looks })
-      if (seen.kind === 'failed') return { ...seen, url, told }
+      if (seen.kind === 'failed') {
+        fails(url, seen.reason)
+        continue
+      }
       told.push({ url, ...seen.told })
+      say(sentence({ url, ...seen.told }))
       await ask({ ...second, event: 'stopped' }, patienceMs)
     }
-    return { kind: 'answered', told }
-  } catch (error) {
-    return { kind: 'failed', url: urls[asks.length] ?? '', reason: (error as Error).message, told }
+    return failed.length === 0 ? { kind: 'answered', told } : { kind: 'failed', ...failed[0]!, failed, told }
   } finally {
-    await asks.at(-1)?.ask({ ...first, event: 'stopped' }, Math.min(patienceMs, 1000))
+    await begun?.ask({ ...first, event: 'stopped' }, Math.min(patienceMs, 1000))
     for (const asker of opened) asker.close()
   }
 }
@@ -137,10 +157,7 @@ function readPatience(text: string): number {
   return value
 }
 
-function sentences(outcome: Outcome): string {
-  const good = outcome.told.map(
-    ({ url, ms, intervalSeconds, seeders, leechers }) =>
-      `${url} answers in ${ms.toFixed(1)} ms: ${seeders} seeders, ${leechers} leechers, again in ${intervalSeconds} s\n`,
-  )
-  return good.join('') + (outcome.kind === 'failed' ? `${outcome.url} fails: ${outcome.reason}\n` : '')
-}
+const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`
+
+const sentence = ({ url, ms, intervalSeconds, seeders, leechers }: Told): string =>
+  `${url} answers in ${ms.toFixed(1)} ms: ${counted(seeders, 'seeder')}, ${counted(leechers, 'leecher')}, again in ${intervalSeconds} s`

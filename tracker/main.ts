@@ -13,6 +13,7 @@ import { openHealth } from './opening/health.ts'
 import { openMember } from './opening/member.ts'
 import { birthWarnings, bufferWarnings, httpLimitsOf, sharedMemoryOf, udpOptionsOf } from './opening/parts.ts'
 import { startReport } from './stats/report.ts'
+import type { Settings } from './swarm/settings.ts'
 import { Store } from './swarm/store.ts'
 import { startUdpWorkers } from './udp/start.ts'
 
@@ -28,6 +29,8 @@ export type Running = {
   readonly hosts: readonly string[]
   readonly networkKey: { readonly path: string; readonly made: boolean }
   readonly warnings: readonly string[]
+  /** In force now, whatever the options say. */
+  settings(): Settings
   /** Announces are answered. */
   readonly serving: Promise<void>
   /** Somebody asked by the control API that this replica stop. */
@@ -127,6 +130,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
       networkKey,
       warnings,
       serving: replica.serving,
+      settings: () => store.settings,
       asked: door.asked,
       removed: replica.removed,
       failed: Promise.race([replica.failed, udp.failed, http.failed, health.failed]),

@@ -18,7 +18,7 @@ import { type Running, run } from './main.ts'
 import { EngineMissing } from './opening/parts.ts'
 import { ReplicaFailed } from './replica-thread/handle.ts'
 import { type Answering, addReplicasFlag, replicasOf, runCluster } from './start/cluster.ts'
-import { hostsOf, version, welcome } from './start/welcome.ts'
+import { firstWords, hostsOf, version, welcome } from './start/welcome.ts'
 import { UdpOpenError } from './udp/start.ts'
 
 /** `skep tracker`: for machines; one log line says where it answers. */
@@ -73,6 +73,7 @@ async function command(
   const log = openLogger({ level: config.logLevel, format: logFormat, name: config.name })
   const signals = catchSignals()
   const hosts = hostsOf(config, sources)
+  if (format === 'pretty') STANDARD_OUTPUT.write(firstWords(config))
   if (signals.opening.aborted) {
     log.info('stopped')
     return OK

@@ -4,6 +4,7 @@
 import { randomInt } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
+import { once } from 'node:events'
 import { announceQuery, decodeAnnounceReply, REPLY_LIMITS } from '@skep/wire/http-tracker.ts'
 import {
   type Answer,
@@ -40,6 +41,8 @@ export type UdpAsker = {
 
 /** BEP 15 waits 15 s before it asks again; who looks whether a tracker answers does not want to. */
 const AGAIN_MS = 1000
+/** Nothing waits there, now: whoever expects a tracker to come up asks again. */
+const CLOSED = 'the port is closed: nothing listens there'
 /** A connection ID is good for a minute (BEP 15). */
 const ID_LIFE_MS = 45_000
 const NUMWANT = 50
@@ -53,13 +56,20 @@ export async function openUdp(host: string, port: number): Promise<UdpAsker> {
     const answer = decodeAnswer(bytes, family === 6 ? 6 : 4)
     if (answer.kind !== 'refused') heard(answer)
   })
-  // A port that is closed is silence: the tracker may be about to start.
-  socket.on('error', () => {})
+  // A socket that is bound to its tracker hears that nobody listens there.
+  socket.connect(port, address)
+  await once(socket, 'connect')
+  let closed = ''
+  let failed = (): void => {}
+  socket.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    closed = code === 'ECONNREFUSED' ? CLOSED : message
+    failed()
+  })
   let connection: { id: bigint; at: number } | undefined
 
   const exchange = (request: Request, end: number): Promise<Answer | undefined> =>
     new Promise((resolve) => {
-      const send = (): void => socket.send(encodeRequest(request), port, address)
+      const send = (): void => socket.send(encodeRequest(request))
       const again = setInterval(send, AGAIN_MS)
       const finish = (answer?: Answer): void => {
         clearInterval(again)
@@ -70,19 +80,24 @@ export async function openUdp(host: string, port: number): Promise<UdpAsker> {
       heard = (answer) => {
         if (answer.transactionId >>> 0 === request.transactionId) finish(answer)
       }
+      failed = () => finish()
       send()
     })
 
   async function ask(announce: Announce, patienceMs: number): Promise<Answered> {
     const end = performance.now() + patienceMs
-    const silent: Answered = { kind: 'silent', reason: `no answer in ${Math.round(patienceMs / 100) / 10} s` }
+    const silent = (): Answered =>
+      closed !== ''
+        ? { kind: 'refused', reason: closed }
+        : { kind: 'silent', reason: `no answer in ${Math.round(patienceMs / 100) / 10} s` }
+    closed = ''
     if (connection === undefined || performance.now() - connection.at > ID_LIFE_MS) {
       const answer = await exchange({ kind: 'connect', transactionId: randomInt(2 ** 32) }, end)
-      if (answer?.kind !== 'connect') return silent
+      if (answer?.kind !== 'connect') return silent()
       connection = { id: answer.connectionId, at: performance.now() }
     }
     const answer = await exchange(request(announce, connection.id), end)
-    if (answer === undefined) return silent
+    if (answer === undefined) return silent()
     if (answer.kind === 'error') return { kind: 'refused', reason: `refused: ${answer.message}` }
     if (answer.kind !== 'announce')
       return { kind: 'refused', reason: `answers an announce with a ${answer.kind}` }
@@ -127,7 +142,7 @@ export async function askHttp(url: string, announce: Announce, patienceMs: numbe
   const full = `${url}${url.includes('?') ? '&' : '?'}${query}`
   const end = performance.now() + patienceMs
   for (;;) {
-    const reason = await once(full, Math.max(1, end - performance.now()))
+    const reason = await askOnce(full, Math.max(1, end - performance.now()))
     if (typeof reason !== 'string') return reason
     if (performance.now() + AGAIN_MS >= end) return { kind: 'silent', reason }
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
@@ -135,7 +150,7 @@ export async function askHttp(url: string, announce: Announce, patienceMs: numbe
 }
 
 /** An answer, or why there was none this time. */
-async function once(url: string, patienceMs: number): Promise<Answered | string> {
+async function askOnce(url: string, patienceMs: number): Promise<Answered | string> {
   try {
     const response = await fetch(url, {
       signal: AbortSignal.timeout(Math.ceil(patienceMs)),
@@ -160,6 +175,8 @@ async function once(url: string, patienceMs: number): Promise<Answered | string>
     }
   } catch (error) {
     const cause = (error as Error).cause
+    if ((cause as NodeJS.ErrnoException | undefined)?.code === 'ECONNREFUSED')
+      return { kind: 'refused', reason: CLOSED }
     return cause instanceof Error ? cause.message : (error as Error).message
   }
 }

@@ -355,7 +355,7 @@ export const OPTIONS: { readonly [K in ConfigKey]: Option<TrackerConfig[K]> } = 
   allowPrivate: {
     flag: 'allow-private',
     group: 'cluster',
-    type: choice('auto', 'on', 'off'),
+    type: { ...choice('auto', 'on', 'off'), bare: true },
     default: 'auto',
     sentence:
       'Peers with private addresses: shown to private askers only, treated like any other, or refused.',

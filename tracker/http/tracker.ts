@@ -2,7 +2,7 @@
 // the outcome ring tells what became of it, lets everything wait while no lease holds. Refuses: sockets,
 // HTTP, timers (the server calls `turn` and `sweep`), and more waiting requests than its limits.
 
-import { addressClass4, addressClass6, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
+import { addressClass4, addressClass6, addressRefusal, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
 import { Announcer, BUSY, CHANGE, DENIED, REFRESH } from '../swarm/announce.ts'
 import { DETAILS, IPV6, peerTag, WORD_ADDRESS, WORD_DETAILS, WORD_HASH, WORD_TAG } from '../swarm/change.ts'
 import { C_TORRENT_TOP, RECORD, T_STATE } from '../swarm/layout.ts'
@@ -159,10 +159,9 @@ export class HttpTracker {
     const settings = this.settings
     const kind = classOf(peer)
     if (kind !== PUBLIC) options.counts.privateAnnounces++
-    const reason = addressFault(kind, settings.allowPrivate)
-    if (reason !== null) {
+    if (kind === BOGON || (kind === PRIVATE && settings.allowPrivate === 'off')) {
       options.counts.refusedAddress++
-      return this.failure(reason, 60)
+      return this.failure(addressRefusal(kind, peer.v6, [...peer.words]), 60)
     }
     this.fillRecord(peer)
     const asked = query.numwant < 0 ? settings.numwantDefault : query.numwant
@@ -451,9 +450,4 @@ export class HttpTracker {
 
 function classOf({ v6, words }: Asker): number {
   return v6 ? addressClass6(words[0]!, words[1]!, words[2]!, words[3]!) : addressClass4(words[0]!)
-}
-
-function addressFault(kind: number, allowPrivate: 'auto' | 'on' | 'off'): string | null {
-  if (kind === BOGON) return 'your address cannot be that of a peer'
-  return kind === PRIVATE && allowPrivate === 'off' ? 'private addresses are not taken here' : null
 }

@@ -1,12 +1,16 @@
 // What people see when a tracker starts in their terminal: what runs where, with announce URLs to paste.
 // Refuses: starting anything.
 
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
+import { join } from 'node:path'
 import type { Source } from '@skep/cli/layers.ts'
 import { shellWords, skepCommand } from '@skep/cli/paste.ts'
 import { type ConfigKey, OPTIONS, type TrackerConfig } from '../config/options.ts'
+import { parseAddress } from '../http/address.ts'
 import type { Running } from '../main.ts'
+import { addressClass4, addressClass6, addressRefusal, PRIVATE, PUBLIC } from '../swarm/address.ts'
+import type { Settings } from '../swarm/settings.ts'
 
 /** The addresses to listen on: `::` is left out where nobody asked for it and the machine has no IPv6. */
 export function hostsOf(config: TrackerConfig, sources: ReadonlyMap<ConfigKey, Source>): readonly string[] {
@@ -18,7 +22,7 @@ export function hostsOf(config: TrackerConfig, sources: ReadonlyMap<ConfigKey, S
 }
 
 /** What runs where, with announce URLs to paste. */
-export function welcome({ ports, hosts, networkKey }: Running, config: TrackerConfig): string {
+export function welcome({ ports, hosts, networkKey, settings }: Running, config: TrackerConfig): string {
   const names = hosts.flatMap(addressesOf)
   const ctl = ctlWords('status', ports.control, config)
   const urls = [
@@ -29,7 +33,7 @@ export function welcome({ ports, hosts, networkKey }: Running, config: TrackerCo
   Skep ${version()} is running: one tracker replica, ${config.name}.
 
   Announce URLs (paste into a client or a .torrent):
-${urls.map((url) => `    ${url}`).join('\n')}
+${urls.map((url) => `    ${url}${refusedText(url, settings().allowPrivate)}`).join('\n')}
 
   Statistics   http://${names[0]}:${ports.http}/stats   (also /, /metrics, /readyz)
   Control API  ${config.controlHost} port ${ports.control}: ${ctl}
@@ -38,6 +42,22 @@ ${urls.map((url) => `    ${url}`).join('\n')}
   Ctrl-C stops it, and nothing is forgotten.
 
 `
+}
+
+/** What it does, before it is done: the first start on a folder takes a moment. */
+export const firstWords = (config: TrackerConfig): string =>
+  existsSync(join(config.dataDir, 'replica'))
+    ? `skep: starting ${config.name} with what it knew in ${config.dataDir}\n`
+    : `skep: starting ${config.name}: a new tracker, alone, without torrents; its data go to ${config.dataDir}, announce URLs follow\n`
+
+/** Whoever announces from the address of this URL, as from this machine, would hear so: said before. */
+function refusedText(url: string, allowPrivate: Settings['allowPrivate']): string {
+  const asker = parseAddress(new URL(url).hostname.replace(/^\[|\]$/g, ''))
+  if (asker === null) return ''
+  const [a = 0, b = 0, c = 0, d = 0] = asker.words
+  const kind = asker.v6 ? addressClass6(a, b, c, d) : addressClass4(a)
+  if (kind === PUBLIC || (kind === PRIVATE && allowPrivate !== 'off')) return ''
+  return `   (clients at this address are refused: ${addressRefusal(kind, asker.v6, [a, b, c, d])})`
 }
 
 /** A replica of `skep start --replicas`, as it runs. */

@@ -41,6 +41,8 @@ export type PulseOptions = {
   /** Answers given since start, over all front ends. */
   readonly answers: () => number
   readonly drained: () => boolean
+  /** Announces that were refused for the address they came from, since start. */
+  readonly refusals: () => number
   readonly listFaults: () => Readonly<Record<string, string>>
 }
 
@@ -51,6 +53,23 @@ export type Pulse = {
   ready(): Probe
   live(): Probe
   stop(): void
+}
+
+/** Between two lines about refused addresses, milliseconds. */
+const REFUSALS_MS = 60_000
+
+/** Says that addresses are refused, as long as more come: nobody who is refused can tell the owner. */
+function refusalTeller({ refusals, log }: Pick<PulseOptions, 'refusals' | 'log'>): (nowMs: number) => void {
+  let told = { refused: 0, atMs: Number.NEGATIVE_INFINITY }
+  return (nowMs) => {
+    const refused = refusals()
+    if (refused === told.refused || nowMs - told.atMs < REFUSALS_MS) return
+    log.warn(
+      { refused: refused - told.refused },
+      'announces are refused for the address they come from; the setting allow-private says whose peers are taken (skep ctl settings)',
+    )
+    told = { refused, atMs: nowMs }
+  }
 }
 
 export function startPulse(options: PulseOptions): Pulse {
@@ -64,6 +83,7 @@ export function startPulse(options: PulseOptions): Pulse {
   let asking = false
   const tellOfCopies = copiesTeller(options.log)
   let ticks = 0
+  const tellRefusals = refusalTeller(options)
 
   const tick = (): void => {
     const now = monotonicMs()
@@ -78,6 +98,7 @@ export function startPulse(options: PulseOptions): Pulse {
       control.setIntervalSeconds(Math.round(interval.seconds))
     }
     options.census.step()
+    tellRefusals(now)
     if (!asking) {
       asking = true
       replica.status().then(

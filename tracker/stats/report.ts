@@ -11,7 +11,14 @@ import type { Control } from '../threads/state.ts'
 import { censusOf } from './census.ts'
 import { createMetrics } from './metrics.ts'
 import { startPulse } from './pulse.ts'
-import { answersOf, metricSourcesOf, type StatsSources, statsOf, statusMessageOf } from './stats.ts'
+import {
+  answersOf,
+  metricSourcesOf,
+  refusalsOf,
+  type StatsSources,
+  statsOf,
+  statusMessageOf,
+} from './stats.ts'
 
 type Counts = () => Readonly<Record<string, number>>
 
@@ -53,7 +60,13 @@ export function startReport(options: ReportOptions): Report {
   let httpCounts: Counts = () => ({})
   const counts = { udp, http: () => httpCounts() }
   const census = censusOf(store)
-  const pulse = startPulse({ ...config, ...options, census, answers: () => answersOf(counts) })
+  const pulse = startPulse({
+    ...config,
+    ...options,
+    census,
+    refusals: () => refusalsOf(counts),
+    answers: () => answersOf(counts),
+  })
   const { status } = options.replica
   const sources: StatsSources = {
     ...config,

@@ -54,6 +54,10 @@ const announcesOf = (sources: Counted): number =>
 const privateOf = (sources: Counted): number =>
   (sources.udp().privateAnnounces ?? 0) + (sources.http().privateAnnounces ?? 0)
 
+/** Announces that were refused for the address they came from. */
+export const refusalsOf = (sources: Counted): number =>
+  (sources.udp().privateRefused ?? 0) + (sources.http().refusedAddress ?? 0)
+
 /** The JSON of /stats. */
 export async function statsOf(sources: StatsSources): Promise<object> {
   const { store, control, census } = sources

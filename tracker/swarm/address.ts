@@ -51,3 +51,21 @@ export function addressClass6(a0: number, a1: number, a2: number, a3: number): n
   if ((a0 | a1 | a2) === 0) return (a3 | 0) === 0x01000000 ? PRIVATE : BOGON
   return PUBLIC
 }
+
+/** Digits and dots. */
+const text4 = (word: number): string => [0, 8, 16, 24].map((by) => (word >>> by) & 0xff).join('.')
+
+/** Groups of hexadecimal digits, none left out: for sentences, not for URLs. */
+const text6 = (words: readonly number[]): string =>
+  words
+    .flatMap((word) => [word & 0xffff, word >>> 16])
+    .map((pair) => (((pair & 0xff) << 8) | (pair >>> 8)).toString(16))
+    .join(':')
+
+/** Why the peer of an address is not taken: the same sentence by UDP and by HTTP. */
+export function addressRefusal(kind: number, v6: boolean, words: readonly number[]): string {
+  const address = v6 ? text6(words) : text4(words[0]!)
+  return kind === BOGON
+    ? `${address} cannot be the address of a peer`
+    : `${address} is private, and private peers are not taken here`
+}

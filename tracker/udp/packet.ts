@@ -6,7 +6,7 @@
 // Words are raw, as they lie in the packet: on a little-endian machine action 1 is 0x01000000.
 
 import { ANNOUNCE_BYTES, CONNECT_BYTES, SCRAPE_MOST } from '@skep/wire/udp-tracker.ts'
-import { addressClass4, addressClass6, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
+import { addressClass4, addressClass6, addressRefusal, BOGON, PRIVATE, PUBLIC } from '../swarm/address.ts'
 import { type Announcer, DENIED, NONE, REFRESH } from '../swarm/announce.ts'
 import { COMPLETED, DETAILS, IPV6, LEAVE, PUT, peerTag, SEEDER, STARTED } from '../swarm/change.ts'
 import type { ConnectionIds } from '../swarm/connection-id.ts'
@@ -57,8 +57,6 @@ const ONLY6 = 2
 
 const message = (text: string): Uint8Array => new TextEncoder().encode(text)
 const CUT_SHORT = message('announce or scrape is cut short')
-const BAD_ADDRESS = message('nobody can reach your address')
-const NO_PRIVATE = message('private addresses are not tracked here')
 const UNKNOWN_ACTION = message('unknown action')
 const NOT_ALLOWED = message('info_hash not allowed')
 const TRY_AGAIN = message('tracker cannot store this now, try again')
@@ -257,9 +255,8 @@ export class Packets {
     this.counts[ANNOUNCES]!++
     const kind = v6 ? addressClass6(a0, a1, a2, a3) : addressClass4(a0)
     if (kind !== PUBLIC) this.counts[PRIVATE_ANNOUNCES]!++
-    if (kind === BOGON) return this.fault(outbox, transaction, BAD_ADDRESS, MALFORMED)
-    if (kind === PRIVATE && this.refusePrivate)
-      return this.fault(outbox, transaction, NO_PRIVATE, PRIVATE_REFUSED)
+    if (kind === BOGON || (kind === PRIVATE && this.refusePrivate))
+      return this.badAddress(outbox, transaction, kind, addressRefusal(kind, v6, [a0, a1, a2, a3]))
 
     const most = v6 ? this.want6 : this.want4
     const asked = swap(words[w + 23]!)
@@ -386,6 +383,10 @@ export class Packets {
   }
 
   /** An error answer; only ever to an address that has proven itself by its connection ID. */
+  private badAddress(outbox: Outbox, transaction: number, kind: number, why: string): number {
+    return this.fault(outbox, transaction, message(why), kind === BOGON ? MALFORMED : PRIVATE_REFUSED)
+  }
+
   private fault(outbox: Outbox, transaction: number, text: Uint8Array, counter: number): number {
     this.counts[counter]!++
     this.counts[ERRORS]!++
