@@ -18,11 +18,13 @@ import {
   type ExportHeader,
   readFilePieces,
   restoreExport,
+  rewritten,
   saveExport,
 } from '../replica/transfer/export.ts'
 import type { Birth } from '../swarm/entry.ts'
 import { PAGE } from '../swarm/layout.ts'
-import { reborn } from '../swarm/snapshot-keys.ts'
+import { LEVEL } from '../swarm/level.ts'
+import { anonymous, relaid, renewed } from '../swarm/snapshot-keys.ts'
 import { type Asked, type Call, KEYS } from './asked.ts'
 import { diskOf } from './recover.ts'
 import { size, toJson } from './table.ts'
@@ -65,15 +67,27 @@ async function take({ client, json, print }: Asked): Promise<undefined> {
 }
 
 async function save({ client, json, print }: Asked, file: string): Promise<number | undefined> {
-  const bytes = await saveExport(file, piecesOf(client.saveSnapshot({}))).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error
-    print(`${file}: ${(error as Error).message}`)
-    return null
-  })
+  const bytes = await saveExport(file, anonymousFile(piecesOf(client.saveSnapshot({})))).catch(
+    (error: unknown) => {
+      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error
+      print(`${file}: ${(error as Error).message}`)
+      return null
+    },
+  )
   if (bytes === null) return IO
   const header = await checkExport(readFilePieces(file))
   print(json ? JSON.stringify({ file, ...header, bytes }, null, 2) : `${file}: ${describe(header, bytes)}`)
   return
+}
+
+/** Laid anew: in which order a table lies would say something of the secret by which it is laid. */
+function anonymousFile(pieces: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  const hashSeed = randomBytes(4).readInt32LE()
+  return rewritten(
+    pieces,
+    (birth) => ({ ...(birth as Birth), hashSeed, level: 1 }),
+    (chunks) => anonymous(chunks, hashSeed),
+  )
 }
 
 async function* piecesOf(messages: AsyncIterable<SaveSnapshotResponse>): AsyncGenerator<Uint8Array> {
@@ -138,9 +152,11 @@ async function restoreHere(
   const log = await openLog(await diskOf(join(dataDir, 'replica'), logStore), { group: 0, loose: false })
   try {
     const clusterId = randomBytes(16).toString('hex')
-    const words = new Int32Array(new Uint8Array(randomBytes(16)).buffer)
+    const words = new Int32Array(new Uint8Array(randomBytes(36)).buffer)
     const idKey = [words[0]!, words[1]!] as const
     const memberId = memberIdOf(words[2]!, words[3]!)
+    const hashSeed = words[4]!
+    const hashKey = [words[5]!, words[6]!, words[7]!, words[8]!] as const
     await restoreExport({
       log,
       name,
@@ -148,8 +164,10 @@ async function restoreHere(
       clusterId,
       memberId,
       pieces: () => readFilePieces(file),
-      birth: (birth) => ({ ...(birth as Birth), clusterId, idKey }),
-      renew: (chunk) => reborn(chunk, clusterId, idKey),
+      level: LEVEL,
+      birth: (birth) => ({ ...(birth as Birth), clusterId, idKey, hashSeed, hashKey, level: LEVEL }),
+      renew: (chunks) =>
+        renewed(relaid(chunks, { level: LEVEL, seed: hashSeed, key: hashKey }), clusterId, idKey),
     })
     return { clusterId, memberId, name }
   } finally {

@@ -38,7 +38,7 @@ export class Saving {
     await replica.snapshots.take(replica.applied, replica.confState)
     const record = log.snapshot
     if (record === null || record.chunks === 0) throw new Error('there is nothing to save yet')
-    const { idKey: _key, ...open } = identity.birth as Birth
+    const { idKey: _idKey, hashKey: _hashKey, ...open } = identity.birth as Birth
     const unpin = replica.snapshots.pin(record.index)
     const pieces = joined(exportOf(log, record, identity.clusterId, open, withoutKeys))
     const id = randomUUID()

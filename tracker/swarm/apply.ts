@@ -65,10 +65,7 @@ export class Apply {
     this.store = store
     this.table = new Table(store)
     this.events = events
-    if (store.control[C_MAGIC] === 0) {
-      store.control[C_MAGIC] = MAGIC
-      store.control[C_INDEX_LEVEL] = FIRST_LEVEL
-    }
+    if (store.control[C_MAGIC] === 0) markBorn(store)
   }
 
   /** One committed entry. `data` may be a view into memory that moves: it is copied first. */
@@ -241,6 +238,12 @@ export class Apply {
     c[C_ID_KEYS + 1] = key[1]
     c[C_ID_KEYS + 4] = Math.floor(this.store.timeMs / WINDOW_MS) + 1
   }
+}
+
+/** An empty table is one from here on. */
+export function markBorn(store: Store): void {
+  store.control[C_MAGIC] = MAGIC
+  store.control[C_INDEX_LEVEL] = FIRST_LEVEL
 }
 
 /** The cluster's ID, 32 hexadecimal digits; '' before birth. */

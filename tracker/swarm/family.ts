@@ -169,6 +169,16 @@ export class Family {
     return unit
   }
 
+  /** Everything of a unit from another table of the same kind. */
+  fill(unit: number, from: Family, its: number): void {
+    const { stride } = this
+    this.guard(unit, 1)
+    this.units.set(from.units.subarray(its * stride, (its + 1) * stride), unit * stride)
+    if (this.details.length === 0) return
+    const at = its * DETAIL_WORDS
+    this.details.set(from.details.subarray(at, at + DETAIL_WORDS), unit * DETAIL_WORDS)
+  }
+
   /** Takes a unit out; the last of its block or leaf fills the gap. */
   remove(set: Int32Array, at: number, unit: number): void {
     const word = set[at + 1]!

@@ -9,12 +9,13 @@ import { allowed, DENY } from './access.ts'
 import { Announcer } from './announce.ts'
 import { Apply } from './apply.ts'
 import { IPV6, LEAVE, PUT, SEEDER } from './change.ts'
-import { accessEntry, BatchWriter, batchEntry, birthEntry, levelEntry } from './entry.ts'
+import { accessEntry, BatchWriter, batchEntry, birthEntry, type HashKey, levelEntry } from './entry.ts'
 import { formOf, sizeOf } from './family.ts'
 import { mixInto } from './hashing.ts'
 import { allocate, C_INDEX_LEVEL, C_INDEX_OLD, limitsFor, RECORD, T_LEECHERS, T_STATE } from './layout.ts'
 import { DEFAULT_SETTINGS } from './settings.ts'
 import { digest, Restorer, takeSnapshot } from './snapshot.ts'
+import { anonymous, relaid } from './snapshot-keys.ts'
 import { Store } from './store.ts'
 
 const SEED = 0x5eed
@@ -36,7 +37,7 @@ class World {
   readonly announcer = new Announcer(this.store, 5)
   batches = 0
 
-  constructor(level: number) {
+  constructor(level: number, key: HashKey = KEY) {
     const { store: _, ...birth } = {
       store: 0,
       clusterId: 'c'.repeat(32),
@@ -49,7 +50,7 @@ class World {
         limits: LIMITS,
         settings: { ...DEFAULT_SETTINGS, allowPrivate: 'on' },
         level,
-        ...(level < 2 ? {} : { hashKey: KEY }),
+        ...(level < 2 ? {} : { hashKey: key }),
       }),
     )
   }
@@ -108,9 +109,9 @@ class World {
 
   /** What a client is told: counts, and all peers. */
   told(hash: readonly number[]): string {
-    const out = new Uint16Array(20_000)
+    const out = new Uint16Array(60_000)
     const words = this.record(PUT, { hash, address: [0x01010101], port: 9 })
-    assert.ok(this.announcer.answer(words, 0, 2000, 3, out, 0))
+    assert.ok(this.announcer.answer(words, 0, 6000, 3, out, 0))
     const { seeders, leechers, completed, count4, count6 } = this.announcer
     const peers: string[] = []
     for (let i = 0; i < count4; i++) peers.push(out.subarray(i * 3, i * 3 + 3).join())
@@ -266,3 +267,43 @@ test('a raised level loses nobody: the same peers, counts and lists, on all memb
   assert.equal(one.store.peerCount, 0)
   assert.equal(one.store.tags.inUse, 0)
 })
+
+test('a file says nothing of the secret: the same table under two secrets makes the same file', async () => {
+  const rng = new Random(3)
+  const peers: Peer[] = Array.from({ length: 5000 }, (_, i) => ({
+    hash: [1, 2, 3, 4, i < 3000 ? 0 : i % 300],
+    address: rng.chance(0.2) ? [0x00000120, 0, 0, i] : [0x00000005 | (i << 8)],
+    port: 1 + rng.below(60_000),
+    seeder: rng.chance(0.3),
+    tag: rng.chance(0.5) ? 1 + rng.below(2000) : 0,
+  }))
+  const list = new Uint8Array(
+    Int32Array.from(Array.from({ length: 500 }, (_, i) => [9, 9, 9, 9, i]).flat()).buffer,
+  )
+  const files: Buffer[] = []
+  for (const key of [KEY, [5, 6, 7, 8] as const]) {
+    const world = new World(2, key)
+    world.change(peers)
+    world.change(peers.slice(2900, 3100), LEAVE)
+    world.apply.apply(accessEntry(DENY, 'replace', 1, list))
+    const chunks: Uint8Array[] = []
+    for await (const chunk of anonymous(each(takeSnapshot(world.store).chunks()), 77))
+      chunks.push(Uint8Array.from(chunk))
+    files.push(Buffer.concat(chunks))
+    // And what it is made into again has all of it.
+    const again = new World(1)
+    const restorer = new Restorer(again.store)
+    for await (const chunk of relaid(each(chunks), { level: 2, seed: 1, key: [4, 3, 2, 1] }))
+      restorer.add(Uint8Array.from(chunk))
+    restorer.finish()
+    for (const { hash } of peers) if (rng.chance(0.05)) assert.equal(again.told(hash), world.told(hash))
+    assert.ok(!allowed(again.store, Int32Array.of(9, 9, 9, 9, 100), 0))
+    assert.ok(allowed(again.store, Int32Array.of(9, 9, 9, 9, 500), 0))
+    assert.deepEqual(again.store.counters(), world.store.counters())
+  }
+  assert.ok(files[0]!.equals(files[1]!))
+})
+
+async function* each(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for (const chunk of chunks) yield Uint8Array.from(chunk)
+}

@@ -151,6 +151,13 @@ export function openChunk(bytes: Uint8Array): { buffer: number; block: number; d
   return { buffer, block, data }
 }
 
+/** The capacity a snapshot needs, from its first chunk. */
+export function snapshotLimits(first: Uint8Array): Limits {
+  const { buffer, data } = openChunk(first)
+  if (buffer !== FIRST) throw new SnapshotDamaged('a snapshot begins with its manifest')
+  return (JSON.parse(new TextDecoder().decode(data)) as Manifest).limits
+}
+
 /** Takes chunks in order and replaces the whole table. */
 export class Restorer {
   private readonly store: Store

@@ -50,23 +50,36 @@ export async function* exportOf(
   birth: unknown,
   strip: (chunk: Uint8Array) => Uint8Array,
 ): AsyncGenerator<Uint8Array> {
-  const sha = createHash('sha256')
-  const sealed = (piece: Uint8Array): Uint8Array => {
-    sha.update(piece)
-    return piece
-  }
   const { index, term, bytes } = record
-  const header = Buffer.from(JSON.stringify({ clusterId, index, term, bytes, birth } satisfies ExportHeader))
-  yield sealed(Buffer.concat([MAGIC, word(VERSION), word(header.length), header]))
+  yield* sealedExport({ clusterId, index, term, bytes, birth }, bareChunks(log, record, strip))
+}
+
+async function* bareChunks(
+  log: Pick<LogStore, 'readSnapshot'>,
+  record: SnapshotRecord,
+  strip: (chunk: Uint8Array) => Uint8Array,
+): AsyncGenerator<Uint8Array> {
   let first = true
   for await (const chunk of log.readSnapshot(record)) {
     // Who was a member is no affair of another cluster.
     const own = first && decodeDirectory(chunk) !== null
     first = false
-    if (own) continue
-    const bare = strip(chunk)
-    yield sealed(Buffer.concat([word(bare.byteLength), bare]))
+    if (!own) yield strip(chunk)
   }
+}
+
+async function* sealedExport(
+  head: ExportHeader,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const sha = createHash('sha256')
+  const sealed = (piece: Uint8Array): Uint8Array => {
+    sha.update(piece)
+    return piece
+  }
+  const header = Buffer.from(JSON.stringify(head))
+  yield sealed(Buffer.concat([MAGIC, word(VERSION), word(header.length), header]))
+  for await (const chunk of chunks) yield sealed(Buffer.concat([word(chunk.byteLength), chunk]))
   yield sealed(word(0))
   yield sha.digest()
 }
@@ -178,8 +191,10 @@ export type RestoreOptions = {
   readonly memberId: number
   /** The new cluster's birth record, with new keys, from the one in the header. */
   readonly birth: (birth: unknown) => unknown
-  /** A chunk of the machine as of the new cluster. */
-  readonly renew: (chunk: Uint8Array) => Uint8Array
+  /** The machine's chunks as of the new cluster. */
+  readonly renew: (chunks: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>
+  /** The level that the new cluster begins at. */
+  readonly level: number
 }
 
 /**
@@ -197,7 +212,7 @@ export const restoreExport = async (o: RestoreOptions): Promise<Identity> => {
     )
   const header = await checkExport(o.pieces())
   const identity: Identity = {
-    version: 1,
+    version: o.level,
     clusterId,
     memberId,
     name,
@@ -215,8 +230,7 @@ export const restoreExport = async (o: RestoreOptions): Promise<Identity> => {
   const writer = await log.createSnapshot({ index: header.index, term: 1, confState }, false)
   try {
     await writer.write(encodeDirectory(directoryOf([{ id: memberId, name, address }])))
-    for await (const item of itemsOf(o.pieces()))
-      if (item instanceof Uint8Array) await writer.write(o.renew(item))
+    for await (const chunk of o.renew(chunksOf(itemsOf(o.pieces())))) await writer.write(chunk)
   } catch (error) {
     await writer.abort()
     throw error
@@ -230,6 +244,22 @@ export const restoreExport = async (o: RestoreOptions): Promise<Identity> => {
   })
   await log.setIdentity(encodeIdentity(identity))
   return identity
+}
+
+async function* chunksOf(items: AsyncIterable<ExportHeader | Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const item of items) if (item instanceof Uint8Array) yield item
+}
+
+/** The file again with other chunks and another birth record, for whoever writes it down. */
+export async function* rewritten(
+  pieces: AsyncIterable<Uint8Array>,
+  birth: (birth: unknown) => unknown,
+  renew: (chunks: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const items = itemsOf(pieces)
+  const first = await items.next()
+  if (first.done === true || first.value instanceof Uint8Array) throw new ExportDamaged('it is empty')
+  yield* sealedExport({ ...first.value, birth: birth(first.value.birth) }, renew(chunksOf(items)))
 }
 
 const isRestoring = (identity: Uint8Array): boolean =>
