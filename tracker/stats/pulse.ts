@@ -125,7 +125,8 @@ export function startPulse(options: PulseOptions): Pulse {
         return { ok: false, reason: 'it is being drained: it answers, and will be stopped' }
       if (replica.removed() !== '') return { ok: false, reason: replica.removed() }
       const faults = Object.values(options.listFaults()).filter((fault) => fault !== '')
-      if (now - servedMs < READY_FOR_MS) return { ok: true, reason: 'serving', note: faults.join('; ') }
+      if (now - servedMs < READY_FOR_MS)
+        return { ok: true, reason: 'serving', note: [...faults, ...fullNote(store)].join('; ') }
       const never = servedMs === Number.NEGATIVE_INFINITY
       const waits = never ? 'starting: the log is being read' : 'no lease: announces wait for a leader'
       return { ok: false, reason: replica.unwelcome() || waits }
@@ -173,3 +174,12 @@ async function raiseLevel({ replica, log }: Proposing, from: number, to: number)
   if (outcome === 'committed')
     log.info({ from, to }, `the cluster works at level ${to} from now on: older versions cannot come back`)
 }
+
+/** What a balancer need not act on and a person should know. */
+const fullNote = (store: Store): string[] =>
+  store.nearlyFull
+    ? [
+        'the swarm table is nearly full: when it is full, peers of new torrents are answered but not kept, so the ' +
+          'second is not told of the first (peers_refused_full and torrents_refused_full count them)',
+      ]
+    : []

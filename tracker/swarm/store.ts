@@ -23,6 +23,7 @@ import {
   E_FREE,
   E_TWIN_LEECHERS,
   E_TWIN_SEEDERS,
+  PAGE,
   RECORD,
   type StoreBuffers,
   T_COMPLETED,
@@ -53,6 +54,8 @@ export const BUFFER_NAMES = [
 ] as const
 export const bufferNumber = (name: (typeof BUFFER_NAMES)[number]): number => BUFFER_NAMES.indexOf(name)
 
+/** Share of a table's room. */
+const NEARLY_FULL = 0.95
 const E_BUFFER = bufferNumber('extensions')
 const COUNTER_WORDS = Object.fromEntries(COUNTERS.map((name, i) => [name, C_COUNTERS + i])) as {
   readonly [name in Counter]: number
@@ -267,6 +270,14 @@ export class Store {
   /** The behaviour level of the cluster (level.ts); 0 before its birth. */
   get level(): number {
     return this.control[C_LEVEL]!
+  }
+
+  /** No room for new torrents, or hardly any. */
+  get nearlyFull(): boolean {
+    const { torrents, pages4, pages6 } = this.buffers.limits
+    const full = (used: number, room: number): boolean => used > room * NEARLY_FULL
+    if (full(this.control[C_TORRENTS]!, torrents)) return true
+    return full(this.peers4.inUse, pages4 * PAGE) || full(this.peers6.inUse, pages6 * PAGE)
   }
 
   counters(): Record<Counter, number> {

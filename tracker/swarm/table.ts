@@ -39,6 +39,12 @@ import { type Found, findTagged, forgetTag, rememberTag, tagOf } from './twins.t
 const SWEEP_PEERS = 8192
 /** A whole round of the sweep takes about this long, milliseconds of cluster time. */
 const SWEEP_ROUND_MS = 60_000
+/**
+ * In a table that is nearly full the only peer of a torrent lives for this share of a peer's life, from this
+ * level on: it still has a quarter of the largest interval to come late.
+ */
+const LONELY_LIFE = 0.625
+const LONELY_FROM = 2
 const SWEEP_LEAST_TORRENTS = 4096
 /** An empty torrent with completed downloads is remembered this long, milliseconds. */
 const EMPTY_KEPT_MS = 86_400_000
@@ -247,11 +253,14 @@ export class Table {
     if (top === 0) return
     const share = Math.ceil((top * stepMs) / SWEEP_ROUND_MS)
     const life = this.lifeBuckets()
+    const lonely =
+      this.store.level >= LONELY_FROM && this.store.nearlyFull ? Math.ceil(life * LONELY_LIFE) : life
     let look = Math.min(top, Math.max(SWEEP_LEAST_TORRENTS, share))
     let room = SWEEP_PEERS
     let at = c[C_SWEEP]! % top
     for (; look > 0 && room > 0; look--) {
-      if (this.store.torrents[at * RECORD + T_STATE] === 1) room -= this.sweepTorrent(at * RECORD, life)
+      if (this.store.torrents[at * RECORD + T_STATE] === 1)
+        room -= this.sweepTorrent(at * RECORD, life, lonely)
       at = at + 1 === top ? 0 : at + 1
     }
     c[C_SWEEP] = at
@@ -262,8 +271,10 @@ export class Table {
     return Math.ceil((2 * this.store.control[C_SETTINGS + 1]! * 1000) / BUCKET_MS)
   }
 
-  private sweepTorrent(k: number, life: number): number {
+  /** `lonely`: the life of whoever is the only one: nobody is told of it. */
+  private sweepTorrent(k: number, all: number, lonely: number): number {
     const s = this.store
+    const life = lonely < all && s.seeders(k) + s.leechers(k) === 1 ? lonely : all
     const now = s.control[C_BUCKET]!
     const denied = s.accessActive && !allowed(s, s.torrents, k)
     let gone = 0
