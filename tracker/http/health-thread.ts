@@ -102,6 +102,8 @@ async function listen(): Promise<void> {
       (request, response) => void answer(request, response),
     )
     server.on('connection', connected)
+    // Who has closed its sending side still reads.
+    Object.assign(server, { httpAllowHalfOpen: true })
     try {
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject)

@@ -37,6 +37,14 @@ test('a probe hears what holds at its moment, with the reason', async (t) => {
   assert.match(await text('/announce'), /^404 /)
 })
 
+test('a probe that closes its sending side gets its answer', async (t) => {
+  const socket = connect({ port: await health(t), host: '127.0.0.1', allowHalfOpen: true })
+  socket.end('GET /livez HTTP/1.0\r\n\r\n')
+  const [answer] = (await once(socket, 'data')) as [Buffer]
+  assert.match(answer.toString(), /^HTTP\/1\.1 200 [\s\S]*ok\n$/)
+  socket.destroy()
+})
+
 test('a probe is answered while the main thread is busy with something else', async (t) => {
   const port = await health(t)
   assert.equal((await get(port, '/livez')).status, 200)

@@ -17,7 +17,8 @@ export class Listeners {
   private readonly wanted: readonly string[]
   private readonly connected: (socket: Socket) => void
   private readonly servers: Server[] = []
-  private suspended = false
+  /** Connects are refused. */
+  suspended = false
   private reopening = false
 
   constructor(hosts: readonly string[], port: number, connected: (socket: Socket) => void) {

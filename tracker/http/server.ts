@@ -187,6 +187,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
 
   /** With some room to spare, so that the listener does not come and go with each connection. */
   private takeMore(): void {
+    if (!this.listeners.suspended) return
     const { maxConnections } = this.options
     const spare = Math.max(1, maxConnections >> 6)
     if (!this.stopped && this.connections.size <= maxConnections - spare) void this.listeners.resume()

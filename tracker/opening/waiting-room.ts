@@ -71,6 +71,8 @@ async function open({ hosts, port, awaits }: WaitingOptions, servers: Server[]):
   for (const host of hosts) {
     const server = createServer({ headersTimeout: REQUEST_MS, requestTimeout: REQUEST_MS }, answer)
     server.maxConnections = CONNECTIONS_MOST
+    // Who has closed its sending side still reads.
+    Object.assign(server, { httpAllowHalfOpen: true })
     const at = portOf(servers) || port
     try {
       await new Promise<void>((resolve, reject) => {
