@@ -43,6 +43,7 @@ export function openNetworkKey(dataDir: string, file: string | null): NetworkKey
       if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw folderError(dataDir, path, cause)
     }
   }
+  mustBeFile(path)
   return { key: readNetworkKey(path), path, made }
 }
 
@@ -85,6 +86,10 @@ const readNetworkKey = (path: string): string => readNetworkKeys(path)[0]!
 
 /** Between two looks at the file, milliseconds. */
 const LOOK_MS = 250
+/** A file that was written so lately may be half written, milliseconds. */
+const QUIET_MS = 500
+/** More than all keys need. */
+const KEY_FILE_BYTES = 64 * 1024
 
 /** Keys that follow their file. */
 export type Watched<T> = {
@@ -95,8 +100,9 @@ export type Watched<T> = {
 
 /**
  * What `make` makes of the keys in `path`, made again when the file is another one: it is looked at when
- * somebody asks, so that a mounted secret (symbolic links that are turned) counts at once. Throws
- * `NetworkKeyError` now, never later.
+ * somebody asks, so that a mounted secret (symbolic links that are turned) counts within a second. Half of a
+ * file would take away keys that are in use, and what they opened: one that is still being written is not
+ * read. Throws `NetworkKeyError` now, never later.
  */
 export function watchedKeys<T>(path: string, make: (keys: readonly string[]) => T): Watched<T> {
   let seen = stampOf(path)
@@ -108,8 +114,9 @@ export function watchedKeys<T>(path: string, make: (keys: readonly string[]) => 
     if (nowMs - lookedMs < LOOK_MS) return made
     lookedMs = nowMs
     const stamp = stampOf(path)
-    if (stamp === seen && fault === '') return made
+    if ((stamp === seen && fault === '') || isBeingWritten(path)) return made
     try {
+      mustBeFile(path)
       made = make(readNetworkKeys(path))
       fault = ''
       seen = stamp
@@ -120,6 +127,21 @@ export function watchedKeys<T>(path: string, make: (keys: readonly string[]) => 
     return made
   }
   return Object.assign(look, { fault: () => fault })
+}
+
+/** A pipe would never be read to its end, and holds up whoever opens it. */
+function mustBeFile(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false })
+  if (found !== undefined && (!found.isFile() || found.size > KEY_FILE_BYTES))
+    throw new NetworkKeyError(
+      `network key ${path}: it must be a file of at most ${KEY_FILE_BYTES} bytes, since it is read again when it changes`,
+    )
+}
+
+/** A time from the future says nothing. */
+function isBeingWritten(path: string): boolean {
+  const found = statSync(path, { throwIfNoEntry: false })
+  return found !== undefined && Math.abs(Date.now() - found.mtimeMs) < QUIET_MS
 }
 
 /** Changes whenever the file does: another inode, time or size. */

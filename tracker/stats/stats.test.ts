@@ -9,6 +9,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -136,6 +137,37 @@ test('a key file with several keys: the first is in use, and a change of the fil
   assert.match(networkKeyName(old), /^[0-9a-f]{24}$/)
   writeFileSync(path, Array.from({ length: 9 }, (_, i) => `${i}`.repeat(32)).join('\n'))
   assert.throws(() => readNetworkKeys(path), /9 lines; 8 keys are the most/)
+})
+
+test('a key file that is still being written, or is no file, takes no key away', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'skep-keys-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'key')
+  const [first, second] = ['a'.repeat(40), 'b'.repeat(40)]
+  writeFileSync(path, `${first}\n${second}\n`)
+  const keys = watchedKeys(path, (all) => all)
+  // Written anew in place, piece by piece: each piece alone would be a good file.
+  const turned = ['c'.repeat(40), second, first]
+  for (let lines = 1; lines <= turned.length; lines++) {
+    const until = performance.now() + 300
+    writeFileSync(path, `${turned.slice(0, lines).join('\n')}\n`)
+    while (performance.now() < until) {
+      utimesSync(path, new Date(), new Date()) // As whoever still writes does.
+      assert.deepEqual(keys(), [first, second])
+      await new Promise(setImmediate)
+    }
+  }
+  while (keys().length < 3) await new Promise(setImmediate)
+  assert.deepEqual(keys(), turned)
+  rmSync(path)
+  mkdirSync(path)
+  while (keys.fault() === '') {
+    keys()
+    await new Promise(setImmediate)
+  }
+  assert.match(keys.fault(), /must be a file/)
+  assert.deepEqual(keys(), turned)
+  assert.throws(() => openNetworkKey(folder, path), /must be a file/)
 })
 
 test('a network key is made once, private, and read back; poor ones are refused', (t) => {
