@@ -53,6 +53,8 @@ export class Announcer {
   count6 = 0
   /** After REFRESH: the word for the touch ring. */
   touch = 0
+  /** Of the info_hash that the next `announce` is about, if `willLook` has told; 0: it has not. */
+  hash = 0
   private warmCount = 0
   private readonly warmSlots = new Int32Array(WARM_MOST)
   /** Keeps the reads of `warm` from being optimised away. */
@@ -91,8 +93,10 @@ export class Announcer {
     if ((word0 & KIND_MASK) !== LEAVE && this.denied(words, at)) return DENIED
     if (bearsEvent(word0)) return CHANGE
     this.windows.handles = handles
+    const hash = this.hash === 0 ? s.hashOf(words, at + WORD_HASH) : this.hash
+    this.hash = 0
     for (let tries = 0; tries < TRIES; tries++) {
-      const k = s.torrent(words, at + WORD_HASH)
+      const k = s.torrent(words, at + WORD_HASH, hash)
       if (k < 0) {
         this.nothing()
         return CHANGE
@@ -169,9 +173,11 @@ export class Announcer {
     else this.counts(k)
   }
 
-  /** Notes an info_hash at words[at] for `warm`; at most WARM_MOST before it. */
-  willLook(words: Int32Array, at: number): void {
-    if (this.warmCount < WARM_MOST) this.warmSlots[this.warmCount++] = this.store.slotOf(words, at)
+  /** Notes an info_hash at words[at] for `warm`, at most WARM_MOST before it; returns its hash. */
+  willLook(words: Int32Array, at: number): number {
+    const hash = this.store.hashOf(words, at)
+    if (this.warmCount < WARM_MOST) this.warmSlots[this.warmCount++] = this.store.slotOf(hash)
+    return hash
   }
 
   /**

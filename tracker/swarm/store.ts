@@ -145,15 +145,14 @@ export class Store {
   }
 
   /** Where in `index` a search for the hash begins. */
-  slotOf(words: Int32Array, at: number): number {
+  slotOf(hash: number): number {
     const base = 1 << this.control[C_INDEX_LEVEL]!
-    return base + (this.hashOf(words, at) & (base - 1))
+    return base + (hash & (base - 1))
   }
 
   /** Word offset of the torrent record of the info_hash at words[at], or -1. `sequence` is set when found. */
-  torrent(words: Int32Array, at: number): number {
+  torrent(words: Int32Array, at: number, hash = this.hashOf(words, at)): number {
     const level = this.control[C_INDEX_LEVEL]!
-    const hash = this.hashOf(words, at)
     const k = this.probe(words, at, hash, level)
     if (k >= 0) return k
     const old = this.control[C_INDEX_OLD]!

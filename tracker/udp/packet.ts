@@ -61,6 +61,9 @@ const UNKNOWN_ACTION = message('unknown action')
 const NOT_ALLOWED = message('info_hash not allowed')
 const TRY_AGAIN = message('tracker cannot store this now, try again')
 
+/** Datagrams of an inbox whose hashes are kept; of others they are made again. */
+const HASHES_MOST = 1024
+
 export type PacketParts = {
   readonly store: Store
   readonly announcer: Announcer
@@ -105,6 +108,8 @@ export class Packets {
   private readonly peers6Most: number
   private readonly scrapeMost: number
   private readonly details: boolean
+  /** By datagram of the inbox: what `readAhead` has hashed and `handle` has not looked at yet; 0: nothing. */
+  private readonly hashes = new Int32Array(HASHES_MOST)
   private random: number
   private nowMs = 0
   private intervalSeconds = 1800
@@ -156,7 +161,7 @@ export class Packets {
     const { words, strideWords, lengths } = inbox
     for (let i = from; i < from + n; i++)
       if (lengths[i * 16 + 14]! >= ANNOUNCE_BYTES && words[i * strideWords + 2] === ANNOUNCE)
-        this.announcer.willLook(words, i * strideWords + 4)
+        this.hashes[i] = this.announcer.willLook(words, i * strideWords + 4)
     this.announcer.warm()
   }
 
@@ -184,6 +189,8 @@ export class Packets {
    */
   handle(inbox: Inbox, i: number, outbox: Outbox, socket: number): number {
     const length = inbox.lengths[i * 16 + 14]!
+    const hash = this.hashes[i]! | 0
+    this.hashes[i] = 0
     const words = inbox.words
     const w = i * inbox.strideWords
     if (length < CONNECT_BYTES) {
@@ -230,6 +237,7 @@ export class Packets {
       return 0
     }
     if (action === ANNOUNCE) {
+      this.announcer.hash = hash
       if (length < ANNOUNCE_BYTES) return this.fault(outbox, words[w + 3]!, CUT_SHORT, MALFORMED)
       return this.announce(inbox, i, outbox, socket, a0, a1, a2, a3, v6)
     }
