@@ -29,6 +29,8 @@ export type ReportOptions = {
   readonly control: Control
   readonly replica: ReplicaHandle
   readonly udp: Counts
+  /** Networks that flood, in a sentence: for the admin alone. */
+  readonly floods: () => string[]
   /** Of the control API's port. */
   readonly controlApi: Counts
   readonly log: Logger

@@ -1,5 +1,5 @@
 // What a replica says of itself, from its thread's status, its table and its counters: /stats, the control
-// API, /metrics. Refuses: naming clients or torrents.
+// API, /metrics. Refuses: naming clients or torrents, but for networks that flood, to the admin.
 
 import { statfs } from 'node:fs/promises'
 import type { MessageInitShape } from '@bufbuild/protobuf'
@@ -37,6 +37,8 @@ export type StatsSources = {
   readonly warnings: readonly string[]
   /** Why a list's file is not in force, by list; '' where it is. */
   readonly listFaults: () => Readonly<Record<string, string>>
+  /** Networks that flood, in a sentence: in status, which needs the token, and nowhere else. */
+  readonly floods: () => string[]
 }
 
 /** Answers given since start, over all front ends. */
@@ -170,7 +172,7 @@ export async function statusMessageOf(sources: StatsSources): Promise<StatusMess
     },
     ready: ready.ok,
     notReady: ready.ok ? '' : ready.reason,
-    warnings: warningsOf(sources, status),
+    warnings: [...warningsOf(sources, status), ...sources.floods()],
   }
 }
 

@@ -21,10 +21,11 @@ import {
   WAITING_LATE,
   WAITING_NOW,
 } from './counters.ts'
+import type { Flood } from './flood.ts'
 import type { Gather } from './gather.ts'
 import { looksLikeConnect, type Packets } from './packet.ts'
 import type { Pending } from './pending.ts'
-import type { Inbox } from './slots.ts'
+import { ADDRESS_WORDS, type Inbox } from './slots.ts'
 import type { UdpSocket } from './socket.ts'
 import { looksLikeRequest, Waiting } from './waiting.ts'
 
@@ -55,6 +56,8 @@ export type TurnParts = {
   readonly control: Control
   readonly counts: Counts
   readonly gather: Gather
+  /** Who floods, while datagrams are lost. */
+  readonly flood?: Flood
   readonly parkForMs: number
   /** Requests a socket keeps while there is no leader. */
   readonly waitingMost: number
@@ -87,6 +90,7 @@ export class Turn {
   private nowMs = 0
   private housekeepingMs = -Infinity
   private publishedTail: number
+  private sampling = false
   /** How long the driver may sleep when `run` has returned false, milliseconds. */
   sleepMs = LONGEST_SLEEP_MS
   /** Datagrams of the last `run`. */
@@ -182,6 +186,7 @@ export class Turn {
     counts[BATCHES]!++
     this.received += n
     this.parts.gather.note(n)
+    if (this.sampling) this.parts.flood!.note(socket.family, socket.inbox.from, ADDRESS_WORDS, n)
     if (serving) this.decide(place, socket.inbox, 0, n)
     else this.hold(place, socket.inbox, n)
     return n >= MORE_LEAST
@@ -345,6 +350,8 @@ export class Turn {
       errors += socket.sendErrors
     }
     counts[SOCKET_DROPS] = drops
+    this.parts.flood?.look(drops, now)
+    this.sampling = this.parts.flood?.sampling ?? false
     counts[SEND_ERRORS] = errors
   }
 }

@@ -14,6 +14,7 @@ import { ChangeRing, WordRing } from '../threads/ring.ts'
 import { Control, monotonicMs, STOPPING } from '../threads/state.ts'
 import { countsOf, SLEEPS } from './counters.ts'
 import type { EventSocket } from './dgram.ts'
+import { Flood } from './flood.ts'
 import { Gather } from './gather.ts'
 import { Packets } from './packet.ts'
 import { Pending } from './pending.ts'
@@ -54,6 +55,8 @@ export type WorkerOrders = {
   readonly control: SharedArrayBuffer
   readonly producer: ProducerBuffers
   readonly counters: SharedArrayBuffer
+  /** flood.ts */
+  readonly flood: SharedArrayBuffer
   /** Word 0: not 0 when this worker shall drain and end. */
   readonly stop: SharedArrayBuffer
 }
@@ -106,6 +109,7 @@ function turnOf(
     control: new Control(orders.control),
     counts,
     gather,
+    flood: new Flood(orders.flood),
     parkForMs: limits.parkForMs,
     waitingMost: limits.waiting,
     now: monotonicMs,
