@@ -15,7 +15,6 @@ import { birthWarnings, bufferWarnings, httpLimitsOf, sharedMemoryOf, udpOptions
 import { startReport } from './stats/report.ts'
 import type { Settings } from './swarm/settings.ts'
 import { Store } from './swarm/store.ts'
-import { floodWarnings } from './udp/flood.ts'
 import { startUdpWorkers } from './udp/start.ts'
 
 export type Running = {
@@ -103,8 +102,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
       store,
       control,
       replica,
-      udp: udp.counters,
-      floods: () => floodWarnings(udp.floods()),
+      ...{ udp: udp.counters, floods: udp.floods },
       controlApi: () => door.counts(),
       log,
       warnings,

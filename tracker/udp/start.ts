@@ -9,7 +9,7 @@ import type { StoreBuffers } from '../swarm/layout.ts'
 import { OutcomeRing } from '../threads/outcome.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
 import { counterBuffer, countsOf, sumCounters, type UdpCounter } from './counters.ts'
-import { type Flooding, floodBuffer, floodsOf } from './flood.ts'
+import { floodBuffer, floodsOf, floodWarnings } from './flood.ts'
 import { UdpOpenError } from './socket.ts'
 import type { WorkerLimits, WorkerNews, WorkerOrders } from './worker.ts'
 
@@ -54,8 +54,8 @@ export type UdpWorkers = {
   readonly receiveBufferBytes: readonly number[]
   /** Sums over all workers, by the names of counters.ts. */
   counters(): Record<UdpCounter, number>
-  /** Networks that flood while datagrams are lost, the heaviest first. */
-  floods(): readonly Flooding[]
+  /** Networks that flood while datagrams are lost, the heaviest first: for people. */
+  floods(): string[]
   /** Answers what is parked, closes the sockets, ends the threads. */
   stop(): Promise<void>
   /** Resolves with the reason when a worker ends that was not told to. */
@@ -129,7 +129,7 @@ export async function startUdpWorkers(options: UdpOptions): Promise<UdpWorkers> 
     native,
     receiveBufferBytes: news[0]!.receiveBufferBytes,
     counters: () => sumCounters(counts),
-    floods: () => floodsOf(running.map(({ orders }) => orders.flood)),
+    floods: () => floodWarnings(floodsOf(running.map(({ orders }) => orders.flood))),
     stop,
     failed,
   }
