@@ -144,8 +144,8 @@ export class Copies {
     const leader = cluster.leader()
     if (!calm() || leader === 0 || !cluster.members().includes(number)) return false
     const up = (n: number): boolean => {
-      const { member, clock } = cluster.seat(n)
-      return member?.serving === true && !clock.standing
+      const { member, clock, ending } = cluster.seat(n)
+      return member?.serving === true && !clock.standing && !ending
     }
     // Who has not heard of the end of a joint configuration still needs votes of both halves.
     const level = (n: number): boolean => {

@@ -231,8 +231,10 @@ export class Faults {
     const one = leader !== 0 && random.chance(0.3) ? leader : random.pick(cluster.living())
     const { name } = cluster.seat(one)
     this.alone = true
+    cluster.quiet = true
     const over = (): void => {
       this.alone = false
+      cluster.quiet = false
     }
     if (kind === 'double') copies!.double(one, over)
     else

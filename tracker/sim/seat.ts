@@ -43,6 +43,8 @@ export type Seat = {
   life: number
   /** Its disk is gone, so it never comes back under this ID. */
   lost: boolean
+  /** It was told to stop, and has not yet. */
+  ending: boolean
   /** Its disk is a copy: of an older self, or of another seat's. It must be turned away. */
   copied: boolean
   /** Whose copy was started here, beside the original; 0: nobody's. */
