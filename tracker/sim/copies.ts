@@ -54,7 +54,8 @@ export class Copies {
 
   private keep(number: number): void {
     const { disk, member } = this.o.cluster.seat(number)
-    if (member?.serving !== true) return
+    // Who was let in and has nothing yet knows nobody, and nobody hears of its copy.
+    if (member?.serving !== true || member.others.length === 0) return
     const copies = this.kept.get(number) ?? []
     copies.push({ disk: disk.copy(), batch: member.synced, nonce: member.nonce })
     if (copies.length > COPIES_KEPT) copies.shift()
@@ -150,7 +151,7 @@ export class Copies {
     // Who has not heard of the end of a joint configuration still needs votes of both halves.
     const level = (n: number): boolean => {
       const { member } = cluster.seat(n)
-      return member?.level === true && !member.joint
+      return member?.level === true && !member.joint && member.others.length > 0
     }
     return cluster.living().every(up) && cluster.members().every(level)
   }
