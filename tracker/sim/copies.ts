@@ -55,7 +55,9 @@ export class Copies {
   private keep(number: number): void {
     const { disk, member } = this.o.cluster.seat(number)
     // Who was let in and has nothing yet knows nobody, and nobody hears of its copy.
+    // One from when it voted alone asks nobody.
     if (member?.serving !== true || member.others.length === 0) return
+    if (member.sets.some((voters) => voters.length === 1)) return
     const copies = this.kept.get(number) ?? []
     copies.push({ disk: disk.copy(), batch: member.synced, nonce: member.nonce })
     if (copies.length > COPIES_KEPT) copies.shift()

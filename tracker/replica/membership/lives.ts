@@ -109,7 +109,7 @@ export class Lives {
       return refusal
     }
     this.present.set(id, life)
-    if (facts.leads || !this.known.has(id)) this.adopt(id, life)
+    if (facts.leads) this.adopt(id, life)
     return null
   }
 
