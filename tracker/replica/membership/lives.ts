@@ -3,7 +3,7 @@
 // of its log that life has called synced, on its own disk, too. A folder that was set back to an older copy
 // contradicts that memory, and so does a copy that is started beside the original: it is not let in. The
 // leader's word about who is the rightful one counts for all, and only the leader's refusal is final
-// (docs/decisions/0010-lives.md). Refuses: clocks and connections; and to judge a life that says nothing of
+// (docs/decisions/0011-lives.md). Refuses: clocks and connections; and to judge a life that says nothing of
 // itself: that is version 0.1.0.
 
 import { crc32 } from 'node:zlib'
