@@ -77,7 +77,7 @@ class Running {
 
   async run(port: MessagePort): Promise<void> {
     const { parts, ending, saving } = this
-    const { member, log, say, store } = parts
+    const { member, log, say, store, lives } = parts
     const carryOut = ordersOf({ parts, saving, ending, standing: () => this.standing() })
     port.on('message', (order) => {
       this.sleeper.wake(() => carryOut(order))
@@ -104,6 +104,8 @@ class Running {
     ).catch((error: unknown) => this.refused(error))
     clearInterval(flushing)
     clearInterval(housekeeping)
+    // Whose start was let in a moment ago is remembered through a stop of everybody.
+    await lives.save(log)
     await ending.end()
     port.close()
   }
