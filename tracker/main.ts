@@ -5,6 +5,7 @@ import type { Source } from '@skep/cli/layers.ts'
 import { accessFiles } from './access/lists.ts'
 import type { ConfigKey, TrackerConfig } from './config/options.ts'
 import { changesOf } from './control/changes.ts'
+import { elsewhere } from './control/members.ts'
 import { startHttp } from './http/server.ts'
 import type { Logger } from './log.ts'
 import { openDoor } from './opening/door.ts'
@@ -118,7 +119,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
     stops.push(() => http.stop())
 
     // All of the control API.
-    const changes = changesOf(store, replica.propose)
+    const changes = changesOf(store, replica.propose, () => elsewhere(replica))
     const { snapshot, save } = replica
     const { status, live } = report
     const { ready } = report.pages

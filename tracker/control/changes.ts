@@ -43,8 +43,19 @@ export type Changes = {
   ): Promise<Changed>
 }
 
-/** `store`: this thread's view of the table; `propose` resolves once the entry is applied to it. */
-export function changesOf(store: Store, propose: Propose): Changes {
+/**
+ * `store`: this thread's view of the table; `propose` resolves once the entry is applied to it; `elsewhere`: whom to
+ * ask instead, as a sentence, '' where this replica leads.
+ */
+export function changesOf(
+  store: Store,
+  propose: Propose,
+  elsewhere: () => Promise<string> = async () => '',
+): Changes {
+  const commit = async (entry: Uint8Array): Promise<Changed> => {
+    const outcome = await propose(entry)
+    return told(outcome, outcome === 'refused' ? await elsewhere() : '')
+  }
   let last: Promise<unknown> = Promise.resolve()
   /** One at a time, so that what was checked before a change is still so when it is made. */
   const inTurn = (change: () => Promise<Changed>): Promise<Changed> => {
@@ -59,7 +70,7 @@ export function changesOf(store: Store, propose: Propose): Changes {
         const fault = settingsFault({ ...store.settings, ...change })
         if (fault !== null) return { kind: 'invalid', why: fault }
         if (Object.keys(change).length === 0) return { kind: 'done' }
-        return told(await propose(settingsEntry(change)))
+        return await commit(settingsEntry(change))
       }),
     access: (list) => accessState(store, list),
     infoHashes: (list) =>
@@ -81,17 +92,17 @@ export function changesOf(store: Store, propose: Propose): Changes {
             kind: 'full',
             why: `both lists together hold at most ${limit} info_hashes, this would be ${kept + adding}`,
           }
-        return told(await propose(accessEntry(list, operation, before.revision + 1, hashes)))
+        return await commit(accessEntry(list, operation, before.revision + 1, hashes))
       }),
   }
 }
 
-function told(outcome: 'committed' | 'refused' | 'unknown'): Changed {
+function told(outcome: 'committed' | 'refused' | 'unknown', elsewhere: string): Changed {
   if (outcome === 'committed') return { kind: 'done' }
   if (outcome === 'refused')
     return {
       kind: 'refused',
-      why: 'this replica cannot store changes now: it does not lead (skep ctl members says who does), or its disk is full; try again',
+      why: elsewhere || 'this replica cannot store changes now, its disk is full; try again',
     }
   return {
     kind: 'unknown',

@@ -4,6 +4,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect'
 import { type Cluster, Cut } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import { askTheLeader } from '../replica/membership/requests.ts'
 import type { ReplicaHandle } from '../replica-thread/handle.ts'
 import { monotonicMs } from '../threads/state.ts'
 
@@ -76,4 +77,12 @@ export function memberCalls(replica: () => MemberCalls): Calls {
 function some(members: readonly string[]): readonly string[] {
   if (members.length > 0 && members.every((member) => member !== '')) return members
   throw new ConnectError('a member must be named', Code.InvalidArgument)
+}
+
+/** Whom to ask for a change instead of this replica, as a sentence; '': it leads. */
+export async function elsewhere(replica: Pick<ReplicaHandle, 'status'>): Promise<string> {
+  const { role, leader, members } = await replica.status()
+  if (role === 'leader') return ''
+  const led = members.find((member) => member.id === leader)
+  return askTheLeader(led?.name ?? '', led?.controlAddress ?? '')
 }

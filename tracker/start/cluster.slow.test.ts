@@ -185,8 +185,12 @@ test('three replicas: one truth, kill -9 of the leader loses nothing, the last o
     joining.text,
     /skep tracker --name r3 --join (127\.0\.0\.1:\d+,?){3} --replica-address HOST:\d+ /,
   )
-  const refused = await ctl(follower, 'transfer')
-  assert.deepEqual([refused.code, /does not lead: ask r\d/.test(refused.text)], [75, true], refused.text)
+  const hash = '0'.repeat(40)
+  for (const call of [['transfer'], ['settings', 'set', 'interval=20m'], ['access', 'deny', 'add', hash]]) {
+    const refused = await ctl(follower, ...call)
+    const asked = new RegExp(`does not lead: ask ${leader} through`).test(refused.text)
+    assert.deepEqual([refused.code, asked], [75, true], refused.text)
+  }
   assert.match((await ctl(rows[gone]!, 'remove', 'r9')).text, /r9/)
   assert.match((await ctl(rows[gone]!, 'events')).text, /term \d+ +elected/)
   process.kill(rows[gone]!.pid, 'SIGKILL')

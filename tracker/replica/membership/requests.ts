@@ -76,11 +76,14 @@ export const decide = (v: View, request: Request): Step => {
   return remove(v, ids[0]!)
 }
 
-export const notLeading = (v: View): string => {
-  if (v.leader === 0) return 'nobody leads the cluster at the moment: ask again once a leader is elected'
-  const control = v.controlOf?.(v.leader) ?? ''
+export const notLeading = (v: View): string =>
+  askTheLeader(v.leader === 0 ? '' : nameOf(v.directory, v.leader), v.controlOf?.(v.leader) ?? '')
+
+/** What somebody is told who asks a replica that does not lead. `leader`: its name, '' while there is none. */
+export const askTheLeader = (leader: string, control: string): string => {
+  if (leader === '') return 'nobody leads the cluster at the moment: ask again once a leader is elected'
   const where = control === '' ? 'through its own control API' : `through its control API at ${control}`
-  return `this replica does not lead: ask ${nameOf(v.directory, v.leader)} ${where}`
+  return `this replica does not lead: ask ${leader} ${where}`
 }
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
