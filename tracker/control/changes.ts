@@ -44,8 +44,8 @@ export type Changes = {
 }
 
 /**
- * `store`: this thread's view of the table; `propose` resolves once the entry is applied to it; `elsewhere`: whom to
- * ask instead, as a sentence, '' where this replica leads.
+ * `store`: this thread's view of the table; `propose` resolves once the entry is applied to it; `elsewhere`:
+ * whom to ask instead, as a sentence, '' where this replica leads.
  */
 export function changesOf(
   store: Store,

@@ -79,7 +79,9 @@ export const decide = (v: View, request: Request): Step => {
 export const notLeading = (v: View): string =>
   askTheLeader(v.leader === 0 ? '' : nameOf(v.directory, v.leader), v.controlOf?.(v.leader) ?? '')
 
-/** What somebody is told who asks a replica that does not lead. `leader`: its name, '' while there is none. */
+/**
+ * What somebody is told who asks a replica that does not lead. `leader`: its name, '' while there is none.
+ */
 export const askTheLeader = (leader: string, control: string): string => {
   if (leader === '') return 'nobody leads the cluster at the moment: ask again once a leader is elected'
   const where = control === '' ? 'through its own control API' : `through its control API at ${control}`
