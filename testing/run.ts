@@ -8,6 +8,7 @@
 
 import { spawn } from 'node:child_process'
 import { globSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
@@ -16,6 +17,8 @@ const FOLDERS = '{cli,wire,raft,tracker,operator,charts,testing,load,e2e}'
 /** Who loads one of these has sockets, threads, processes or native code, which neighbours would feel. */
 const OUTSIDE =
   /^(node:(net|tls|http|http2|dgram|dns|child_process|worker_threads|cluster)|koffi|lmdb|classic-level|pino)$/
+/** Files of `npm test` at once: most of their time they wait for timers, sockets and disks. */
+const AT_ONCE = availableParallelism() + 1
 /** The last lines of node:test's report. */
 const COUNT = /^ℹ (tests|pass|fail|cancelled|skipped|todo) (\d+)$/gm
 const REST = /^ℹ (suites|duration_ms) .*\n/gm
@@ -93,7 +96,7 @@ async function main(): Promise<number> {
   const others = files.filter((path) => !inside.includes(path))
   const runs = [
     ...(inside.length > 0 ? [run(inside, ['--test-isolation=none'])] : []),
-    ...(others.length > 0 ? [run(others, [])] : []),
+    ...(others.length > 0 ? [run(others, values.slow ? [] : [`--test-concurrency=${AT_ONCE}`])] : []),
   ]
   const ends = await Promise.all(runs)
   for (const what of WHAT)
