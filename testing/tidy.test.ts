@@ -31,6 +31,11 @@ const BUDGETS: Record<string, number> = {
   'tracker/main.ts': 150,
   'tracker/replica/replica.ts': 310,
   'tracker/udp/worker.ts': 250,
+  'tracker/replica/member.ts': 420,
+  'tracker/replica-thread/running.ts': 250,
+  'tracker/ctl.ts': 120,
+  'operator/main.ts': 280,
+  'load/bench/rounds.ts': 300,
 }
 const MOST_LINES = 500
 

@@ -3,57 +3,37 @@
 // sockets, timers, clocks, chance; to know what it replicates; to decide who is to be a member.
 
 import type { ConfChange, ConfState, Entry, Status } from '@skep/raft'
-import {
-  MSG_APP,
-  MSG_HEARTBEAT,
-  MSG_SNAP,
-  MSG_TIMEOUT_NOW,
-  MSG_VOTE,
-  messageInfo,
-} from '@skep/raft/message.ts'
+import { MSG_APP, MSG_HEARTBEAT, MSG_SNAP, messageInfo } from '@skep/raft/message.ts'
 import { flowOf, numberOf } from './batches/batches.ts'
-import { Forward } from './batches/forward.ts'
-import { Leading } from './batches/leader.ts'
-import { Linger } from './batches/linger.ts'
+import type { Forward } from './batches/forward.ts'
+import type { Leading } from './batches/leader.ts'
+import type { Linger } from './batches/linger.ts'
 import type { Outcome } from './batches/proposals.ts'
 import { Timeline } from './events.ts'
-import { Election, rankOf } from './leadership/election.ts'
+import type { Candidacy } from './leadership/candidacy.ts'
 import { JointEnd } from './leadership/joint-end.ts'
-import { leaseMs } from './leadership/lease.ts'
-import { Leases } from './leadership/leases.ts'
-import { ReadyVotes } from './leadership/ready-votes.ts'
+import type { Leases } from './leadership/leases.ts'
+import type { ReadyVotes } from './leadership/ready-votes.ts'
 import type { SnapshotRecord } from './log/log.ts'
 import type { MemberOptions } from './member-options.ts'
+import { votersOf, wire } from './member-wiring.ts'
 import { idsOf } from './membership/directory.ts'
 import { forgotten, LifeRefused } from './membership/lives.ts'
-import { Moves } from './moves.ts'
-import { EMPTY_APPEND_BYTES, Outgoing } from './outgoing.ts'
+import type { Moves } from './moves.ts'
+import { EMPTY_APPEND_BYTES, type Outgoing } from './outgoing.ts'
 import { Peers } from './peers.ts'
-import { Replica } from './replica.ts'
-import { Stall } from './stall.ts'
+import type { Replica } from './replica.ts'
+import type { Stall } from './stall.ts'
 import { raftType } from './transport/echo.ts'
 import { BATCH, type Frame, NOTICE, RAFT, type Stamp } from './transport/frame.ts'
 import { decodeBatch, decodeNotice, NOTICE_REFUSED } from './transport/frame-body.ts'
 
-const MSG_PRE_VOTE = 17
-/** Ticks of a keepalive; an election takes `missed` times as many. */
-export const KEEPALIVE_TICKS = 10
-/**
- * Ticks between heartbeats. A follower's lease is counted from a time that went to the leader and back, less
- * the age of the leader's own: three heartbeats in all, which must fit into a lease with room for lost ones.
- */
-const HEARTBEAT_TICKS = 2
-
 export class Member<T> {
   private readonly o: MemberOptions<T>
-  private readonly preference: (id: number) => number
   private readonly votes: ReadyVotes
   private readonly outgoing: Outgoing
-  private readonly election: Election
-  /** A restarted voter may have promised a leader its silence: it is kept until then. */
-  private readonly silentUntilMs: number
+  private readonly candidacy: Candidacy
   private status: Status
-  private lastLeader = 0
   /** The time that the core and everybody else is told now. */
   private nowMs: number
   /** Entries came since the last turn: an answer is about to leave for the leader. */
@@ -76,9 +56,6 @@ export class Member<T> {
   refusing = false
   /** This member is in no configuration any more. */
   removed = false
-  campaigns = 0
-  /** Votes and requests to stand that came too soon after a restart. */
-  unheard = 0
   /** Members that lack a snapshot and are too old for it. */
   private readonly withheld = new Set<number>()
   private readonly tooOld = (id: number): boolean => this.peers.tooOld(id, this.o.level?.() ?? 0)
@@ -90,94 +67,45 @@ export class Member<T> {
   constructor(options: MemberOptions<T>, nowMs: number) {
     this.o = options
     this.nowMs = nowMs
-    this.preference = options.preference ?? ((id) => id)
-    const { id, incarnation, feed, transport, group, keepaliveMs } = options
-    const linger = new Linger(options.lingerMs)
-    this.linger = linger
-    const tickMs = keepaliveMs / KEEPALIVE_TICKS
-    const electionTicks = KEEPALIVE_TICKS * options.missed
-    this.leases = new Leases(id, leaseMs(electionTicks, tickMs), (to) => transport.keepalive(group, to))
-    this.votes = new ReadyVotes(electionTicks * tickMs)
-    const send = (to: number, message: Uint8Array): void =>
-      this.tooOld(to) ? undefined : transport.send(group, to, message)
-    this.outgoing = new Outgoing({
-      send,
-      linger,
-      admits: (to) => this.joint.admits(to, this.status.commit),
-      snapshot: (to, message) => this.offer(to, message),
-      voted: () => this.election.rival(this.nowMs, this.voters.length),
+    const wired = wire(options, nowMs, {
+      ...{ events: this.events, now: () => this.nowMs, status: () => this.status, tooOld: this.tooOld },
+      joint: () => this.joint,
+      offer: (to, message) => this.offer(to, message),
+      others: () => this.others,
+      refusing: () => this.refusing,
       yields: () => this.yields(),
+      leads: (leads, ms) => this.leads(leads, ms),
+      configured: (confState, entry) => this.configured(confState, entry),
     })
-    const sendBatch = (to: number, number: number, section: Uint8Array): boolean =>
-      transport.sendBatch(group, to, incarnation, number, section)
-    this.forward = new Forward({ id, incarnation, feed, linger, send: sendBatch, againMs: keepaliveMs })
-    this.leading = new Leading({
-      id,
-      incarnation,
-      feed,
-      linger,
-      forward: this.forward,
-      held: () => this.joint.underWay !== null,
-      notice: (to, its, number) => transport.sendNotice(group, to, its, number, NOTICE_REFUSED),
-      onLeading: (leads, ms) => this.leads(leads, ms),
-      term: () => this.replica.status.term,
-    })
-    const replicaOptions = {
-      ...{ core: options.core, group, id, log: options.log, machine: options.machine },
-      ...{ loose: options.loose, snapshotLogBytes: options.snapshotLogBytes },
-      ...{ tickMs, electionTicks, heartbeatTicks: HEARTBEAT_TICKS },
-      source: this.source(),
-      transport: { send: (_: number, to: number, m: Uint8Array) => this.outgoing.post(to, m, this.nowMs) },
-    }
-    this.replica = new Replica(replicaOptions, nowMs)
+    this.linger = wired.linger
+    this.leases = wired.leases
+    this.votes = wired.votes
+    this.outgoing = wired.outgoing
+    this.forward = wired.forward
+    this.leading = wired.leading
+    this.replica = wired.replica
+    this.candidacy = wired.candidacy
+    this.moves = wired.moves
+    this.stall = wired.stall
     this.status = this.replica.status
     this.joint = new JointEnd(this.replica.confState, this.replica.applied)
     this.members = new Set(idsOf(this.replica.confState))
-    this.election = new Election({ tickMs, electionTicks }, nowMs)
-    const quiet = options.fresh || this.replica.alone
-    if (quiet) this.election.never(nowMs)
-    this.silentUntilMs = quiet ? Number.NEGATIVE_INFINITY : nowMs + this.election.timeoutMs
-    const { replica, votes, events, outgoing, preference } = this
-    this.moves = new Moves({
-      ...{ id, keepaliveMs, timeoutMs: this.election.timeoutMs, preference },
-      preferHighest: options.preferHighest ?? false,
-      staysPut: options.staysPut ?? (() => false),
-      ...{ replica, votes, events, outgoing },
-      hold: (holding) => {
-        this.leading.holding = holding
-      },
-    })
-    this.stall = new Stall({
-      ...{ id, group, transport, feed, events, forward: this.forward },
-      everyMs: HEARTBEAT_TICKS * tickMs,
-      others: () => this.others,
-      heir: () => (this.refusing ? 0 : this.moves.successor(this.nowMs)),
-      yields: () => this.yields(),
-    })
     this.leases.enter(this.status)
-    this.events.add(nowMs, 'started', this.status.term, id)
-  }
-
-  private source(): ConstructorParameters<typeof Replica>[0]['source'] {
-    const { leading } = this
-    return {
-      due: (nowMs) => leading.due(nowMs),
-      next: (nowMs) => leading.next(nowMs),
-      proposed: (appended) => leading.proposed(appended),
-      leading: (nowMs) => leading.leading(nowMs),
-      lost: () => leading.lost(),
-      configured: (confState, entry) => this.configured(confState, entry),
-    }
-  }
-
-  private get voters(): number[] {
-    const { voters, votersOutgoing } = this.replica.confState
-    return [...new Set([...voters, ...votersOutgoing])]
+    this.events.add(nowMs, 'started', this.status.term, options.id)
   }
 
   /** Everybody else, learners too. */
   get others(): number[] {
     return [...this.members].filter((id) => id !== this.o.id)
+  }
+
+  get campaigns(): number {
+    return this.candidacy.campaigns
+  }
+
+  /** Votes and requests to stand that came too soon after a restart. */
+  get unheard(): number {
+    return this.candidacy.unheard
   }
 
   get term(): number {
@@ -282,13 +210,7 @@ export class Member<T> {
   private step(frame: Frame): boolean {
     const type = raftType(frame.body)
     const { nowMs } = this
-    if (
-      nowMs < this.silentUntilMs &&
-      (type === MSG_VOTE || type === MSG_PRE_VOTE || type === MSG_TIMEOUT_NOW)
-    ) {
-      this.unheard++
-      return false
-    }
+    if (this.candidacy.isDeafTo(type, nowMs)) return false
     if (type === MSG_SNAP) {
       this.o.snapshots?.arrived(frame.from, frame.body)
       return false
@@ -310,7 +232,8 @@ export class Member<T> {
 
   /** What the frame proves, once its message was stepped. */
   private weigh(frame: Frame): void {
-    if (this.leases.stepped(frame, this.status, this.replica.applied)) this.election.heard(this.nowMs)
+    if (this.leases.stepped(frame, this.status, this.replica.applied))
+      this.candidacy.election.heard(this.nowMs)
     this.lease()
   }
 
@@ -346,7 +269,7 @@ export class Member<T> {
       this.outgoing.forget()
       this.moves.yielded = false
     }
-    if (status.role === 'leader') this.election.heard(nowMs)
+    if (status.role === 'leader') this.candidacy.election.heard(nowMs)
     if (status.leader !== was.leader || status.term !== was.term || status.role !== was.role) this.follow(was)
     this.lease()
   }
@@ -357,7 +280,7 @@ export class Member<T> {
       if (status.leader === 0) events.add(nowMs, 'leader lost', status.term, was.leader)
       else events.add(nowMs, status.leader === this.o.id ? 'elected' : 'leader', status.term, status.leader)
     }
-    if (status.leader !== 0) this.lastLeader = status.leader
+    this.candidacy.follows(status.leader)
     const to = status.role === 'follower' ? status.leader : 0
     this.forward.aim(status.term, to)
   }
@@ -369,17 +292,14 @@ export class Member<T> {
   }
 
   private standsAt(): number {
-    const { lastLeader: leader, preference, voters } = this
     if (this.failing || this.removed || this.replica.installing !== null) return Number.POSITIVE_INFINITY
-    const at = this.election.at(rankOf({ id: this.o.id, voters, leader, preference }), voters.length)
-    return Math.max(at, this.silentUntilMs)
+    return this.candidacy.at(votersOf(this.replica.confState))
   }
 
   private stand(): void {
     if (this.status.role === 'leader' || this.nowMs < this.standsAt()) return
-    this.election.stood(this.nowMs)
-    this.campaigns++
-    if (this.election.first) this.events.add(this.nowMs, 'campaign', this.status.term, this.o.id)
+    if (this.candidacy.stands(this.nowMs))
+      this.events.add(this.nowMs, 'campaign', this.status.term, this.o.id)
     this.replica.campaign()
     this.regard()
   }
@@ -458,7 +378,7 @@ export class Member<T> {
       record === null ? replica.step(message, nowMs) : replica.stepSnapshot(message, record, nowMs)
     if (!stepped.ok) this.badMessages++
     this.regard()
-    if (term === this.status.term) this.election.heard(nowMs)
+    if (term === this.status.term) this.candidacy.election.heard(nowMs)
   }
 
   reportSnapshot(to: number, ok: boolean): void {
