@@ -1,6 +1,6 @@
-// The parts of a member, made and connected. What they ask of each other goes straight; what only the member knows
-// (its time, its status, the joint configuration) they ask through its hooks.
-// Refuses: to run anything; member.ts does.
+// The parts of a member, made and connected. What they ask of each other goes straight; what only the member
+// knows (its time, its status, the joint configuration) they ask through its hooks. Refuses: to run anything;
+// member.ts does.
 
 import type { ConfState, Entry, Status } from '@skep/raft'
 import { Forward } from './batches/forward.ts'
