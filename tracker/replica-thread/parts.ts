@@ -9,7 +9,7 @@ import { Member } from '../replica/member.ts'
 import type { Identity } from '../replica/membership/birth.ts'
 import { MembershipDesk } from '../replica/membership/desk.ts'
 import { admission, type Directory, idsOf, REMOVED_SENTENCE } from '../replica/membership/directory.ts'
-import { levelRefusal } from '../replica/membership/level.ts'
+import { admitLevel } from '../replica/membership/level.ts'
 import { admitLife, type Known, Lives } from '../replica/membership/lives.ts'
 import { MembersMachine } from '../replica/membership/members-machine.ts'
 import { restoreSnapshot } from '../replica/snapshots.ts'
@@ -245,14 +245,10 @@ function connect(parts: Parts, network: Network): void {
     },
     received: () => loop.wake(() => loop.received()),
     stamp: (to, stamp) => member.stamp(to, stamp),
-    admit: (hello, rival) => {
-      member.peers.speaks(hello.from, hello.level)
-      return (
-        levelRefusal(store.level, hello) ??
-        admission(members.directory, replica.confState, replica.applied, hello) ??
-        admitLife(lives, replica, hello, rival)
-      )
-    },
+    admit: (hello, rival) =>
+      admission(members.directory, replica.confState, replica.applied, hello) ??
+      admitLife(lives, replica, hello, rival) ??
+      admitLevel(member.peers, store.level, hello),
     connected: (id) => {
       loop.unwelcome('')
       loop.wake(() => member.connected(id))

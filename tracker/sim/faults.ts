@@ -143,7 +143,8 @@ export class Faults {
     // Long enough for another to be elected, while the old one still takes itself for the leader.
     const usurped = kind === 'isolateLeader' && this.random.chance(0.5)
     const lasts = usurped ? USURPED_MS + this.random.below(USURPED_MS) : this.lasts()
-    const ms = kind === 'twice' ? TWICE_MS : lasts
+    // Its second half is mended, too.
+    const ms = kind === 'twice' ? TWICE_MS : kind === 'ambush' ? 2 * AMBUSH_MS + lasts : lasts
     this.cluster.clock.after(ms, () => {
       this.active--
       if (!this.stopped) end()
@@ -400,6 +401,9 @@ export class Faults {
         const ms = Math.ceil(this.lasts())
         if (random.chance(0.5)) cluster.clog(one, number, ms)
         else cluster.clog(number, one, ms)
+        // It ends by itself.
+        this.active++
+        cluster.clock.after(ms, () => this.active--)
       }
     return null
   }

@@ -13,6 +13,7 @@ import type { Identity } from '../replica/membership/birth.ts'
 import { type Birth, firstDirectory } from '../replica/membership/birth-flow.ts'
 import { MembershipDesk } from '../replica/membership/desk.ts'
 import { admission, idsOf } from '../replica/membership/directory.ts'
+import { admitLevel } from '../replica/membership/level.ts'
 import { admitLife, LifeRefused, Lives } from '../replica/membership/lives.ts'
 import { MembersMachine } from '../replica/membership/members-machine.ts'
 import type { Request } from '../replica/membership/requests.ts'
@@ -28,7 +29,7 @@ import { birthOf } from './birth.ts'
 import { canaryLog, canaryRefusal } from './canaries.ts'
 import { bulletinOf, feedOf, viewOf } from './making.ts'
 import { type Frame, KEEPALIVE_MS, type Member, MISSED, type Place } from './place.ts'
-import { raiseLevel, tooOldFor } from './upgrade.ts'
+import { raiseLevel } from './upgrade.ts'
 import { watched } from './watched.ts'
 
 export const PARK_FOR_MS = 3500
@@ -314,10 +315,10 @@ class SimulatedMember implements Member {
       received: () => this.wakeAfter(() => this.publish()),
       stamp: (to, stamp) => member.stamp(to, stamp),
       admit: (hello, rival) =>
-        tooOldFor(place, member, hello) ??
         canaryRefusal(place.canary, place.random) ??
         admission(this.members!.directory, replica.confState, replica.applied, hello) ??
-        (place.canary === 'welcomes-copies' ? null : admitLife(lives!, replica, hello, rival)),
+        (place.canary === 'welcomes-copies' ? null : admitLife(lives!, replica, hello, rival)) ??
+        admitLevel(member.peers, place.store.level, hello),
       connected: (id) => this.wakeAfter(() => member.connected(id)),
       started: (id) => member.peerStarted(id),
       refused: (_id, refusal) => {

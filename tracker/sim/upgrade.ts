@@ -5,8 +5,7 @@
 import type { Random } from '@skep/testing/random.ts'
 import type { Member } from '../replica/member.ts'
 import type { Directory } from '../replica/membership/directory.ts'
-import { levelRefusal, raiseOf } from '../replica/membership/level.ts'
-import type { Refusal } from '../replica/transport/frame-body.ts'
+import { raiseOf } from '../replica/membership/level.ts'
 import { levelEntry } from '../swarm/entry.ts'
 import { LEVEL } from '../swarm/level.ts'
 import type { Place } from './place.ts'
@@ -41,14 +40,4 @@ export const raiseLevel = (
   const key = [random.word() | 0, random.word() | 0, random.word() | 0, random.word() | 0] as const
   place.note('raise', to)
   void member.propose(levelEntry(to, key))
-}
-
-/** Why whoever dials is too old to be let in; null: it is not. */
-export const tooOldFor = (
-  place: Place,
-  { peers }: Pick<Member<unknown>, 'peers'>,
-  hello: Parameters<typeof levelRefusal>[1],
-): Refusal | null => {
-  peers.speaks(hello.from, hello.level)
-  return levelRefusal(place.store.level, hello)
 }

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { levelRefusal, type Readiness, raiseOf } from './level.ts'
+import { Peers } from '../peers.ts'
+import { admitLevel, type Readiness, raiseOf } from './level.ts'
 
 const DIRECTORY = {
   members: ['r0', 'r1', 'r2'].map((name, id) => ({ id, name, address: `${name}:1` })),
@@ -39,9 +40,11 @@ test('a level is not raised twice, nor before the birth, nor above what the olde
 
 test('an older version is turned away from a cluster that was raised, with a sentence', () => {
   const hello = { from: 5, name: 'r5', level: 1 }
-  assert.equal(levelRefusal(1, hello), null)
+  const peers = new Peers()
+  assert.equal(admitLevel(peers, 1, hello), null)
   assert.match(
-    levelRefusal(2, hello)!.sentence,
+    admitLevel(peers, 2, hello)!.sentence,
     /works at level 2 and the version of "r5" knows levels up to 1/,
   )
+  assert.deepEqual([peers.levelOf(5), peers.tooOld(5, 2)], [1, true])
 })

@@ -50,8 +50,20 @@ export const raiseOf = (
   return { to, waits: '' }
 }
 
-/** A member whose version does not know the rules by which this cluster works is not let in. */
-export const levelRefusal = (level: number, hello: Pick<Hello, 'from' | 'name' | 'level'>): Refusal | null =>
+/**
+ * Who dials says which level it supports, and is let in if it knows the rules by which this cluster works. Asked
+ * last: what a copy of a member says, which is not let in, says nothing of the member.
+ */
+export const admitLevel = (
+  peers: { speaks(id: number, level: number): void },
+  level: number,
+  hello: Pick<Hello, 'from' | 'name' | 'level'>,
+): Refusal | null => {
+  peers.speaks(hello.from, hello.level)
+  return levelRefusal(level, hello)
+}
+
+const levelRefusal = (level: number, hello: Pick<Hello, 'from' | 'name' | 'level'>): Refusal | null =>
   hello.level >= level ? null : { code: 'too old', sentence: tooOld(level, hello.name, hello.level) }
 
 export const tooOld = (level: number, name: string, its: number): string =>
