@@ -51,8 +51,8 @@ export const raiseOf = (
 }
 
 /**
- * Who dials says which level it supports, and is let in if it knows the rules by which this cluster works. Asked
- * last: what a copy of a member says, which is not let in, says nothing of the member.
+ * Who dials says which level it supports, and is let in if it knows the rules by which this cluster works.
+ * Asked last: what a copy of a member says, which is not let in, says nothing of the member.
  */
 export const admitLevel = (
   peers: { speaks(id: number, level: number): void },
