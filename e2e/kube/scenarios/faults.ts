@@ -164,16 +164,26 @@ export const power: Scenario = {
 }
 
 /**
- * Asks a pod from its own node, where a network cut does not show: connect, then an announce; prints what
+ * Asks a pod from its own node, where a network cut does not show: connect, then scrapes; prints what
  * came back.
  */
 const ASK = `
 const [address, at] = process.argv.slice(1)
 const socket = require('node:dgram').createSocket('udp4')
 let answers = 0
-socket.on('message', (m) => { answers++; console.log(Date.now(), m.readUInt32BE(0)) })
-const connect = Buffer.from('0000041727101980000000005a5a5a5a', 'hex')
-const timer = setInterval(() => socket.send(connect, 6969, address), 200)
+let ask = Buffer.from('0000041727101980000000005a5a5a5a', 'hex')
+socket.on('message', (m) => {
+  // A connect needs no leader; a scrape, with the ID that came of it, does.
+  if (m.readUInt32BE(0) === 0) {
+    ask = Buffer.alloc(36)
+    m.copy(ask, 0, 8, 16)
+    ask.writeUInt32BE(2, 8)
+  } else {
+    answers++
+    console.log(Date.now(), m.readUInt32BE(0))
+  }
+})
+const timer = setInterval(() => socket.send(ask, 6969, address), 200)
 setTimeout(() => { clearInterval(timer); socket.close(); console.log('end', answers) }, Number(at))
 `
 
