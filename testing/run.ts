@@ -17,6 +17,8 @@ const FOLDERS = '{cli,wire,raft,tracker,operator,charts,testing,load,e2e}'
 /** Who loads one of these has sockets, threads, processes or native code, which neighbours would feel. */
 const OUTSIDE =
   /^(node:(net|tls|http|http2|dgram|dns|child_process|worker_threads|cluster)|koffi|lmdb|classic-level|pino)$/
+/** A file that takes longer waits for what does not come, milliseconds. */
+const FILE_MS = 600_000
 /** Files of `npm test` at once: most of their time they wait for timers, sockets and disks. */
 const AT_ONCE = availableParallelism() + 1
 /** The last lines of node:test's report. */
@@ -62,7 +64,7 @@ function staysInside(path: string, seen = new Set<string>()): boolean {
 
 /** Runs node:test; prints what it says but for its counts. */
 function run(paths: readonly string[], flags: readonly string[]): Promise<{ ok: boolean; counts: Counts }> {
-  const args = ['--test', '--test-reporter=spec', ...flags, ...paths]
+  const args = ['--test', '--test-reporter=spec', `--test-timeout=${FILE_MS}`, ...flags, ...paths]
   // Each process loads much of the same: what it became is kept.
   const env = { NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/compiled'), ...process.env }
   const child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] })

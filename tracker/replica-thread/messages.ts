@@ -90,6 +90,8 @@ export type MemberStatus = {
   /** It says that its disk takes nothing. */
   readonly diskFails: boolean
   readonly level: number
+  /** The start of it that counts here, by its number; 0: none is remembered. */
+  readonly start: number
   /** By its own word, about a second old; null, '': nothing heard yet. */
   readonly applied: number | null
   readonly version: string

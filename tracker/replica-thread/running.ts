@@ -148,7 +148,8 @@ class Running {
     if (transfers.due() <= nowMs) transfers.turn(nowMs)
     if (nowMs < this.tendMs) return
     this.tendMs = nowMs + TEND_MS
-    bulletin.tell(nowMs)
+    // A start that counts from now on is told at once: whoever else is asked about a copy must know of it.
+    bulletin.tell(nowMs, lives.unsaved === 'now')
     void lives.save(log)
     if (!member.replica.leads) return
     // Elected again while it is being drained: not for long.

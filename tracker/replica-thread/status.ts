@@ -127,6 +127,7 @@ const membersOf = (parts: Parts, diskError: string, nowMs: number): MemberStatus
       heardMsAgo: self ? 0 : news === null ? null : nowMs - news.heardMs,
       diskFails: self ? diskError !== '' : (news?.notReady ?? false),
       level: self ? LEVEL : (way?.level ?? 0),
+      start: self ? parts.incarnation : (parts.lives.of(id)?.incarnation ?? 0),
       applied: word?.applied ?? null,
       version: word?.version ?? '',
       diskBytes: word?.diskBytes ?? null,
