@@ -86,7 +86,6 @@ const whole = async (all: ReadonlyMap<string, One>): Promise<void> => {
       const { members, moved } = await one.handle.status()
       const there = members.every((m) => m.self || m.way === 'connected')
       if (there && moved.length === 0 && members.every((m) => m.address === right.get(m.name))) break
-      await new Promise((resolve) => setTimeout(resolve, 20))
     }
 }
 
