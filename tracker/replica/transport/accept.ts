@@ -263,7 +263,7 @@ const sameLife = (a: Hello, b: Hello): boolean =>
   a.life === undefined || b.life === undefined || a.life.nonce === b.life.nonce
 
 /** Refusals that end by themselves, soon: nobody need know. */
-const PASSING: readonly string[] = ['superseded', 'held']
+const PASSING: readonly string[] = ['superseded', 'held', 'no cluster yet']
 
 const nameOf = (hello: Hello | null): string =>
   hello === null ? 'somebody' : `"${hello.name}" (member ${hello.from})`

@@ -123,6 +123,7 @@ const tlsServer = (
   })
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
     const wrongKey = isWrongKey(error)
+    if (WENT_AWAY.includes(codeOf(error))) return
     fault(
       socket,
       wrongKey ? 'wrong network key' : `no TLS handshake with a network key (${codeOf(error)})`,
@@ -131,6 +132,9 @@ const tlsServer = (
   })
   return server
 }
+
+/** The caller ended it: nobody turned it away. */
+const WENT_AWAY: readonly string[] = ['ECONNRESET', 'EPIPE', 'ECONNABORTED']
 
 const codeOf = (error: Error): string => (error as NodeJS.ErrnoException).code ?? error.message
 

@@ -138,7 +138,7 @@ test('another cluster, another member, a removed member: refused with a sentence
   )
 })
 
-test('a member of no cluster lets nobody in until it is born', () =>
+test('a member of no cluster lets nobody in until it is born, and does not warn of those afterwards', () =>
   withMembers(
     [{}, { self: { clusterId: '', id: 2, name: 'r2', level: 1, incarnation: 1 } }],
     async (a, b) => {
@@ -146,6 +146,23 @@ test('a member of no cluster lets nobody in until it is born', () =>
       await a!.until(() => a!.events.some((e) => e.startsWith('refused by 2: no cluster yet')))
       b!.transport.identify({ clusterId: CLUSTER, id: 2, name: 'r2', level: 1, incarnation: 1 })
       await a!.connected(2)
+      assert.deepEqual(b!.transport.refusedDials, [])
+    },
+    true,
+  ))
+
+test('a caller that goes away before it has proved a key was not turned away: nobody is warned of it', () =>
+  withMembers(
+    [{}, {}],
+    async (a, b) => {
+      const socket = connect(b!.address.port, '127.0.0.1')
+      await new Promise((resolve) => socket.once('connect', resolve))
+      // Half of a record, so that the other side waits for the rest of it.
+      await new Promise((resolve) => socket.write(new Uint8Array([22, 3, 1, 2, 0, 1]), resolve))
+      socket.resetAndDestroy()
+      dials(a!, b!)
+      await a!.connected(2)
+      assert.deepEqual(b!.transport.refusedDials, [])
     },
     true,
   ))
