@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
+import { Code, ConnectError } from '@connectrpc/connect'
 import { StatusResponseSchema } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
-import { clients, members, replica } from './doctor.ts'
+import { clients, members, replica, silent } from './doctor.ts'
 import {
   clockFinding,
   conntrackFinding,
@@ -32,6 +33,16 @@ test('memory: a full table has to fit into what the control group allows', () =>
     memoryLimit(files({ '/sys/fs/cgroup/memory/memory.limit_in_bytes': '9223372036854771712\n' })),
     null,
   )
+})
+
+test('a command without the key is told of the key, not that nothing answers', () => {
+  const at = { controlHost: '127.0.0.1', controlPort: 8169 }
+  const locked = silent(at, new ConnectError('the control API needs its token', Code.Unauthenticated))
+  assert.match(locked.what, /127\.0\.0\.1 port 8169 does not let this command in/)
+  assert.match(locked.mend, /--network-key-file/)
+  const gone = silent(at, new ConnectError('connection refused', Code.Unavailable))
+  assert.match(gone.what, /no answer from the control API/)
+  assert.match(gone.mend, /--control-port/)
 })
 
 test('the machine: connection tracking, MTU, clock, disk', () => {

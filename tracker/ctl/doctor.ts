@@ -5,7 +5,7 @@ import { lookup } from 'node:dns/promises'
 import { readdirSync, statSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { isIP } from 'node:net'
-import { ConnectError } from '@connectrpc/connect'
+import { Code, ConnectError } from '@connectrpc/connect'
 import { FAILURE, OK } from '@skep/cli/exit-codes.ts'
 import { type Member, State, type StatusResponse } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import type { TrackerConfig } from '../config/options.ts'
@@ -39,6 +39,9 @@ async function doctor({ client, configured, json, print }: Asked): Promise<numbe
   return findings.some(({ verdict }) => verdict === 'bad') ? FAILURE : OK
 }
 
+/** The token is made from the network key. */
+const MEND_KEY = "name the key by --network-key-file, or the replica's folder by --data-dir"
+
 export async function examine(config: TrackerConfig, client: ClusterClient): Promise<Finding[]> {
   const status = await client.status({}, { timeoutMs: 5000 }).catch((error: unknown) => error as Error)
   const told = status instanceof Error ? null : status
@@ -65,10 +68,13 @@ function runtime(): Finding {
     : bad(`Node ${process.versions.node}`, 'Skep needs Node 26: npm ci brings it')
 }
 
-function silent(config: TrackerConfig, error: Error): Finding {
+export function silent(config: Pick<TrackerConfig, 'controlHost' | 'controlPort'>, error: Error): Finding {
   const why = error instanceof ConnectError ? error.rawMessage : String(error)
+  const where = `the control API at ${config.controlHost} port ${config.controlPort}`
+  if (error instanceof ConnectError && error.code === Code.Unauthenticated)
+    return bad(`${where} does not let this command in: ${why}`, MEND_KEY)
   return bad(
-    `no answer from the control API at ${config.controlHost} port ${config.controlPort}: ${why}`,
+    `no answer from ${where}: ${why}`,
     'start it, or say where it is: --control-host, --control-port, --data-dir',
   )
 }
@@ -163,7 +169,8 @@ function networkKey(config: TrackerConfig): Finding {
     if ((mode & 0o027) !== 0) return fair(`network key ${path} can be read by others`, `chmod 640 ${path}`)
     return good(`network key ${path}${keys === 1 ? '' : `, and ${keys - 1} more that are accepted`}`)
   } catch (error) {
-    return fair((error as Error).message, '--data-dir or --network-key-file names it')
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
+    return fair(missing ? `there is no network key ${path}` : (error as Error).message, MEND_KEY)
   }
 }
 

@@ -61,7 +61,8 @@ function readSettingWords(words: readonly string[]): MessageInitShape<typeof Cha
       throw new UsageError(
         `${name} is no setting of the cluster${suggestion(name, SETTING_NAMES)}: ${SETTING_NAMES.join(', ')}`,
       )
-    const value = equals < 0 ? undefined : optionValue(TABLE, key, word.slice(equals + 1))
+    if (equals < 0) throw new UsageError(`${name} needs a value: ${name}=..., ${OPTIONS[key].type.limits}`)
+    const value = optionValue(TABLE, key, word.slice(equals + 1))
     if (value === undefined) throw new UsageError(`${word}: ${name} must be ${OPTIONS[key].type.limits}`)
     change[key] = key === 'allowPrivate' ? ALLOW_PRIVATE[value as keyof typeof ALLOW_PRIVATE] : value
   }

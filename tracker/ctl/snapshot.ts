@@ -2,7 +2,7 @@
 // Refuses: to restore over anything, beside a running replica, or from a file that is not whole.
 
 import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { UsageError } from '@skep/cli/command.ts'
 import { FAILURE, IO } from '@skep/cli/exit-codes.ts'
@@ -98,7 +98,7 @@ async function* piecesOf(messages: AsyncIterable<SaveSnapshotResponse>): AsyncGe
  * `412.0 MiB, the table of cluster 01ab... as of entry 1234, made for 1,000,000 torrents and 5,000,000 IPv4
  * peers`.
  */
-function describe({ clusterId, index, bytes, birth }: ExportHeader, fileBytes = bytes): string {
+function describe({ clusterId, index, birth }: ExportHeader, fileBytes: number): string {
   const { limits } = birth as Birth
   const room = `${limits.torrents.toLocaleString('en')} torrents and ${(limits.pages4 * PAGE).toLocaleString('en')} IPv4 peers`
   return `${size(BigInt(fileBytes))}, whole: the table of cluster ${clusterId} as of entry ${index}, with room for ${room}`
@@ -107,7 +107,9 @@ function describe({ clusterId, index, bytes, birth }: ExportHeader, fileBytes = 
 async function check({ json, print }: Asked, file: string): Promise<number | undefined> {
   const header = await readable(file, print)
   if (typeof header === 'number') return header
-  print(json ? JSON.stringify({ file, ...header }, null, 2) : `${file}: ${describe(header)}`)
+  print(
+    json ? JSON.stringify({ file, ...header }, null, 2) : `${file}: ${describe(header, statSync(file).size)}`,
+  )
   return
 }
 
