@@ -141,7 +141,7 @@ export class Copies {
     )
   }
 
-  /** Everybody is up and meets everybody, somebody leads, and no change of members is under way. */
+  /** Everybody is up and counts at the leader, and no change of members is under way. */
   private settled(number: number): boolean {
     const { cluster, calm } = this.o
     const leader = cluster.leader()
@@ -155,7 +155,10 @@ export class Copies {
       const { member } = cluster.seat(n)
       return member?.level === true && !member.joint && member.others.length > 0
     }
-    return cluster.living().every(up) && cluster.members().every(level)
+    // One that is held at the door, since a start of before may still be there, does not count yet.
+    const lead = cluster.seat(leader).member!
+    const counts = (n: number): boolean => n === leader || lead.remembered(cluster.seat(n).member!) >= 0
+    return cluster.living().every(up) && cluster.members().every(level) && cluster.members().every(counts)
   }
 
   /** The oldest copy that all others can tell from what they remember; null: there is none. */
