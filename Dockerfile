@@ -1,6 +1,6 @@
 # The image of every part of Skep: replica, operator and command line are one program.
 #   docker build -t localhost/skep:dev .
-#   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example/skep:0.1.0 .
+#   docker buildx build --platform linux/amd64,linux/arm64 -t registry.example/skep:0.2.0 .
 # Run it with the root file system read-only and all capabilities dropped; only /data (and a memory-backed /tmp) is written.
 ARG NODE=node:26-slim
 
@@ -20,7 +20,7 @@ RUN npm ci --omit=dev --omit=peer --ignore-scripts --no-audit --no-fund \
       node_modules/*/prebuilds/android-* node_modules/*/prebuilds/darwin-* node_modules/*/prebuilds/win32-*
 
 FROM ${NODE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="skep" \
       org.opencontainers.image.description="A BitTorrent tracker cluster that survives losing a machine" \
       org.opencontainers.image.licenses="MIT" \

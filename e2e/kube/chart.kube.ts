@@ -66,7 +66,7 @@ describe('by Helm', () => {
   test('a default install is a cluster of three, and nothing that is left out is said', () => {
     assert.deepEqual(one(standard, 'TrackerCluster', 'skep').spec, {
       allowPrivate: 'auto',
-      image: { pullPolicy: 'IfNotPresent', repository: 'registry.example/skep', tag: '0.1.0' },
+      image: { pullPolicy: 'IfNotPresent', repository: 'registry.example/skep', tag: '0.2.0' },
       replicas: 3,
       services: {
         http: { port: 8168, type: 'LoadBalancer' },

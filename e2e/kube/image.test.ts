@@ -58,7 +58,7 @@ test('the Dockerfile copies the same, and runs it in the same way', () => {
   const from = dockerfile.slice(dockerfile.lastIndexOf('\nFROM '))
   const copied = [...from.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap((match) => match[1]!.split(' '))
   assert.deepEqual(copied, [...FILES, ...WORKSPACES])
-  const config = imageConfig('0.1.0')
+  const config = imageConfig('0.2.0')
   assert.match(
     from,
     new RegExp(`^ENTRYPOINT ${quoted(JSON.stringify(config.Entrypoint).replace(',', ', '))}$`, 'm'),

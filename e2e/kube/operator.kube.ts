@@ -73,7 +73,7 @@ describe('a real API server', { timeout: TIMEOUT_MS }, () => {
       nowMs: () => Date.now(),
       makeKey: () => 'k'.repeat(64),
       repository: 'localhost/skep',
-      version: '0.1.0',
+      version: '0.2.0',
       memories: new Map(),
     }
     await api.whenFilled
@@ -121,7 +121,7 @@ describe('a real API server', { timeout: TIMEOUT_MS }, () => {
 
   test('Jobs and CronJobs are taken as they are', async () => {
     const cluster = await create('jobs', RICH)
-    const s = settle(cluster.spec, '0.1.0')
+    const s = settle(cluster.spec, '0.2.0')
     const backup = {
       apiVersion: 'skep.dev/v1alpha1',
       kind: 'TrackerBackup',

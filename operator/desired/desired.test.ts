@@ -73,7 +73,7 @@ test('what a specification becomes', async () => {
       given,
       c.options.has('restart') ? { 'skep.dev/restart': c.options.get('restart')! } : {},
     )
-    const s = settle(given, '0.1.0')
+    const s = settle(given, '0.2.0')
     const there = { volumeTemplate: null, keys: null }
     const objects = desiredObjects(resource, s, decidedOf(c), there, () => 'k'.repeat(64))
     if (c.command === 'list') return objects.map((o) => `${o.kind} ${o.metadata.name}`).join('\n')
@@ -90,7 +90,7 @@ test('what a specification becomes', async () => {
         metadata: { ...resource.metadata, name: 'nightly' },
         spec: given as unknown as TrackerBackup['spec'],
       } satisfies TrackerBackup
-      const made = [backupVolume(backup), backupRun(backup, cluster({}), settle(given, '0.1.0'), 3)]
+      const made = [backupVolume(backup), backupRun(backup, cluster({}), settle(given, '0.2.0'), 3)]
       return made
         .flatMap((o) =>
           o === null ? [] : [`${o.kind} ${o.metadata.name}`, show(o, c.options.get('under') ?? '')],
