@@ -31,7 +31,7 @@ const BUDGETS: Record<string, number> = {
   'tracker/main.ts': 150,
   'tracker/replica/replica.ts': 310,
   'tracker/udp/worker.ts': 250,
-  'tracker/replica/member.ts': 420,
+  'tracker/replica/member.ts': 400,
   'tracker/replica-thread/running.ts': 250,
   'tracker/ctl.ts': 120,
   'operator/main.ts': 280,

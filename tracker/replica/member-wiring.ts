@@ -15,6 +15,7 @@ import { ReadyVotes } from './leadership/ready-votes.ts'
 import type { MemberOptions } from './member-options.ts'
 import { Moves } from './moves.ts'
 import { Outgoing } from './outgoing.ts'
+import type { Peers } from './peers.ts'
 import { Replica } from './replica.ts'
 import { Stall } from './stall.ts'
 import { NOTICE_REFUSED } from './transport/frame-body.ts'
@@ -30,6 +31,7 @@ const HEARTBEAT_TICKS = 2
 /** What the parts ask of the member, never before all of them stand. */
 export type Hooks = {
   readonly events: Timeline
+  readonly peers: Peers
   /** The time that everybody is told now. */
   readonly now: () => number
   /** Of the core, as the member has looked at it last. */
@@ -37,9 +39,7 @@ export type Hooks = {
   /** Does this member's version know too little for the cluster? */
   readonly tooOld: (id: number) => boolean
   readonly joint: () => JointEnd
-  readonly offer: (to: number, message: Uint8Array) => void
   readonly others: () => readonly number[]
-  readonly refusing: () => boolean
   readonly yields: () => void
   readonly leads: (leads: boolean, nowMs: number) => void
   readonly configured: (confState: ConfState, entry: Entry | null) => void
@@ -76,7 +76,11 @@ export function wire<T>(options: MemberOptions<T>, nowMs: number, hooks: Hooks):
     send: (to, message) => (tooOld(to) ? undefined : transport.send(group, to, message)),
     linger,
     admits: (to) => hooks.joint().admits(to, hooks.status().commit),
-    snapshot: hooks.offer,
+    snapshot: (to, message) => {
+      if (tooOld(to)) return hooks.peers.withhold(to)
+      events.add(hooks.now(), 'snapshot sent', hooks.status().term, to)
+      options.snapshots?.offer(to, message)
+    },
     voted: () => candidacy.election.rival(hooks.now(), votersOf(replica.confState).length),
     yields: hooks.yields,
   })
@@ -112,9 +116,9 @@ export function wire<T>(options: MemberOptions<T>, nowMs: number, hooks: Hooks):
     },
   })
   const stall = new Stall({
-    ...{ id, group, transport, feed, events, forward, everyMs: HEARTBEAT_TICKS * tickMs },
+    ...{ id, group, transport, feed, events, forward, leading, votes, everyMs: HEARTBEAT_TICKS * tickMs },
     others: hooks.others,
-    heir: () => (hooks.refusing() ? 0 : moves.successor(hooks.now())),
+    heir: () => moves.successor(hooks.now()),
     yields: hooks.yields,
   })
   return { linger, leases, votes, outgoing, forward, leading, replica, candidacy, moves, stall }

@@ -52,12 +52,8 @@ export class Member<T> {
   readonly replica: Replica
   /** Everybody in the configuration, this member included. */
   private members: ReadonlySet<number>
-  /** A majority cannot store: changes are refused. */
-  refusing = false
   /** This member is in no configuration any more. */
   removed = false
-  /** Members that lack a snapshot and are too old for it. */
-  private readonly withheld = new Set<number>()
   private readonly tooOld = (id: number): boolean => this.peers.tooOld(id, this.o.level?.() ?? 0)
   badMessages = 0
   /** Why the cluster does not want this life; '' while it does. */
@@ -68,11 +64,10 @@ export class Member<T> {
     this.o = options
     this.nowMs = nowMs
     const wired = wire(options, nowMs, {
-      ...{ events: this.events, now: () => this.nowMs, status: () => this.status, tooOld: this.tooOld },
+      ...{ events: this.events, peers: this.peers, tooOld: this.tooOld },
+      ...{ now: () => this.nowMs, status: () => this.status },
       joint: () => this.joint,
-      offer: (to, message) => this.offer(to, message),
       others: () => this.others,
-      refusing: () => this.refusing,
       yields: () => this.yields(),
       leads: (leads, ms) => this.leads(leads, ms),
       configured: (confState, entry) => this.configured(confState, entry),
@@ -112,6 +107,11 @@ export class Member<T> {
     return this.status.term
   }
 
+  /** A majority cannot store: changes are refused. */
+  get refusing(): boolean {
+    return this.stall.refusing
+  }
+
   /** Leadership is moving on request. */
   get transferring(): boolean {
     return this.moves.moving
@@ -142,7 +142,7 @@ export class Member<T> {
     this.nowMs = nowMs
     this.replica.tick(nowMs)
     this.regard()
-    this.judgeDisks()
+    this.stall.judge(this.replica.confState, this.status.term, nowMs)
     this.stand()
     this.moves.turn(this.status, nowMs)
     if (!this.replica.leads && this.status.role === 'follower') this.forward.turn(nowMs, this.appended)
@@ -188,7 +188,7 @@ export class Member<T> {
     this.peers.heard(frame, nowMs)
     if (this.tooOld(from)) return
     // What it was not to have may be sent to it now.
-    if (this.withheld.delete(from)) this.reportSnapshot(from, false)
+    if (this.peers.admit(from)) this.reportSnapshot(from, false)
     if (this.votes.heard(from, frame.notReady, nowMs))
       this.events.add(nowMs, frame.notReady ? 'peer disk failed' : 'peer disk mended', this.status.term, from)
     if (frame.kind === RAFT && !this.step(frame)) return
@@ -220,7 +220,7 @@ export class Member<T> {
     if (type === MSG_APP && frame.body.length >= EMPTY_APPEND_BYTES) this.appended = true
     const stepped = this.replica.step(frame.body, nowMs)
     if (!stepped.ok && stepped.code !== 'step-peer-not-found') this.badMessages++
-    if (this.failing && type === MSG_HEARTBEAT && frame.term === this.status.term)
+    if (this.stall.failing && type === MSG_HEARTBEAT && frame.term === this.status.term)
       this.stall.answer(frame.from, frame.term)
     return true
   }
@@ -239,7 +239,7 @@ export class Member<T> {
 
   /** Fills in what this member says of itself in a frame to `to`. */
   stamp(to: number, stamp: Stamp): void {
-    stamp.notReady = this.failing
+    stamp.notReady = this.stall.failing
     this.leases.stamp(to, stamp, this.status, this.nowMs)
   }
 
@@ -292,7 +292,8 @@ export class Member<T> {
   }
 
   private standsAt(): number {
-    if (this.failing || this.removed || this.replica.installing !== null) return Number.POSITIVE_INFINITY
+    if (this.stall.failing || this.removed || this.replica.installing !== null)
+      return Number.POSITIVE_INFINITY
     return this.candidacy.at(votersOf(this.replica.confState))
   }
 
@@ -315,26 +316,11 @@ export class Member<T> {
     return this.moves.transfer(to, nowMs)
   }
 
-  private get failing(): boolean {
-    return this.stall.sinceMs !== null
-  }
-
-  /** The ready/error vote: whether a majority can store, and what follows. */
-  private judgeDisks(): void {
-    const { nowMs, o } = this
-    this.votes.heard(o.id, this.failing, nowMs)
-    const fails = this.votes.majorityFails(this.replica.confState, nowMs)
-    if (fails !== this.refusing)
-      this.events.add(nowMs, fails ? 'changes refused' : 'changes taken', this.status.term)
-    if (fails || this.refusing) this.leading.setRefusing(fails)
-    this.refusing = fails
-  }
-
   /** The write of the last turn has failed and the log is not mended: to be called every now and then. */
   stalled(nowMs: number): void {
     this.nowMs = nowMs
     this.stall.begin(this.status.term, nowMs, this.o.log.failed?.message ?? '')
-    this.judgeDisks()
+    this.stall.judge(this.replica.confState, this.status.term, nowMs)
     this.regard()
     this.stall.turn(this.status, nowMs)
   }
@@ -358,12 +344,6 @@ export class Member<T> {
   /** The member has started anew. */
   peerStarted(member: number): void {
     this.leases.forget(member)
-  }
-
-  private offer(to: number, message: Uint8Array): void {
-    if (this.tooOld(to)) return void this.withheld.add(to)
-    this.events.add(this.nowMs, 'snapshot sent', this.status.term, to)
-    this.o.snapshots?.offer(to, message)
   }
 
   /**

@@ -15,6 +15,8 @@ export type PeerNews = {
 export class Peers {
   private readonly byId = new Map<number, PeerNews>()
   private readonly levels = new Map<number, number>()
+  /** Members that lack a snapshot and are too old for it. */
+  private readonly withheld = new Set<number>()
 
   heard(frame: Frame, nowMs: number): void {
     const { from: id, notReady, level, term } = frame
@@ -46,6 +48,15 @@ export class Peers {
   tooOld(id: number, level: number): boolean {
     const its = this.levelOf(id)
     return its > 0 && its < level
+  }
+
+  withhold(id: number): void {
+    this.withheld.add(id)
+  }
+
+  /** It knows enough now. True: it was not to have a snapshot before. */
+  admit(id: number): boolean {
+    return this.withheld.delete(id)
   }
 
   of(id: number): PeerNews | null {

@@ -1,12 +1,15 @@
 // A member whose disk takes nothing. Its core stands still at a Ready that cannot be stored, so the member
 // says itself what others must hear: that it is alive and cannot store; as a leader, who should lead instead,
 // or, when nobody can store, that it still leads, so that changes are refused with a word and reads go on.
+// Whether a majority can store is judged here, too.
 // Refuses: to say anything that would have to be on that disk; to stand for election before it is mended.
 
-import type { Status } from '@skep/raft'
+import type { ConfState, Status } from '@skep/raft'
 import type { Feed } from './batches/feed.ts'
 import type { Forward } from './batches/forward.ts'
+import type { Leading } from './batches/leader.ts'
 import type { Timeline } from './events.ts'
+import type { ReadyVotes } from './leadership/ready-votes.ts'
 import type { MemberTransport } from './member-options.ts'
 import { heartbeat, heartbeatAnswer, timeoutNow } from './raft-message.ts'
 
@@ -17,6 +20,8 @@ export type StallOptions<T> = {
   readonly transport: MemberTransport
   readonly feed: Feed<T>
   readonly forward: Forward<T>
+  readonly leading: Leading<T>
+  readonly votes: ReadyVotes
   readonly events: Timeline
   readonly others: () => readonly number[]
   /** Who could lead instead, given that a majority can store; 0: nobody. */
@@ -30,9 +35,25 @@ export class Stall<T> {
   private saidMs = Number.NEGATIVE_INFINITY
   /** Since when, milliseconds; null: the disk works. */
   sinceMs: number | null = null
+  /** A majority cannot store: changes are refused. */
+  refusing = false
 
   constructor(options: StallOptions<T>) {
     this.o = options
+  }
+
+  get failing(): boolean {
+    return this.sinceMs !== null
+  }
+
+  /** The ready/error vote: whether a majority can store, and what follows. */
+  judge(confState: ConfState, term: number, nowMs: number): void {
+    const { id, votes, events, leading } = this.o
+    votes.heard(id, this.failing, nowMs)
+    const fails = votes.majorityFails(confState, nowMs)
+    if (fails !== this.refusing) events.add(nowMs, fails ? 'changes refused' : 'changes taken', term)
+    if (fails || this.refusing) leading.setRefusing(fails)
+    this.refusing = fails
   }
 
   /** A write has failed and is not mended yet: every now and then. `why`: of the first failure. */
@@ -65,7 +86,7 @@ export class Stall<T> {
   private say({ role, term }: Status): void {
     const { transport, group, id } = this.o
     const leads = role === 'leader'
-    const heir = leads ? this.o.heir() : 0
+    const heir = leads && !this.refusing ? this.o.heir() : 0
     if (heir !== 0) {
       this.o.yields(heir)
       transport.send(group, heir, timeoutNow(heir, id, term))

@@ -6,7 +6,7 @@ import type { Member } from '../replica/member.ts'
 import type { Identity } from '../replica/membership/birth.ts'
 import type { Lives } from '../replica/membership/lives.ts'
 import type { MembersMachine } from '../replica/membership/members-machine.ts'
-import type { View } from '../replica/membership/view.ts'
+import { seenBy, type View } from '../replica/membership/view.ts'
 import { Bulletin } from '../replica-thread/bulletin.ts'
 import { type Parked, RingFeed } from '../replica-thread/feed.ts'
 import { type Birth, birthEntry } from '../swarm/entry.ts'
@@ -51,25 +51,12 @@ export const bulletinOf = (
 export const viewOf = (
   place: Place,
   identity: Identity,
-  { replica, peers }: Member<Parked>,
+  member: Member<Parked>,
   { directory }: MembersMachine,
-): View => {
-  const heardMsAgo = new Map<number, number>()
-  for (const { id } of directory.members) {
-    const news = peers.of(id)
-    if (news !== null) heardMsAgo.set(id, place.clock.now() - news.heardMs)
-  }
-  return {
-    self: identity.memberId,
-    leads: replica.leads,
-    leader: replica.status.leader,
-    confState: replica.confState,
-    directory,
-    lastIndex: replica.status.lastIndex,
-    progress: replica.progress(),
-    heardMsAgo,
-    deadAfterMs: KEEPALIVE_MS * MISSED,
-    maxVoters: place.maxVoters,
-    promotes: true,
-  }
-}
+): View => ({
+  self: identity.memberId,
+  ...seenBy(member, directory, place.clock.now()),
+  deadAfterMs: KEEPALIVE_MS * MISSED,
+  maxVoters: place.maxVoters,
+  promotes: true,
+})

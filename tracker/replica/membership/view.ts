@@ -2,6 +2,7 @@
 // configuration would bear. Pure. Refuses: to decide; requests.ts (on request) and plan.ts (by itself) do.
 
 import type { ConfChange, ConfChangeStep, ConfState, Progress } from '@skep/raft'
+import type { Member as Served } from '../member.ts'
 import { type Directory, encodeContext, type Member, nameOf } from './directory.ts'
 
 /** Everything the leader knows when it is asked. On others only `self`, `leader` and `directory` count. */
@@ -29,6 +30,23 @@ export type View = {
   readonly moved?: readonly { readonly id: number; readonly address: string }[]
   /** host:port of a member's control API; '': not known. */
   readonly controlOf?: (id: number) => string
+}
+
+/** The part of it that comes from the member itself. */
+export const seenBy = (
+  { replica, peers }: Pick<Served<unknown>, 'replica' | 'peers'>,
+  directory: Directory,
+  nowMs: number,
+): Pick<View, 'leads' | 'leader' | 'confState' | 'directory' | 'lastIndex' | 'progress' | 'heardMsAgo'> => {
+  const heardMsAgo = new Map<number, number>()
+  for (const { id } of directory.members) {
+    const news = peers.of(id)
+    if (news !== null) heardMsAgo.set(id, nowMs - news.heardMs)
+  }
+  return {
+    ...{ directory, heardMsAgo, leads: replica.leads, confState: replica.confState },
+    ...{ leader: replica.status.leader, lastIndex: replica.status.lastIndex, progress: replica.progress() },
+  }
 }
 
 /** Votes only cost latency: seven voters bear the loss of three. */
