@@ -75,10 +75,11 @@ const decodeWord = (body: Uint8Array): Word | null => {
 
 const metOf = (value: unknown): Whereabout[] =>
   (Array.isArray(value) ? value.slice(0, MOST_MET) : []).flatMap((m: Partial<Whereabout> | null) => {
-    const { id, address, incarnation } = m ?? {}
+    const { id, address, incarnation, nonce } = m ?? {}
     const whole = Number.isSafeInteger(id) && Number.isSafeInteger(incarnation)
     if (!whole || typeof address !== 'string' || address.length > MOST_ADDRESS) return []
-    return [{ id: id!, address, incarnation: incarnation! }]
+    const start = typeof nonce === 'string' ? { nonce: nonce.slice(0, 64) } : {}
+    return [{ id: id!, address, incarnation: incarnation!, ...start }]
   })
 
 export type BulletinOptions = {

@@ -7,7 +7,7 @@ import { watchedKeys } from '../keys/network-key.ts'
 import { addressOf, type Directory, nameOf } from '../replica/membership/directory.ts'
 import { ask } from '../replica/membership/probe.ts'
 import { Visitors } from '../replica/membership/visitors.ts'
-import { type Whereabout, Whereabouts } from '../replica/membership/whereabouts.ts'
+import { type Standing, type Whereabout, Whereabouts } from '../replica/membership/whereabouts.ts'
 import type { Frame, Stamp } from '../replica/transport/frame.ts'
 import type { Hello, Life, Refusal } from '../replica/transport/frame-body.ts'
 import { type Psk, pskOf } from '../replica/transport/psk.ts'
@@ -39,6 +39,10 @@ export type Behind = {
   question(question: Uint8Array): Promise<Uint8Array>
   /** A member is elsewhere than the directory says, this one perhaps. */
   moved?(sentence: string): void
+  /** What the word of a member's start is worth. */
+  standing?(said: Whereabout): Standing
+  /** Who leads, as far as this member knows; 0: nobody. */
+  leader?(): number
   /** What was in this member's log when it was started is applied. */
   settled?(): boolean
 }
@@ -55,7 +59,10 @@ export class Network {
   /** By member: what was said last. */
   private readonly noted = new Map<number, string>()
   private readonly visitors = new Visitors()
-  private readonly whereabouts = new Whereabouts()
+  private readonly whereabouts = new Whereabouts((said) => this.behind.standing?.(said) ?? 'open')
+  /** Who is elsewhere, as it was looked at last. */
+  private looked = ''
+  private nonce = ''
   private followed: { readonly directory: Directory; readonly id: number } | null = null
   readonly transport: TcpTransport
 
@@ -115,6 +122,7 @@ export class Network {
   serve(clusterId: string, id: number, life: Life, behind: Behind): void {
     this.behind = behind
     this.incarnation = life.incarnation
+    this.nonce = life.nonce
     this.transport.identify({ ...this.self, clusterId, id, incarnation: life.incarnation, life })
   }
 
@@ -123,7 +131,8 @@ export class Network {
     const before = this.followed?.directory
     this.followed = { directory, id }
     if (before !== undefined && this.behind.settled?.() === true) this.agreed(before, directory)
-    this.hear({ id, address: this.options.address, incarnation: this.incarnation })
+    const { incarnation, nonce } = this
+    this.hear({ id, address: this.options.address, incarnation, nonce })
     this.dial()
   }
 
@@ -150,13 +159,25 @@ export class Network {
 
   /** Members that are elsewhere than the directory says, by their own word or that of whoever met them. */
   moved(): readonly Whereabout[] {
-    return this.followed === null ? [] : this.whereabouts.moved(this.followed.directory)
+    const { followed, behind } = this
+    return followed === null ? [] : this.whereabouts.moved(followed.directory, behind.leader?.() ?? 0)
   }
 
   /** A member is there, as it says itself, or whoever met it. */
   hear(said: Whereabout): void {
     const { followed } = this
-    if (followed === null || !this.whereabouts.hear(followed.directory, said)) return
+    if (followed === null) return
+    this.whereabouts.hear(followed.directory, said)
+    this.look()
+  }
+
+  /** Has anybody moved? Every now and then, too: a start may have come to count, or a leader have gone. */
+  look(): void {
+    const now = this.moved()
+      .map((m) => `${m.id} ${m.address}`)
+      .join()
+    if (now === this.looked) return
+    this.looked = now
     this.unsaid = true
     this.note()
     this.dial()
@@ -167,8 +188,8 @@ export class Network {
     const { followed } = this
     if (refusal !== null || followed === null) return refusal
     if (this.visitors.came(followed.directory, hello)) this.dial()
-    const { from: id, address = '', incarnation } = hello
-    this.hear({ id, address, incarnation })
+    const { from: id, address = '', incarnation, life } = hello
+    this.hear({ id, address, incarnation, ...(life === undefined ? {} : { nonce: life.nonce }) })
     return null
   }
 

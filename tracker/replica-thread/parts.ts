@@ -265,6 +265,8 @@ function connect(parts: Parts, network: Network): void {
     stream: (begin) => transfers!.stream(begin),
     question: (question) => desk.answer(question),
     settled: () => replica.applied >= lastIndex,
+    standing: (said) => lives.standing(said),
+    leader: () => replica.status.leader,
     moved: (sentence) => parts.say({ kind: 'note', sentence }),
   })
   network.follow(members.directory, identity.memberId)

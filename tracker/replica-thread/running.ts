@@ -148,6 +148,7 @@ class Running {
     if (transfers.due() <= nowMs) transfers.turn(nowMs)
     if (nowMs < this.tendMs) return
     this.tendMs = nowMs + TEND_MS
+    this.parts.network?.look()
     // A start that counts from now on is told at once: whoever else is asked about a copy must know of it.
     bulletin.tell(nowMs, lives.unsaved === 'now')
     void lives.save(log)

@@ -5,6 +5,7 @@
 import { MSG_SNAP, messageInfo } from '@skep/raft/message.ts'
 import type { Directory } from '../replica/membership/directory.ts'
 import { Visitors } from '../replica/membership/visitors.ts'
+import { type Whereabout, Whereabouts } from '../replica/membership/whereabouts.ts'
 import { raftType, WireClock } from '../replica/transport/echo.ts'
 import {
   BATCH,
@@ -35,6 +36,7 @@ import { OWN_TYPES } from './trace.ts'
 type Sender = {
   readonly id: number
   readonly name: string
+  readonly address: string
   readonly life: number
   readonly level: number
   /** Absent while there is no member. */
@@ -90,6 +92,9 @@ export class Air {
   private readonly self: Self
   private digest = clusterDigest('')
   private readonly visitors = new Visitors()
+  private readonly whereabouts = new Whereabouts((said) =>
+    this.place.canary === 'follows-copies' ? 'counts' : (this.behind.standing?.(said) ?? 'open'),
+  )
   private directory: Directory | null = null
   /** Numbers of those who may be sent to, by ID. */
   private peers = new Map<number, number>()
@@ -137,6 +142,16 @@ export class Air {
     this.directory = directory
     const peers = this.visitors.peers(directory, id)
     this.peers = new Map(peers.map((p) => [p.id, numberOfAddress(`${p.address.host}:1`)]))
+  }
+
+  /** As replica-thread/network.ts: who is elsewhere than the directory says. */
+  moved(): readonly Whereabout[] {
+    const { directory, behind } = this
+    return directory === null ? [] : this.whereabouts.moved(directory, behind.leader?.() ?? 0)
+  }
+
+  hear(said: Whereabout): void {
+    if (this.directory !== null) this.whereabouts.hear(this.directory, said)
   }
 
   numberOf(id: number): number {
@@ -222,14 +237,13 @@ export class Air {
   /** Who dials is let in, or hears why not. */
   private admits(from: number, sender: Sender): boolean {
     const { place, directory } = this
-    const { id, name, life: incarnation, level, start } = sender
+    const { id, name, address, life: incarnation, level, start } = sender
     const nowMs = place.clock.now()
     const guest = this.guests.get(id)
     const known = guest !== undefined && guest.nonce === start?.nonce
     // What its last words are worth, after its connections have ended: nothing.
     if (known && guest.left) return false
     const other = known || guest === undefined || guest.left || nowMs - guest.heardMs > DEAD_MS ? null : guest
-    const address = addressOfMember(from)
     const hello = {
       ...{ clusterId: '', from: id, to: this.id, name, address, channel: 0, level, incarnation, dial: 1 },
       ...(start === undefined || known ? {} : { life: start }),
@@ -254,6 +268,8 @@ export class Air {
         aliveFor: '',
       })
     this.meets(from, sender)
+    if (start !== undefined && !known)
+      this.hear({ id, address, incarnation: start.incarnation, nonce: start.nonce })
     if (directory !== null && this.visitors.came(directory, hello)) this.follow(directory, this.id)
     return true
   }
@@ -308,7 +324,7 @@ export class Air {
   /** Where frames to a member go, in order over a connection (`channel`) or not; null: nowhere. */
   private way(toId: number, channel: number | null): StreamWire | null {
     const { place } = this
-    const to = this.peers.get(toId)
+    const to = this.found(toId)
     const down = (): boolean => channel !== null && place.isDown(to!, channel)
     if (to === undefined || down()) return null
     return {
@@ -324,14 +340,22 @@ export class Air {
     }
   }
 
+  /** Where a member is: if not where it was, perhaps where it is said to be. */
+  private found(id: number): number | undefined {
+    const usual = this.peers.get(id)
+    if (usual === undefined || !this.place.isDown(usual, APPENDS)) return usual
+    const elsewhere = numberOfAddress(this.moved().find((m) => m.id === id)?.address ?? '')
+    return elsewhere === 0 || this.place.isDown(elsewhere, APPENDS) ? usual : elsewhere
+  }
+
   private datagram(to: number, type: number, content: Content): void {
     if (to === 0) return
     this.place.send(to, { ...this.from(), ...content, label: [type, 0, 0, 0], channel: null } as Sent)
   }
 
   private from(): { sender: Sender } {
-    const { name, life, level } = this.place
-    return { sender: { id: this.id, name, life, level, start: this.pen.self.life } }
+    const { name, address, life, level } = this.place
+    return { sender: { id: this.id, name, address, life, level, start: this.pen.self.life } }
   }
 
   /** What was sent over a connection may not have arrived. */

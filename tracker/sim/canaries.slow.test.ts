@@ -10,7 +10,7 @@ import { runSeed } from './run.ts'
 const SEEDS_MOST = 100
 
 /** What a check says, and, where chance alone would take long, what has to go wrong. */
-const FOUND: Record<Canary, readonly [check: RegExp, faults?: readonly Fault[]]> = {
+const FOUND: Record<Canary, readonly [check: RegExp, faults?: readonly Fault[], members?: number]> = {
   'answers-before-commit': [/its change is not in the history/],
   'lease-not-checked': [/in term \d+, after an answer in term \d+|stale/, ['isolateLeader']],
   'follower-needs-no-lease': [/as follower: stale/],
@@ -28,15 +28,16 @@ const FOUND: Record<Canary, readonly [check: RegExp, faults?: readonly Fault[]]>
   'skips-entries': [/counted, there are|is missing|should not be/],
   'sends-no-snapshots': [/no progress/, ['isolate', 'members']],
   'welcomes-copies': [/older copy of its disk|copy of m\d|runs from a copy/, ['rollBack', 'double']],
+  'follows-copies': [/at the address of a copy/, ['double'], 5],
   'turns-members-away': [/is told that it was removed, and it was not/],
   'believes-its-table': [/this one is lost/],
 }
 
 for (const canary of Object.keys(CANARIES) as Canary[])
   test(`found: ${CANARIES[canary]}`, async () => {
-    const [check, faults = null] = FOUND[canary]
+    const [check, faults = null, members = 3] = FOUND[canary]
     for (let seed = 1; seed <= SEEDS_MOST; seed++) {
-      const { violation } = await runSeed({ seed, members: 3, ticks: 80, canary, faults, print: null })
+      const { violation } = await runSeed({ seed, members, ticks: 80, canary, faults, print: null })
       if (violation === null) continue
       assert.match(violation, check)
       return

@@ -246,6 +246,9 @@ export class Cluster {
   members(): number[] {
     const leader = this.leader()
     const all = leader === 0 ? this.living() : this.seat(leader).member!.others
+    const astray = all.find((n) => this.seat(n).copyOf !== 0)
+    if (astray !== undefined)
+      this.checkers.fail(`the cluster has m${this.seat(astray).copyOf} at the address of a copy of it`)
     return all.filter((n) => !this.seat(n).lost)
   }
 

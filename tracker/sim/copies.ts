@@ -18,6 +18,10 @@ const LOOK_MS = 20
 /** So long calm is waited for; so long a copy may take to be turned away. Milliseconds. */
 const CALM_MOST_MS = 8000
 const REFUSED_MOST_MS = 8000
+/** So long a copy and a follower see only each other: until both have forgotten the leader, and more. */
+const ASIDE_MOST_MS = 4000
+/** Less than this many voters: two of them, one a copy, could be a majority. */
+const VOTERS_LEAST = 4
 /** As long as an election takes, and more. */
 const DOWN_MOST_MS = 3000
 
@@ -102,6 +106,7 @@ export class Copies {
         const disk = older !== undefined && random.chance(0.3) ? older : cluster.seat(number).disk
         const copy = this.copyBeside(number, disk)
         if (copy === null) return done()
+        if (random.chance(0.5)) this.aside(copy.number, number)
         this.turnedAway(copy.number, `was started from a copy of m${number}'s disk`, done)
       },
     )
@@ -127,6 +132,32 @@ export class Copies {
     cluster.trace.note(seat.number, 'doubles', number)
     cluster.start(seat.number)
     return seat
+  }
+
+  /**
+   * A copy and a follower see each other and nobody else for a while: that one cannot know better, and may
+   * let it in. Together they are no majority.
+   */
+  private aside(copy: number, original: number): void {
+    const { cluster, random, stopped } = this.o
+    const { sets } = cluster.seat(cluster.leader()).member!
+    const others = cluster.members().filter((n) => n !== original && n !== cluster.leader())
+    if (others.length === 0 || sets.some((voters) => voters.length < VOTERS_LEAST)) return
+    const pair = [copy, random.pick(others)]
+    const links = pair.flatMap((one) =>
+      cluster.seats.filter((s) => !pair.includes(s.number)).map((s) => [one, s.number] as const),
+    )
+    for (const [a, b] of links) {
+      cluster.cut(a, b)
+      cluster.cut(b, a)
+    }
+    cluster.clock.after(random.below(ASIDE_MOST_MS), () => {
+      if (stopped()) return
+      for (const [a, b] of links) {
+        cluster.mend(a, b)
+        cluster.mend(b, a)
+      }
+    })
   }
 
   private turnedAway(number: number, what: string, done: () => void): void {

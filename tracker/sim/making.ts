@@ -7,7 +7,7 @@ import type { Identity } from '../replica/membership/birth.ts'
 import type { Lives } from '../replica/membership/lives.ts'
 import type { MembersMachine } from '../replica/membership/members-machine.ts'
 import { seenBy, type View } from '../replica/membership/view.ts'
-import { Bulletin } from '../replica-thread/bulletin.ts'
+import { Bulletin, MOST_MET } from '../replica-thread/bulletin.ts'
 import { type Parked, RingFeed } from '../replica-thread/feed.ts'
 import { type Birth, birthEntry } from '../swarm/entry.ts'
 import type { SwarmMachine } from '../swarm/machine.ts'
@@ -42,8 +42,10 @@ export const bulletinOf = (
     self: identity.memberId,
     others: () => member.others,
     tell: (to, body) => air.keepalive(0, to, body),
+    told: (met) => air.hear(met),
     own: () => ({
-      ...{ version: '', applied: member.replica.applied, diskBytes: 0, control: '', agrees: 0, met: [] },
+      ...{ version: '', applied: member.replica.applied, diskBytes: 0, control: '', agrees: 0 },
+      met: air.moved().slice(0, MOST_MET),
       lives: lives.tell(log.synced),
     }),
   })
@@ -53,10 +55,15 @@ export const viewOf = (
   identity: Identity,
   member: Member<Parked>,
   { directory }: MembersMachine,
-): View => ({
-  self: identity.memberId,
-  ...seenBy(member, directory, place.clock.now()),
-  deadAfterMs: KEEPALIVE_MS * MISSED,
-  maxVoters: place.maxVoters,
-  promotes: true,
-})
+  air: Air,
+): View => {
+  const nowMs = place.clock.now()
+  return {
+    self: identity.memberId,
+    ...seenBy(member, directory, nowMs),
+    deadAfterMs: KEEPALIVE_MS * MISSED,
+    maxVoters: place.maxVoters,
+    promotes: true,
+    moved: member.mayAnswer(nowMs) ? air.moved() : [],
+  }
+}

@@ -198,7 +198,7 @@ class SimulatedMember implements Member {
     this.member = member
     this.desk = new MembershipDesk({
       identity,
-      view: () => viewOf(place, identity, member, members),
+      view: () => viewOf(place, identity, member, members, air),
       level: () => place.store.level,
       propose: (change) => member.proposeConfChange(change),
       transfer: (to) => member.transfer(to, place.clock.now()),
@@ -328,6 +328,8 @@ class SimulatedMember implements Member {
         member.leave(clock.now())
       },
       stream: (begin) => this.transfers!.stream(begin),
+      standing: (said) => lives!.standing(said),
+      leader: () => replica.status.leader,
       question: (question) => this.desk!.answer(question),
     })
   }

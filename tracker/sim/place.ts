@@ -33,6 +33,7 @@ export const CANARIES = {
   'sends-no-snapshots': 'a member that lags is never sent a snapshot',
   'turns-members-away': 'now and then a member is told that it was removed',
   'believes-its-table': 'an event that changes nothing in the table here is answered at once',
+  'follows-copies': 'where a start says that it is, its member is, whatever becomes of it',
   'welcomes-copies': 'a member that comes back with an older disk, or twice, is let in',
 } as const
 export type Canary = keyof typeof CANARIES

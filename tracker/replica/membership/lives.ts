@@ -11,6 +11,7 @@ import { messageInfo } from '@skep/raft/message.ts'
 import type { LogStore } from '../log/log.ts'
 import type { Replica } from '../replica.ts'
 import { type Hello, isCount, type Life, type Refusal } from '../transport/frame-body.ts'
+import type { Standing, Whereabout } from './whereabouts.ts'
 
 /** What a member remembers of another one's life. */
 export type Known = {
@@ -96,6 +97,14 @@ export class Lives {
   /** What is remembered of a member; null: nothing. */
   of(id: number): Known | null {
     return this.known.get(id) ?? null
+  }
+
+  /** What the word of a start is worth: a leader's judgement, or none yet. */
+  standing({ id, nonce, incarnation }: Pick<Whereabout, 'id' | 'nonce' | 'incarnation'>): Standing {
+    const counting = id === this.self ? this.life : this.known.get(id)
+    if (counting !== undefined && counting.nonce === nonce) return 'counts'
+    if (counting !== undefined && incarnation <= counting.incarnation) return 'past'
+    return nonce === undefined ? 'counts' : 'open'
   }
 
   /** Null: let it in. Its other connections, of another life, are to be closed then. */

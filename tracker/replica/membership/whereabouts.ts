@@ -1,7 +1,8 @@
 // Where members say they are, as far as that is not where the directory has them: a replica that was started
 // with another port or address tells so when it dials, whom it met tells the others, and the leader has the
-// directory follow (plan.ts). Until then it is dialled at both places. Refuses: the word of an earlier start
-// of a member, and to remember more than there are members.
+// directory follow (plan.ts). Until then it is dialled at both places. Each word is that of one start: it
+// counts once the start does, by the leader's judgement (lives.ts), for whoever met it may have met a copy.
+// Refuses: to remember more than a few starts of each member.
 
 import { addressOf, type Directory, MAX_MEMBERS } from './directory.ts'
 
@@ -11,27 +12,52 @@ export type Whereabout = {
   readonly address: string
   /** The start of that member which said so. */
   readonly incarnation: number
+  /** What tells that start from others; absent: version 0.1.0. */
+  readonly nonce?: string
 }
 
-export class Whereabouts {
-  private readonly said = new Map<number, Whereabout>()
+/** `open`: no leader has spoken of that start yet. `past`: another one counts. */
+export type Standing = 'counts' | 'open' | 'past'
 
-  /** True: this is news. */
-  hear(directory: Directory, said: Whereabout): boolean {
-    const member = directory.members.find((m) => m.id === said.id)
-    if (member === undefined || addressOf(said.address) === null) return false
-    const before = this.said.get(said.id)
-    if (before !== undefined && before.incarnation >= said.incarnation) return false
-    this.said.set(said.id, said)
-    for (const id of this.said.keys()) if (this.said.size > MAX_MEMBERS) this.said.delete(id)
-    return said.address !== (before?.address ?? member.address)
+/** Starts remembered of each member. */
+const MOST_STARTS = 3
+
+export class Whereabouts {
+  private readonly standing: (said: Whereabout) => Standing
+  private readonly said = new Map<number, Whereabout[]>()
+
+  constructor(standing: (said: Whereabout) => Standing) {
+    this.standing = standing
   }
 
-  /** Who is elsewhere than the directory says. */
-  moved(directory: Directory): Whereabout[] {
+  /** The first word of each start stays. */
+  hear(directory: Directory, said: Whereabout): void {
+    const member = directory.members.find((m) => m.id === said.id)
+    if (member === undefined || addressOf(said.address) === null) return
+    const before = this.said.get(said.id) ?? []
+    if (before.some((w) => w.nonce === said.nonce && w.incarnation >= said.incarnation)) return
+    const others = before.filter((w) => w.nonce !== said.nonce)
+    this.said.set(said.id, this.inOrder([said, ...others]).slice(0, MOST_STARTS))
+    for (const id of this.said.keys()) if (this.said.size > MAX_MEMBERS) this.said.delete(id)
+  }
+
+  /** First whose word is worth most. */
+  private inOrder(starts: readonly Whereabout[]): Whereabout[] {
+    const worth = (w: Whereabout): number => ['past', 'open', 'counts'].indexOf(this.standing(w))
+    return starts.toSorted((a, b) => worth(b) - worth(a) || b.incarnation - a.incarnation)
+  }
+
+  /**
+   * Who is elsewhere than the directory says. `leader`: who judges starts; 0: nobody, and those that nobody
+   * has judged must find each other. So must those who follow one of them.
+   */
+  moved(directory: Directory, leader: number): Whereabout[] {
     return directory.members.flatMap(({ id, address }) => {
-      const said = this.said.get(id)
-      return said === undefined || said.address === address ? [] : [said]
+      const said = this.inOrder(this.said.get(id) ?? [])[0]
+      if (said === undefined || said.address === address) return []
+      const standing = this.standing(said)
+      const used = standing === 'counts' || (standing === 'open' && (leader === 0 || leader === id))
+      return used ? [said] : []
     })
   }
 }
