@@ -148,7 +148,7 @@ export class Network {
   private dial(): void {
     if (this.followed === null) return
     const { directory, id } = this.followed
-    const moved = new Map(this.moved().map((m) => [m.id, m.address]))
+    const moved = new Map(this.dialled().map((m) => [m.id, m.address]))
     const named = new Map(this.options.initialMembers.map((m) => [m.name, m.address]))
     const peers = this.visitors.peers(directory, id).map((peer): Peer => {
       const elsewhere = addressOf(moved.get(peer.id) ?? named.get(peer.name) ?? '')
@@ -163,6 +163,11 @@ export class Network {
     return followed === null ? [] : this.whereabouts.moved(followed.directory, behind.leader?.() ?? 0)
   }
 
+  private dialled(): readonly Whereabout[] {
+    const { followed, behind } = this
+    return followed === null ? [] : this.whereabouts.dialled(followed.directory, behind.leader?.() ?? 0)
+  }
+
   /** A member is there, as it says itself, or whoever met it. */
   hear(said: Whereabout): void {
     const { followed } = this
@@ -173,9 +178,9 @@ export class Network {
 
   /** Has anybody moved? Every now and then, too: a start may have come to count, or a leader have gone. */
   look(): void {
-    const now = this.moved()
-      .map((m) => `${m.id} ${m.address}`)
-      .join()
+    const now = [this.moved(), this.dialled()]
+      .map((some) => some.map((m) => `${m.id} ${m.address}`).join())
+      .join(';')
     if (now === this.looked) return
     this.looked = now
     this.unsaid = true
@@ -189,7 +194,7 @@ export class Network {
     if (refusal !== null || followed === null) return refusal
     if (this.visitors.came(followed.directory, hello)) this.dial()
     const { from: id, address = '', incarnation, life } = hello
-    this.hear({ id, address, incarnation, ...(life === undefined ? {} : { nonce: life.nonce }) })
+    this.hear({ id, address, incarnation, seen: true, ...(life === undefined ? {} : { nonce: life.nonce }) })
     return null
   }
 

@@ -57,6 +57,8 @@ type Content =
   | {
       readonly kind: 'refused'
       readonly refusal: Refusal
+      /** The start that dialled; another one in its place has not. */
+      readonly nonce: string | undefined
     }
   | { readonly kind: 'ping' | 'pong'; readonly nonce: string }
   | { readonly kind: 'question'; readonly number: number; readonly bytes: Uint8Array }
@@ -209,7 +211,7 @@ export class Air {
         if (this.admits(from, sent.sender)) this.read(sent.bytes)
         break
       case 'refused':
-        this.behind.refused(sent.sender.id, sent.refusal)
+        if (sent.nonce === this.pen.self.life?.nonce) this.behind.refused(sent.sender.id, sent.refusal)
         break
       case 'question':
         void this.answer(from, sent.number, sent.bytes)
@@ -253,7 +255,7 @@ export class Air {
     if (refusal !== null) {
       const told =
         LIVES.includes(refusal.code) || (refusal.code === 'removed member' && from !== place.number)
-      if (told) this.datagram(from, REFUSALS, { kind: 'refused', refusal })
+      if (told) this.datagram(from, REFUSALS, { kind: 'refused', refusal, nonce: start?.nonce })
       if (refusal.code === 'held' && other !== null && start !== undefined)
         this.datagram(other.number, PINGS, { kind: 'ping', nonce: start.nonce })
       return false
@@ -269,7 +271,7 @@ export class Air {
       })
     this.meets(from, sender)
     if (start !== undefined && !known)
-      this.hear({ id, address, incarnation: start.incarnation, nonce: start.nonce })
+      this.hear({ id, address, incarnation: start.incarnation, nonce: start.nonce, seen: true })
     if (directory !== null && this.visitors.came(directory, hello)) this.follow(directory, this.id)
     return true
   }
@@ -344,13 +346,16 @@ export class Air {
   private found(id: number): number | undefined {
     const usual = this.peers.get(id)
     if (usual === undefined || !this.place.isDown(usual, APPENDS)) return usual
-    const elsewhere = numberOfAddress(this.moved().find((m) => m.id === id)?.address ?? '')
+    const { directory, behind } = this
+    const said = this.whereabouts.dialled(directory!, behind.leader?.() ?? 0).findLast((m) => m.id === id)
+    const elsewhere = numberOfAddress(said?.address ?? '')
     return elsewhere === 0 || this.place.isDown(elsewhere, APPENDS) ? usual : elsewhere
   }
 
   private datagram(to: number, type: number, content: Content): void {
     if (to === 0) return
-    this.place.send(to, { ...this.from(), ...content, label: [type, 0, 0, 0], channel: null } as Sent)
+    const reply = content.kind !== 'question'
+    this.place.send(to, { ...this.from(), ...content, label: [type, 0, 0, 0], channel: null, reply } as Sent)
   }
 
   private from(): { sender: Sender } {

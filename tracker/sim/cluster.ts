@@ -113,7 +113,8 @@ export class Cluster {
       member: null,
       frontEnd: null,
       life: 0,
-      upgradedMs: drawUpgrade(this.random, this.o.upgrades, joins),
+      // A copy may be of what the newest version wrote.
+      upgradedMs: copy === null ? drawUpgrade(this.random, this.o.upgrades, joins) : 0,
       lost: false,
       ending: false,
       copied: false,
@@ -303,7 +304,7 @@ export class Cluster {
       number,
       life,
       name: seat.name,
-      address: addressOfMember(number),
+      address: addressOfMember(this.connections.metAt(number)),
       initialMembers: seat.joins ? [] : this.initial,
       join: seat.joins ? this.addresses(number) : null,
       maxVoters: o.maxVoters,
@@ -394,6 +395,7 @@ export class Cluster {
       other.member?.broken(seat.number, BULK)
       if (how === 'process') other.member?.left(seat.number)
     }
+    this.connections.giveBack(seat.number)
     seat.disk = seat.disk.crash(how)
     this.stirred = true
     seat.clock.clear()

@@ -5,6 +5,7 @@
 import type { VirtualClock } from '@skep/testing/clock.ts'
 import { CALM, Network } from '@skep/testing/network.ts'
 import type { Random } from '@skep/testing/random.ts'
+import { CHANNELS } from '../replica/transport/transport.ts'
 import type { Frame, Member } from './place.ts'
 import type { Trace } from './trace.ts'
 
@@ -28,8 +29,11 @@ export type ConnectionsOptions = {
 export class Connections {
   readonly network: Network<Frame>
   private readonly o: ConnectionsOptions
-  /** Lives of the receivers when messages of connections were sent. */
-  private readonly lives = new WeakMap<Frame, number>()
+  /** Who received when messages of connections were sent. */
+  private readonly receivers = new WeakMap<Frame, Member | null>()
+  /** Who listens at another one's number: a copy that has taken its address. */
+  private readonly taken = new Map<number, number>()
+  private readonly dialling = new Set<number>()
   /** Connections that are being dialled. */
   private readonly down = new Set<string>()
 
@@ -50,10 +54,11 @@ export class Connections {
 
   send(from: number, to: number, frame: Frame): void {
     const { channel } = frame
+    this.dialling.add(from)
     if (channel === null) this.network.send(from, to, frame)
     else if (this.isDown(from, to, channel)) this.o.trace.note(from, 'lost', to, ...frame.label)
     else {
-      this.lives.set(frame, this.o.end(to).life)
+      this.receivers.set(frame, this.listener(to).member)
       this.network.sendInOrder(from, to, frame, channel)
     }
   }
@@ -62,7 +67,7 @@ export class Connections {
   isDown(from: number, to: number, channel: number): boolean {
     return (
       this.network.isCut(from, to) ||
-      this.o.end(to).member?.serving !== true ||
+      this.listener(to).member?.serving !== true ||
       this.down.has(this.key(from, to, channel))
     )
   }
@@ -71,13 +76,43 @@ export class Connections {
     return `${from} ${this.o.end(from).life} ${to} ${channel}`
   }
 
+  /** From now on `by` is met where `number` was: a network has moved, or a name. */
+  take(number: number, by: number): void {
+    this.taken.set(number, by)
+    this.breakAll(number)
+  }
+
+  /** `by` is gone: who was there before is met again. */
+  giveBack(by: number): void {
+    for (const [number, taker] of this.taken)
+      if (taker === by) {
+        this.taken.delete(number)
+        this.breakAll(number)
+      }
+  }
+
+  /** Under which number it is met. */
+  metAt(number: number): number {
+    return [...this.taken].find(([, by]) => by === number)?.[0] ?? number
+  }
+
+  private breakAll(to: number): void {
+    for (const from of this.dialling)
+      if (from !== to) for (const channel of CHANNELS) this.network.break(from, to, channel)
+  }
+
+  private listener(number: number): End {
+    return this.o.end(this.taken.get(number) ?? number)
+  }
+
   private arrive(from: number, to: number, frame: Frame): void {
-    const { member, life } = this.o.end(to)
-    const ended = member?.serving !== true || this.lives.get(frame) !== life
+    const at = frame.reply === true ? to : (this.taken.get(to) ?? to)
+    const { member } = this.o.end(at)
+    const ended = member?.serving !== true || this.receivers.get(frame) !== member
     if (frame.channel !== null && ended) {
       this.o.trace.note(from, 'lost', to, ...frame.label)
       this.network.break(from, to, frame.channel)
-    } else if (member !== null) this.o.deliver(from, to, frame, member)
+    } else if (member !== null) this.o.deliver(from, at, frame, member)
   }
 
   /** Both ends notice; the sender dials. */
@@ -89,11 +124,12 @@ export class Connections {
     trace.note(from, 'broken', to, channel)
     const { member } = end(from)
     member?.broken(to, channel)
-    end(to).member?.broken(from, channel)
+    this.listener(to).member?.broken(from, channel)
     stir()
     const dial = (): void => {
       if (member === null || end(from).member !== member || end(to).lost) return
-      if (this.network.isCut(from, to) || end(to).member?.serving !== true) clock.after(DIAL_MS, dial)
+      if (this.network.isCut(from, to) || this.listener(to).member?.serving !== true)
+        clock.after(DIAL_MS, dial)
       else {
         this.down.delete(key)
         trace.note(from, 'connected', to, channel)

@@ -18,6 +18,7 @@ const LOOK_MS = 20
 /** So long calm is waited for; so long a copy may take to be turned away. Milliseconds. */
 const CALM_MOST_MS = 8000
 const REFUSED_MOST_MS = 8000
+const LET_IN_MOST_MS = 15_000
 /** So long a copy and a follower see only each other: until both have forgotten the leader, and more. */
 const ASIDE_MOST_MS = 4000
 /** Less than this many voters: two of them, one a copy, could be a majority. */
@@ -77,7 +78,8 @@ export class Copies {
       (found) => {
         const copy = this.oldest(number)
         if (!found || copy === null) return done()
-        this.setBack(number, copy)
+        const own = this.setBack(number, copy)
+        const returns = random.chance(0.5)
         const downMs = random.below(DOWN_MOST_MS)
         cluster.clock.after(downMs, () => {
           if (stopped()) return
@@ -87,7 +89,8 @@ export class Copies {
             () => {
               if (stopped()) return
               cluster.start(number)
-              this.turnedAway(number, 'came back with an older copy of its disk', done)
+              const over = (): void => (returns ? this.putBack(number, own, done) : done())
+              this.turnedAway(number, 'came back with an older copy of its disk', over)
             },
           )
         })
@@ -104,25 +107,58 @@ export class Copies {
         if (!found) return done()
         const older = this.kept.get(number)?.at(0)?.disk
         const disk = older !== undefined && random.chance(0.3) ? older : cluster.seat(number).disk
-        const copy = this.copyBeside(number, disk)
+        const where = random.pick(['elsewhere', 'aside', 'same address'])
+        const copy = this.copyBeside(number, disk, where === 'same address')
         if (copy === null) return done()
-        if (random.chance(0.5)) this.aside(copy.number, number)
+        if (where === 'aside') this.aside(copy.number, number)
         this.turnedAway(copy.number, `was started from a copy of m${number}'s disk`, done)
       },
     )
   }
 
-  private setBack(number: number, { disk, batch }: Copy): void {
+  /** Returns what was on its disk. */
+  private setBack(number: number, { disk, batch }: Copy): VirtualDisk {
     const { cluster } = this.o
     const seat = cluster.seat(number)
     cluster.trace.note(number, 'setBack', batch)
     cluster.down(seat, 'process')
+    const own = seat.disk
     seat.disk = disk.copy()
     seat.copied = true
+    return own
   }
 
-  /** A copy of its disk is started at another address. Null: there is no room. */
-  private copyBeside(number: number, disk: VirtualDisk): Seat | null {
+  /** What ran at its address was a copy and has gone: the rightful one goes on. */
+  private putBack(number: number, own: VirtualDisk, done: () => void): void {
+    const { cluster } = this.o
+    const seat = cluster.seat(number)
+    if (!seat.lost) {
+      done()
+      return
+    }
+    cluster.trace.note(number, 'putBack')
+    Object.assign(seat, { disk: own, copied: false, lost: false })
+    cluster.start(number)
+    this.letIn(number, 'came back after a copy of it', done)
+  }
+
+  /** It is a member like any other, for the leader too. */
+  private letIn(number: number, what: string, done: () => void): void {
+    const { cluster } = this.o
+    const isIn = (): boolean => {
+      const { member } = cluster.seat(number)
+      const leader = cluster.leader()
+      if (member === null || leader === 0 || !member.level || member.others.length === 0) return false
+      return leader === number || cluster.seat(leader).member!.remembered(member) >= 0
+    }
+    this.when(isIn, LET_IN_MOST_MS, (is) => {
+      if (!is) cluster.checkers.fail(`m${number} ${what} and was not let in`)
+      done()
+    })
+  }
+
+  /** A copy of its disk is started at another address, or instead of it at its own. Null: there is no room. */
+  private copyBeside(number: number, disk: VirtualDisk, takes: boolean): Seat | null {
     const { cluster } = this.o
     const original = cluster.seat(number)
     const seat = cluster.addSeat(original.name, original.joins, disk)
@@ -130,6 +166,10 @@ export class Copies {
     seat.copied = true
     seat.copyOf = number
     cluster.trace.note(seat.number, 'doubles', number)
+    if (takes) {
+      cluster.trace.note(seat.number, 'takes', number)
+      cluster.connections.take(number, seat.number)
+    }
     cluster.start(seat.number)
     return seat
   }

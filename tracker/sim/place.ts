@@ -42,6 +42,8 @@ export type Canary = keyof typeof CANARIES
 export interface Frame {
   /** Of the connection that carries it, in order and once; null: a datagram. */
   readonly channel: number | null
+  /** It goes back over what the receiver has dialled, to whoever that was. */
+  readonly reply?: boolean
   /** For the trace: type, term, index, entries. */
   readonly label: readonly [number, number, number, number]
 }

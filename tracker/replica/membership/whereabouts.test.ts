@@ -53,12 +53,13 @@ test('a copy that a follower lets in does not draw a member away from where it i
   w.hear(HERE, own)
   for (let n = 5; n < 12; n++) w.hear(HERE, said(`copy ${n}`, n, `10.0.0.${n}:5560`))
   assert.deepEqual(w.moved(HERE, LEADER), [own])
-  assert.deepEqual(w.moved(HERE, 0), [own])
+  assert.deepEqual(w.moved(HERE, 0), [own, said('copy 11', 11, '10.0.0.11:5560')])
 })
 
 test('who has moved and was not judged yet is found while nobody leads, and by those who follow it', () => {
   const { w, counts } = standing()
   counts('a', 4)
+  w.hear(HERE, said('a', 4, '10.0.0.1:5560'))
   const moved = said('b', 5, '10.0.0.1:5570')
   w.hear(HERE, moved)
   assert.deepEqual(w.moved(HERE, LEADER), [])
@@ -66,6 +67,21 @@ test('who has moved and was not judged yet is found while nobody leads, and by t
   assert.deepEqual(w.moved(HERE, moved.id), [moved])
   counts('c', 5)
   assert.deepEqual(w.moved(HERE, 0), [])
+})
+
+test('who came here itself and was let in is answered, though others are not told before it counts', () => {
+  const { w, counts } = standing()
+  counts('a', 4)
+  const told = said('b', 5, '10.0.0.1:5570')
+  w.hear(HERE, told)
+  assert.deepEqual(w.dialled(HERE, LEADER), [])
+  const seen = { ...told, seen: true }
+  w.hear(HERE, seen)
+  w.hear(HERE, told)
+  assert.deepEqual(w.dialled(HERE, LEADER), [seen])
+  assert.deepEqual(w.moved(HERE, LEADER), [])
+  counts('c', 5)
+  assert.deepEqual(w.dialled(HERE, LEADER), [])
 })
 
 test('version 0.1.0 tells of no start: its newest word is taken', () => {

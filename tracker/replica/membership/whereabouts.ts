@@ -14,6 +14,8 @@ export type Whereabout = {
   readonly incarnation: number
   /** What tells that start from others; absent: version 0.1.0. */
   readonly nonce?: string
+  /** It has dialled this member itself. */
+  readonly seen?: boolean
 }
 
 /** `open`: no leader has spoken of that start yet. `past`: another one counts. */
@@ -30,14 +32,17 @@ export class Whereabouts {
     this.standing = standing
   }
 
-  /** The first word of each start stays. */
+  /** The first word of each start stays; whether it was seen may follow. */
   hear(directory: Directory, said: Whereabout): void {
     const member = directory.members.find((m) => m.id === said.id)
     if (member === undefined || addressOf(said.address) === null) return
     const before = this.said.get(said.id) ?? []
-    if (before.some((w) => w.nonce === said.nonce && w.incarnation >= said.incarnation)) return
-    const others = before.filter((w) => w.nonce !== said.nonce)
-    this.said.set(said.id, this.inOrder([said, ...others]).slice(0, MOST_STARTS))
+    const same = before.find((w) => w.nonce === said.nonce)
+    const stays = same !== undefined && same.incarnation >= said.incarnation
+    if (stays && (same.seen === said.seen || same.address !== said.address)) return
+    const word = stays ? { ...same, seen: true } : said
+    const others = before.filter((w) => w !== same)
+    this.said.set(said.id, this.inOrder([word, ...others]).slice(0, MOST_STARTS))
     for (const id of this.said.keys()) if (this.said.size > MAX_MEMBERS) this.said.delete(id)
   }
 
@@ -48,16 +53,26 @@ export class Whereabouts {
   }
 
   /**
-   * Who is elsewhere than the directory says. `leader`: who judges starts; 0: nobody, and those that nobody
-   * has judged must find each other. So must those who follow one of them.
+   * Who is elsewhere than the directory says, as others may be told. `leader`: who judges starts; 0: nobody,
+   * and those that nobody has judged must find each other. So must those who follow one of them.
    */
   moved(directory: Directory, leader: number): Whereabout[] {
+    return this.elsewhere(directory, leader, false)
+  }
+
+  /** Where else to dial: whoever came here and was let in is answered, judged or not. */
+  dialled(directory: Directory, leader: number): Whereabout[] {
+    return this.elsewhere(directory, leader, true)
+  }
+
+  /** Of a member: where the start that counts is, then where a newer one is that may be used. */
+  private elsewhere(directory: Directory, leader: number, seen: boolean): Whereabout[] {
     return directory.members.flatMap(({ id, address }) => {
-      const said = this.inOrder(this.said.get(id) ?? [])[0]
-      if (said === undefined || said.address === address) return []
-      const standing = this.standing(said)
-      const used = standing === 'counts' || (standing === 'open' && (leader === 0 || leader === id))
-      return used ? [said] : []
+      const starts = this.inOrder(this.said.get(id) ?? [])
+      const counts = starts.find((w) => this.standing(w) === 'counts')
+      const unjudged = leader === 0 || leader === id
+      const open = starts.find((w) => this.standing(w) === 'open' && (unjudged || (seen && w.seen === true)))
+      return [counts, open].filter((w) => w !== undefined && w.address !== address) as Whereabout[]
     })
   }
 }

@@ -91,11 +91,8 @@ export class Link {
   moved(elsewhere: Address | null): void {
     const { host = '', port = 0 } = this.elsewhere ?? {}
     this.elsewhere = elsewhere
-    if (elsewhere?.host === host && elsewhere.port === port) return
-    // Whoever answers there is not the one that was meant.
-    const left = this.at.host === host && this.at.port === port && this.at !== this.o.peer.address
-    if (this.state === 'up' && left) this.wire?.close('it is not said to be there any more')
-    else if (elsewhere !== null && this.state !== 'stopped' && this.state !== 'up') this.meetAt(elsewhere)
+    if (elsewhere === null || (elsewhere.host === host && elsewhere.port === port)) return
+    if (this.state !== 'stopped' && this.state !== 'up') this.meetAt(elsewhere)
   }
 
   private meetAt(address: Address): void {
