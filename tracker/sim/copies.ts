@@ -157,7 +157,9 @@ export class Copies {
     })
   }
 
-  /** A copy of its disk is started at another address, or instead of it at its own. Null: there is no room. */
+  /**
+   * A copy of its disk is started at another address, or instead of it at its own. Null: there is no room.
+   */
   private copyBeside(number: number, disk: VirtualDisk, takes: boolean): Seat | null {
     const { cluster } = this.o
     const original = cluster.seat(number)
