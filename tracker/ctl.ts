@@ -3,6 +3,7 @@
 
 import { type Command, newCommand } from '@skep/cli/command.ts'
 import { OK } from '@skep/cli/exit-codes.ts'
+import { leave } from './access/leave.ts'
 import { OPTIONS } from './config/options.ts'
 import { addConfigFlags } from './config/table.ts'
 import { ACCESS_CALLS } from './ctl/access.ts'
@@ -52,7 +53,7 @@ export async function ctlCommand(args: string[], ends: CtlEnds = PROCESS): Promi
     })
   }
   await program.parseAsync(args.length === 0 ? ['--help'] : args, { from: 'user' })
-  return code
+  return await leave(code)
 }
 
 function commandOf(program: Command, call: Call): Command {

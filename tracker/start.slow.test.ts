@@ -192,7 +192,7 @@ test('what cannot start says why, how to mend it, and ends with its code', async
     [start('--udp-port', String(ports.udp)), 69, /UDP port \d+ of 127\.0\.0\.1 is taken.*--udp-port/],
     [start('--data-dir', dataDir), 74, /is in use by process/],
     [start('--data-dir', '/dev/null/x'), 74, /--data-dir names another one/],
-    [start('--network-key-file', join(dataDir, 'none')), 64, /none: it is not there/],
+    [start('--network-key-file', join(dataDir, 'none')), 64, /none: the file is not there/],
   ] as const
   for (const [end, expected, sentence] of cases) {
     const { code, stdout, stderr } = await end

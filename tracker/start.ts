@@ -2,12 +2,11 @@
 // see of it. Refuses: half a replica, and ending without a sentence and an exit code.
 
 import { newCommand } from '@skep/cli/command.ts'
-import { INTERNAL, OK, REMOVED, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
-import { lastWords } from '@skep/cli/guard.ts'
+import { INTERNAL, OK, REMOVED, UNAVAILABLE } from '@skep/cli/exit-codes.ts'
 import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { catchSignals, Forced, type Signals } from '@skep/cli/signals.ts'
+import { leave } from './access/leave.ts'
 import { ListRefused } from './access/lists.ts'
-import { hungReads } from './access/read.ts'
 import type { TrackerConfig } from './config/options.ts'
 import { addConfigFlags, configOf } from './config/table.ts'
 import { HttpOpenError } from './http/open-error.ts'
@@ -93,7 +92,7 @@ async function command(
   } catch (error) {
     if (error instanceof ReplicaFailed && error.kind === 'stopped') {
       log.info('stopped')
-      return OK
+      return await leave(OK)
     }
     return await leave(explain(error, config, log))
   }
@@ -122,16 +121,6 @@ async function untilEnd(
   return running.removed() !== '' && !end.purge ? REMOVED : OK
 }
 
-/**
- * Where a file system does not answer, a thread waits for it that no ordinary end of a process leaves behind.
- */
-async function leave(code: number): Promise<number> {
-  if (hungReads() === 0) return code
-  await lastWords()
-  const { exitNow } = await import('./native/libc.ts')
-  return exitNow(code)
-}
-
 /** Logs why it ends, and returns the exit code that tells causes apart. */
 function explain(error: unknown, config: TrackerConfig, log: Logger): number {
   const { code, syscall } = error as NodeJS.ErrnoException
@@ -151,13 +140,9 @@ function explain(error: unknown, config: TrackerConfig, log: Logger): number {
     log.fatal(error.message)
     return UNAVAILABLE
   }
-  if (error instanceof FolderError || error instanceof ListRefused) {
+  if (error instanceof FolderError || error instanceof ListRefused || error instanceof NetworkKeyError) {
     log.fatal(error.message)
     return error.exitCode
-  }
-  if (error instanceof NetworkKeyError) {
-    log.fatal(error.message)
-    return USAGE
   }
   if (error instanceof Forced) {
     log.fatal(error.message)

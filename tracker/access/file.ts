@@ -60,7 +60,7 @@ export async function watchAccessFile(options: AccessFileOptions): Promise<Acces
 
   const lookOnce = async (): Promise<void> => {
     const found = await file.text(stopping.signal)
-    if (found.kind === 'stopped') return
+    if (found.kind === 'stopped' || found.kind === 'same') return
     if (found.kind === 'fault') {
       if (!found.passes) await folders.follow()
       return tell(found.fault)

@@ -107,7 +107,8 @@ async function readFirst(
 ): Promise<First> {
   const option = `--${name}-list`
   const found = await new SettledFile(path).text(signal)
-  if (found.kind === 'stopped') return { path, name, list, option, text: '', hashes: NO_HASHES }
+  if (found.kind === 'stopped' || found.kind === 'same')
+    return { path, name, list, option, text: '', hashes: NO_HASHES }
   if (found.kind === 'fault')
     throw new ListRefused(`${option} ${path}: ${found.fault}. ${WITHOUT}`, found.passes)
   const read = listOf(found.text, 0)

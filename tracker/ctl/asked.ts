@@ -59,7 +59,7 @@ export async function ask(
   const print = (text: string): void => ends.out(text.endsWith('\n') ? text : `${text}\n`)
   const note = (text: string): void => ends.err(`skep: ${text}\n`)
   try {
-    const tokens = call.offline?.(words) ? tokensOrNone(keyPath) : readNetworkKeys(keyPath).map(controlToken)
+    const tokens = await tokensOf(keyPath, call.offline?.(words) === true)
     const client = clusterClient(url, tokens)
     return await call.run({ client, configured, json: options.json === true, options, print, note }, ...words)
   } catch (error) {
@@ -67,11 +67,12 @@ export async function ask(
   }
 }
 
-function tokensOrNone(path: string): readonly string[] {
+async function tokensOf(path: string, orNone: boolean): Promise<readonly string[]> {
   try {
-    return readNetworkKeys(path).map(controlToken)
-  } catch {
-    return []
+    return (await readNetworkKeys(path)).keys.map(controlToken)
+  } catch (error) {
+    if (orNone) return []
+    throw error
   }
 }
 

@@ -2,7 +2,7 @@
 // Refuses: changing anything.
 
 import { lookup } from 'node:dns/promises'
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { Code, ConnectError } from '@connectrpc/connect'
@@ -52,7 +52,7 @@ export async function examine(config: TrackerConfig, client: ClusterClient): Pro
     receiveFinding(readNumber('/proc/sys/net/core/rmem_max')),
     conntrack(),
     mtuFinding(interfaces()),
-    networkKey(config),
+    await networkKey(config),
     await disk(config),
     await sync(config.dataDir),
     clock(),
@@ -160,14 +160,16 @@ function interfaces(): [string, number][] {
   }
 }
 
-function networkKey(config: TrackerConfig): Finding {
+async function networkKey(config: TrackerConfig): Promise<Finding> {
   const path = networkKeyPath(config.dataDir, config.networkKeyFile)
   try {
-    const { mode } = statSync(path)
-    const keys = readNetworkKeys(path).length
+    const { keys, found } = await readNetworkKeys(path)
     // A group may read it: that is how Kubernetes gives a Secret to a pod that is not root.
-    if ((mode & 0o027) !== 0) return fair(`network key ${path} can be read by others`, `chmod 640 ${path}`)
-    return good(`network key ${path}${keys === 1 ? '' : `, and ${keys - 1} more that are accepted`}`)
+    if ((found.mode & 0o027) !== 0)
+      return fair(`network key ${path} can be read by others`, `chmod 640 ${path}`)
+    return good(
+      `network key ${path}${keys.length === 1 ? '' : `, and ${keys.length - 1} more that are accepted`}`,
+    )
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
     return fair(missing ? `there is no network key ${path}` : (error as Error).message, MEND_KEY)

@@ -1,34 +1,54 @@
 // The secrets of the cluster on disk, and the tokens of the control API made from them. One key a line: the
 // first is in use, further ones are taken, too, so that one can replace another without a stop. Refuses:
-// short keys, and showing them or their tokens: only their file and their names (hashes) are ever told.
+// short keys, to wait for a file that does not answer, and showing keys or their tokens: only their file and
+// their names (hashes) are ever told.
 
 import { hkdfSync, randomBytes } from 'node:crypto'
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { TEMPORARY, USAGE } from '@skep/cli/exit-codes.ts'
 import { KEY_LEAST, KEY_MOST, controlToken as tokenOf } from '@skep/wire/network-key.ts'
+import { SettledFile } from '../access/read.ts'
 import { MAX_KEYS, pskOf } from '../replica/transport/psk.ts'
 import { folderError } from './folder.ts'
 
 /** The network key cannot be used; the message says what to do. */
-export class NetworkKeyError extends Error {}
+export class NetworkKeyError extends Error {
+  readonly exitCode: number
+  /** `passes`: it may be well again by itself. */
+  constructor(message: string, passes = false) {
+    super(message)
+    this.exitCode = passes ? TEMPORARY : USAGE
+  }
+}
 
 /** The key file in force: the one that was named, or the one in the data folder. */
 export const networkKeyPath = (dataDir: string, file: string | null): string =>
   file ?? join(dataDir, 'network.key')
 
-export type NetworkKey = {
-  /** The one in use. */
-  readonly key: string
+/** What was read of a key file. */
+export type KeyFile = {
   readonly path: string
-  readonly made: boolean
+  /** The one in use first; none where reading was told to stop. */
+  readonly keys: readonly string[]
+  /** Whose the file is, and who may read it. */
+  readonly found: { readonly mode: number; readonly uid: number }
+  /** Another one once somebody has touched the file. */
+  readonly stamp: string
 }
+
+export type NetworkKey = KeyFile & { readonly made: boolean }
 
 /**
  * Reads the network key. One is made (mode 0600) if the file of the data folder, which is there, is missing;
- * a file that was named must be there, so that a slip in its name does not split a cluster. Throws
- * `NetworkKeyError`.
+ * a file that was named must be there, so that a slip in its name does not split a cluster. Rejects:
+ * NetworkKeyError, FolderError.
  */
-export function openNetworkKey(dataDir: string, file: string | null): NetworkKey {
+export async function openNetworkKey(
+  dataDir: string,
+  file: string | null,
+  signal: AbortSignal = NEVER,
+): Promise<NetworkKey> {
   const path = networkKeyPath(dataDir, file)
   let made = false
   if (file === null) {
@@ -43,25 +63,20 @@ export function openNetworkKey(dataDir: string, file: string | null): NetworkKey
       if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw folderError(dataDir, path, cause)
     }
   }
-  mustBeFile(path)
-  return { key: readNetworkKey(path), path, made }
+  return { ...(await readNetworkKeys(path, signal)), made }
 }
 
+const NEVER = new AbortController().signal
+
 /**
- * The keys in `path`, the one in use first: a line each, without surrounding white space. Throws
- * `NetworkKeyError`.
+ * The keys in `path`, a line each, without surrounding white space, as they are now. Rejects:
+ * NetworkKeyError.
  */
-export function readNetworkKeys(path: string): readonly string[] {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    const why =
-      code === 'ENOENT' ? 'it is not there' : code === 'EACCES' ? 'this user may not read it' : String(cause)
-    throw new NetworkKeyError(`network key ${path}: ${why}`, { cause })
-  }
-  return keysOfText(text, path)
+export async function readNetworkKeys(path: string, signal: AbortSignal = NEVER): Promise<KeyFile> {
+  const read = await new SettledFile(path, KEY_FILE_BYTES).now(signal)
+  if (read.kind === 'fault') throw new NetworkKeyError(`network key ${path}: ${read.fault}`, read.passes)
+  if (read.kind !== 'text') return { path, keys: [], found: { mode: 0, uid: 0 }, stamp: '' }
+  return { path, keys: keysOfText(read.text, path), found: read.found, stamp: read.stamp }
 }
 
 function keysOfText(text: string, path: string): readonly string[] {
@@ -81,76 +96,76 @@ function keysOfText(text: string, path: string): readonly string[] {
   return keys
 }
 
-/** The key in use. Throws `NetworkKeyError`. */
-const readNetworkKey = (path: string): string => readNetworkKeys(path)[0]!
-
 /** Between two looks at the file, milliseconds. */
 const LOOK_MS = 250
-/** A file that was written so lately may be half written, milliseconds. */
-const QUIET_MS = 500
 /** More than all keys need. */
 const KEY_FILE_BYTES = 64 * 1024
 
-/** Keys that follow their file. */
-export type Watched<T> = {
-  (): T
+/** Keys that follow their file: looked at all the time, asked at no cost. */
+export class WatchedKeys {
+  private readonly path: string
+  private readonly file: SettledFile
+  private readonly stopping = new AbortController()
+  private readonly followers = new Set<(keys: readonly string[]) => void>()
+  private readonly timer: NodeJS.Timeout
+  private running: Promise<void> = Promise.resolve()
+  private waiting: Promise<void> | null = null
+  private seen: string
+  /** In force. */
+  keys: readonly string[]
   /** Why the file, as it is now, cannot be used; '' when it can. The keys stay as they were. */
-  fault(): string
-}
+  fault = ''
 
-/**
- * What `make` makes of the keys in `path`, made again when the file is another one: it is looked at when
- * somebody asks, so that a mounted secret (symbolic links that are turned) counts within a second. Half of a
- * file would take away keys that are in use, and what they opened: one that is still being written is not
- * read. Throws `NetworkKeyError` now, never later.
- */
-export function watchedKeys<T>(path: string, make: (keys: readonly string[]) => T): Watched<T> {
-  let seen = stampOf(path)
-  let made = make(readNetworkKeys(path))
-  let lookedMs = performance.now()
-  let fault = ''
-  const look = (): T => {
-    const nowMs = performance.now()
-    if (nowMs - lookedMs < LOOK_MS) return made
-    lookedMs = nowMs
-    const stamp = stampOf(path)
-    if ((stamp === seen && fault === '') || isBeingWritten(path)) return made
-    try {
-      mustBeFile(path)
-      made = make(readNetworkKeys(path))
-      fault = ''
-      seen = stamp
-    } catch (error) {
-      // Half written, or gone: the next look may find it whole.
-      fault = error instanceof Error ? error.message : String(error)
-    }
-    return made
+  /**
+   * From what was read at the start on. A mounted secret (symbolic links that are turned) counts within two
+   * seconds. Half of a file would take away keys that are in use, and what they opened: one that is still
+   * being written is not read.
+   */
+  constructor({ path, keys, stamp }: Pick<KeyFile, 'path' | 'keys' | 'stamp'>) {
+    this.path = path
+    this.keys = keys
+    this.seen = stamp
+    this.file = new SettledFile(path, KEY_FILE_BYTES)
+    this.timer = setInterval(() => void this.look(), LOOK_MS)
+    this.timer.unref()
   }
-  return Object.assign(look, { fault: () => fault })
-}
 
-/** A pipe would never be read to its end, and holds up whoever opens it. */
-function mustBeFile(path: string): void {
-  const found = statSync(path, { throwIfNoEntry: false })
-  if (found !== undefined && (!found.isFile() || found.size > KEY_FILE_BYTES))
-    throw new NetworkKeyError(
-      `network key ${path}: it must be a file of at most ${KEY_FILE_BYTES} bytes, since it is read again when it changes`,
-    )
-}
+  /** Told of each change from now on. */
+  follow(take: (keys: readonly string[]) => void): void {
+    this.followers.add(take)
+  }
 
-/** A time from the future says nothing. */
-function isBeingWritten(path: string): boolean {
-  const found = statSync(path, { throwIfNoEntry: false })
-  return found !== undefined && Math.abs(Date.now() - found.mtimeMs) < QUIET_MS
-}
+  /** One look at a time; resolves when what is there now has been dealt with. */
+  look(): Promise<void> {
+    this.waiting ??= this.running.then(() => {
+      this.waiting = null
+      this.running = this.lookOnce()
+      return this.running
+    })
+    return this.waiting
+  }
 
-/** Changes whenever the file does: another inode, time or size. */
-function stampOf(path: string): string {
-  try {
-    const { ino, mtimeNs, ctimeNs, size } = statSync(path, { bigint: true })
-    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`
-  } catch {
-    return ''
+  /** Waits for nothing: a file may never answer. */
+  stop(): void {
+    clearInterval(this.timer)
+    this.stopping.abort()
+  }
+
+  private async lookOnce(): Promise<void> {
+    const read = await this.file.text(this.stopping.signal, this.seen)
+    if (read.kind === 'fault') {
+      this.fault = `network key ${this.path}: ${read.fault}`
+      this.seen = ''
+    }
+    if (read.kind !== 'text') return
+    this.seen = read.stamp
+    try {
+      this.keys = keysOfText(read.text, this.path)
+      this.fault = ''
+      for (const take of this.followers) take(this.keys)
+    } catch (error) {
+      this.fault = (error as Error).message
+    }
   }
 }
 

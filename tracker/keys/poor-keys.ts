@@ -1,9 +1,8 @@
 // What is wrong with a network key that can be used: others can read its file, or it can be guessed.
 // Refuses: refusing it; whoever has such a key needs it until all replicas have the next one.
 
-import { statSync } from 'node:fs'
 import { deflateRawSync } from 'node:zlib'
-import { readNetworkKeys } from './network-key.ts'
+import type { KeyFile } from './network-key.ts'
 
 /** A key that can be told in fewer bits can be tried out. */
 const BITS_LEAST = 90
@@ -11,16 +10,15 @@ const BITS_LEAST = 90
 const WORD_BITS = 2
 
 /** Sentences for people; none where all is well. */
-export function keyWarnings(path: string): string[] {
+export function keyWarnings({ path, keys, found: { mode, uid } }: KeyFile): string[] {
   const warnings: string[] = []
-  const { mode, uid } = statSync(path)
   const own = uid === process.getuid?.()
   // A mounted secret is often shared with the group of the process alone; that is not others.
   if (process.platform !== 'win32' && (mode & (own ? 0o077 : 0o007)) !== 0)
     warnings.push(
       `network key ${path}: other users may read it (mode ${(mode & 0o777).toString(8)}), and with it everything this cluster says: chmod 600 ${path}`,
     )
-  readNetworkKeys(path).forEach((key, i) => {
+  keys.forEach((key, i) => {
     if (guessBits(key) < BITS_LEAST)
       warnings.push(
         `network key ${path}, line ${i + 1}: it can be guessed. Make one with: openssl rand -hex 32 (docs/running.md says how a key is changed while replicas run)`,

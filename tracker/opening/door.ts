@@ -13,7 +13,7 @@ import {
   startControlServer,
 } from '../control/server.ts'
 import type { Probe } from '../http/health.ts'
-import { controlToken, networkKeyName, type Watched, watchedKeys } from '../keys/network-key.ts'
+import { controlToken, networkKeyName, type WatchedKeys } from '../keys/network-key.ts'
 import type { ReplicaHandle } from '../replica-thread/handle.ts'
 import { controlNamesOf } from './parts.ts'
 
@@ -25,16 +25,10 @@ export type Behind = Born & {
   readonly replica: Pick<ReplicaHandle, 'drain'>
 }
 
-export type Keys = { readonly tokens: readonly string[]; readonly names: readonly string[] }
-
-/** What the key file opens, now. Throws NetworkKeyError at the start only. */
-const controlKeys = (path: string): Watched<Keys> =>
-  watchedKeys(path, (keys) => ({ tokens: keys.map(controlToken), names: keys.map(networkKeyName) }))
-
 class Door implements Controlled {
   private readonly name: string
   private readonly version: string
-  private readonly keys: Watched<Keys>
+  private readonly keys: WatchedKeys
   private readonly early = new AbortController()
   private readonly asking = Promise.withResolvers<{ purge: boolean }>()
   private behind: Behind | null = null
@@ -49,7 +43,7 @@ class Door implements Controlled {
   /** Aborts then. */
   readonly stopped: AbortSignal = this.early.signal
 
-  constructor(name: string, version: string, keys: Watched<Keys>) {
+  constructor(name: string, version: string, keys: WatchedKeys) {
     this.name = name
     this.version = version
     this.keys = keys
@@ -88,9 +82,8 @@ class Door implements Controlled {
   }
 
   async status(): Promise<StatusMessage> {
-    const { names } = this.keys()
-    const fault = this.keys.fault()
-    const own = { networkKeys: [...names], draining: this.draining }
+    const { fault } = this.keys
+    const own = { networkKeys: this.keys.keys.map(networkKeyName), draining: this.draining }
     const late = fault === '' ? [] : [`${fault}. The keys read before stay in force`]
     late.push(...(this.server?.warnings() ?? []))
     if (this.behind === null)
@@ -126,14 +119,17 @@ class Door implements Controlled {
 
 export type OpenDoor = Door & { readonly port: number; close(): Promise<void> }
 
-/** Rejects with the error of `listen`, or NetworkKeyError. */
-export async function openDoor(config: TrackerConfig, version: string, keyPath: string): Promise<OpenDoor> {
-  const keys = controlKeys(keyPath)
+/** Rejects with the error of `listen`. */
+export async function openDoor(config: TrackerConfig, version: string, keys: WatchedKeys): Promise<OpenDoor> {
   const door = new Door(config.name, version, keys)
+  let tokens = keys.keys.map(controlToken)
+  keys.follow((now) => {
+    tokens = now.map(controlToken)
+  })
   const server = await startControlServer({
     ...config,
     names: controlNamesOf(config),
-    tokens: () => keys().tokens,
+    tokens: () => tokens,
     routes: clusterRoutes(door),
     live: () => door.live(),
   })

@@ -6,14 +6,17 @@ import { prepareFolder } from '../keys/folder.ts'
 import { type NetworkKey, openNetworkKey } from '../keys/network-key.ts'
 import { keyWarnings } from '../keys/poor-keys.ts'
 import type { Logger } from '../log.ts'
+import { ReplicaFailed } from '../replica-thread/handle.ts'
 
-/** Throws FolderError, NetworkKeyError. */
-export function openFolder(
+/** Rejects: FolderError, NetworkKeyError; ReplicaFailed where it was told to stop meanwhile. */
+export async function openFolder(
   { dataDir, networkKeyFile }: TrackerConfig,
   log: Logger,
-): NetworkKey & { readonly warnings: readonly string[] } {
+  signal: AbortSignal,
+): Promise<NetworkKey & { readonly warnings: readonly string[] }> {
   const mended = prepareFolder(dataDir)
   if (mended > 0) log.info({ files: mended }, `${dataDir} was open to other users: it is closed now`)
-  const key = openNetworkKey(dataDir, networkKeyFile)
-  return { ...key, warnings: keyWarnings(key.path) }
+  const key = await openNetworkKey(dataDir, networkKeyFile, signal)
+  if (key.keys.length === 0) throw new ReplicaFailed('stopped', 'stopped before it answered')
+  return { ...key, warnings: keyWarnings(key) }
 }

@@ -4,6 +4,7 @@
 
 import type { AccessFiles } from '../access/lists.ts'
 import type { TrackerConfig } from '../config/options.ts'
+import type { WatchedKeys } from '../keys/network-key.ts'
 import type { Logger } from '../log.ts'
 import { openReplica, ReplicaFailed, type ReplicaHandle } from '../replica-thread/handle.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
@@ -22,6 +23,7 @@ export type OpeningOptions = {
   readonly producers: readonly ProducerBuffers[]
   /** They are in force before anybody is answered. */
   readonly lists: AccessFiles
+  readonly keys: WatchedKeys
 }
 
 /**
@@ -31,7 +33,7 @@ export type OpeningOptions = {
 export async function openMember(
   options: OpeningOptions,
 ): Promise<{ readonly replica: ReplicaHandle; readonly httpPort: number }> {
-  const { config, hosts, version, log, door, control, producers } = options
+  const { config, hosts, version, log, door, control, producers, keys } = options
   const room = waitingRoom({
     ...{ hosts, port: config.httpPort, awaits: () => door.awaits() },
     opened: (http) => log.info({ http, control: door.port }, `waiting: ${door.awaits()}`),
@@ -40,8 +42,8 @@ export async function openMember(
     door.note(sentence)
     if (sentence !== '') log.info(sentence)
   }
-  const own = { version, controlAddress: controlAddressOf(config, door.port), onNote }
-  const cluster = clusterOptionsOf(config)
+  const own = { version, controlAddress: controlAddressOf(config, door.port), onNote, keys }
+  const cluster = clusterOptionsOf(config, keys.keys)
   const birth = { birthSettings: birthSettingsOf(config), control, producers, cluster }
   const until = AbortSignal.any([options.signal, door.stopped])
   const opening = whileOpening(until, (signal) => openReplica({ ...config, ...birth, ...own, signal })).then(

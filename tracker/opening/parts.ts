@@ -53,7 +53,10 @@ export const udpOptionsOf = (config: TrackerConfig) => ({
 /**
  * What a replica with others beside it is told of them; null: it is alone, and opens no port for replicas.
  */
-export const clusterOptionsOf = (config: TrackerConfig): ClusterOptions | null =>
+export const clusterOptionsOf = (
+  config: TrackerConfig,
+  networkKeys: readonly string[],
+): ClusterOptions | null =>
   !hasPeers(config)
     ? null
     : {
@@ -61,7 +64,7 @@ export const clusterOptionsOf = (config: TrackerConfig): ClusterOptions | null =
         address: replicaAddressOf(config)!,
         host: config.replicaHost,
         join: config.join.length > 0 ? config.join : null,
-        networkKeyFile: config.networkKeyFile!,
+        networkKeys,
         promotes: true,
       }
 

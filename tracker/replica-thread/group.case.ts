@@ -2,7 +2,6 @@
 // Refuses: to be run by itself.
 
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { DEFAULT_SETTINGS } from '../swarm/settings.ts'
@@ -28,6 +27,8 @@ const freePorts = async (count: number): Promise<number[]> => {
   return ports
 }
 
+const KEY = 'a network key that is long enough for tests'
+
 export class Group {
   readonly dir: string
   readonly ports: readonly number[]
@@ -38,7 +39,6 @@ export class Group {
     this.ports = ports
   }
   static async in(dir: string, ports: number): Promise<Group> {
-    await writeFile(join(dir, 'key'), 'a network key that is long enough for tests\n')
     return new Group(dir, await freePorts(ports))
   }
   /** After a failure: nothing is left that would keep the process. */
@@ -76,7 +76,7 @@ export class Group {
         initialMembers: Array.from({ length: voters }, (_, n) => ({ name: `r${n}`, address: address(n) })),
         join: null,
         learner: false,
-        networkKeyFile: join(this.dir, 'key'),
+        networkKeys: [KEY],
         keepaliveMs: 300,
         missed: 2,
         maxVoters: 5,

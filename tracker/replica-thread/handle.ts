@@ -26,6 +26,8 @@ const YOUNG_MIB = 6
 export type OpenOptions = ReplicaOptions & {
   /** What a starting replica waits for, whenever that changes; '' once it waits for nothing. */
   readonly onNote?: (sentence: string) => void
+  /** Network keys, as they change. */
+  readonly keys?: { follow(take: (keys: readonly string[]) => void): void }
   /** Ends a start that still waits for others. */
   readonly signal?: AbortSignal
 }
@@ -101,7 +103,7 @@ type Asked = { readonly resolve: (value: never) => void; readonly reject: (error
  * Starts the replica; resolves when its table can be read (it may still be WAITING for a leader). Rejects:
  * ReplicaFailed.
  */
-export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promise<ReplicaHandle> => {
+export const openReplica = ({ onNote, keys, signal, ...options }: OpenOptions): Promise<ReplicaHandle> => {
   const worker = new Worker(new URL('./thread.ts', import.meta.url), {
     workerData: options,
     name: 'replica',
@@ -164,6 +166,7 @@ export const openReplica = ({ onNote, signal, ...options }: OpenOptions): Promis
     if (news.kind === 'answer' || news.kind === 'error') asked.delete(news.number)
   })
   signal?.addEventListener('abort', stopEarly)
+  keys?.follow((now) => worker.postMessage({ kind: 'keys', number: 0, keys: now }))
   worker.on('error', (error: Error) => fail(new ReplicaFailed('bug', error.message, error.stack)))
   worker.on('exit', (code) => {
     if (code !== OK || !stopping)

@@ -60,8 +60,8 @@ export type ClusterOptions = {
   readonly join: readonly string[] | null
   /** Joins as a learner for ever. */
   readonly learner: boolean
-  /** One network key a line; the first one is used for dialling. Read again when it changes. */
-  readonly networkKeyFile: string
+  /** Network keys; the first one is used for dialling. Those that take their place come as an order. */
+  readonly networkKeys: readonly string[]
   readonly keepaliveMs: number
   /** Keepalives without which a leader is taken for dead. */
   readonly missed: number
@@ -227,6 +227,7 @@ export type OrderBody =
   | { readonly kind: 'save' }
   | { readonly kind: 'piece'; readonly id: string }
   | { readonly kind: 'unsave'; readonly id: string }
+  | { readonly kind: 'keys'; readonly keys: readonly string[] }
   | { readonly kind: 'stop'; readonly purge: boolean }
 
 /** What each order is answered with. */
@@ -241,6 +242,7 @@ export type Answers = {
   readonly save: SaveBegun
   readonly piece: Uint8Array | null
   readonly unsave: undefined
+  readonly keys: undefined
   readonly stop: undefined
 }
 

@@ -1,7 +1,6 @@
 // Replicas that are started again on other ports: threads of their own, over real sockets, TLS and disks.
 
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -28,6 +27,8 @@ const freePort = async (): Promise<number> => {
   return port
 }
 
+const KEY = 'a network key that is long enough for tests'
+
 const start = async (dir: string, name: string, named: ReadonlyMap<string, number>): Promise<One> => {
   const control = controlBuffer()
   const front = new FrontEnd(control)
@@ -40,7 +41,7 @@ const start = async (dir: string, name: string, named: ReadonlyMap<string, numbe
     cluster: {
       ...{ address, host: '127.0.0.1', replicaPort: named.get(name)! },
       initialMembers: [...named].map(([n, port]) => ({ name: n, address: `127.0.0.1:${port}` })),
-      ...{ join: null, learner: false, networkKeyFile: join(dir, 'key'), keepaliveMs: 1000, missed: 2 },
+      ...{ join: null, learner: false, networkKeys: [KEY], keepaliveMs: 1000, missed: 2 },
       ...{ maxVoters: 5, promotes: true, preferHighest: false, allowFaults: true },
     },
   })
@@ -53,7 +54,6 @@ const start = async (dir: string, name: string, named: ReadonlyMap<string, numbe
 /** Three replicas; `run` may put others into `all`. */
 const withThree = (run: (all: Map<string, One>, dir: string, ports: Map<string, number>) => Promise<void>) =>
   withDir(async (dir) => {
-    await writeFile(join(dir, 'key'), 'a network key that is long enough for tests\n')
     const ports = new Map<string, number>()
     for (const name of ['r0', 'r1', 'r2']) ports.set(name, await freePort())
     const all = new Map<string, One>()

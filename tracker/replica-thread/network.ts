@@ -3,14 +3,13 @@
 // it afterwards. Refuses: to run without the network key, and to decide who is a member.
 
 import { randomBytes } from 'node:crypto'
-import { watchedKeys } from '../keys/network-key.ts'
 import { addressOf, type Directory, nameOf } from '../replica/membership/directory.ts'
 import { ask } from '../replica/membership/probe.ts'
 import { Visitors } from '../replica/membership/visitors.ts'
 import { type Standing, type Whereabout, Whereabouts } from '../replica/membership/whereabouts.ts'
 import type { Frame, Stamp } from '../replica/transport/frame.ts'
 import type { Hello, Life, Refusal } from '../replica/transport/frame-body.ts'
-import { type Psk, pskOf } from '../replica/transport/psk.ts'
+import type { Psk } from '../replica/transport/psk.ts'
 import { MAX_PEERS, TcpTransport } from '../replica/transport/tcp.ts'
 import {
   APPENDS,
@@ -66,15 +65,16 @@ export class Network {
   private followed: { readonly directory: Directory; readonly id: number } | null = null
   readonly transport: TcpTransport
 
-  /** `question`: answers while there is no member yet. */
+  /** `keys`: those in force, asked each time. `question`: answers while there is no member yet. */
   constructor(
     options: ClusterOptions,
+    keys: () => readonly Psk[],
     name: string,
     level: number,
     question: (bytes: Uint8Array) => Promise<Uint8Array>,
   ) {
     this.options = options
-    this.keys = watchedKeys(options.networkKeyFile, (keys) => keys.map(pskOf))
+    this.keys = keys
     this.self = { clusterId: '', id: 0, name, address: options.address, level, incarnation: 0 }
     this.behind = {
       frame: () => {},

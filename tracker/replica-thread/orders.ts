@@ -20,6 +20,8 @@ export type OrdersOptions = {
 export function ordersOf(options: OrdersOptions): (order: Order) => void {
   const { say } = options.parts
   return (order) => {
+    // thread.ts takes them, with or without a member.
+    if (order.kind === 'keys') return
     if (order.kind === 'stop') return options.ending.begin(order)
     const { number } = order
     // What needs no waiting is answered before anything else happens.
@@ -32,7 +34,10 @@ export function ordersOf(options: OrdersOptions): (order: Order) => void {
 
 type Given = Answers[keyof Answers]
 
-function carryOut(o: OrdersOptions, order: Exclude<Order, { kind: 'stop' }>): Given | Promise<Given> {
+function carryOut(
+  o: OrdersOptions,
+  order: Exclude<Order, { kind: 'stop' | 'keys' }>,
+): Given | Promise<Given> {
   const { parts, saving } = o
   switch (order.kind) {
     case 'status':

@@ -15,6 +15,7 @@ import { openLog } from '../replica/log/store.ts'
 import { type Identity, IdentityTooNew } from '../replica/membership/birth.ts'
 import { Birth, BirthRefused, BirthStopped, firstDirectory } from '../replica/membership/birth-flow.ts'
 import { LifeRefused } from '../replica/membership/lives.ts'
+import { pskOf } from '../replica/transport/psk.ts'
 import type { Birth as BirthRecord } from '../swarm/entry.ts'
 import { allocate, type Limits, limitsFor } from '../swarm/layout.ts'
 import { LEVEL, LevelUnknown } from '../swarm/level.ts'
@@ -54,10 +55,14 @@ const main = async (): Promise<void> => {
   await runMember({ options, say, log, core, identity, directory, buffers, network }, port)
 }
 
+/** Of the network, in force. */
+let keys = (options.cluster?.networkKeys ?? []).map(pskOf)
+
 /** Told to stop while it is still becoming somebody: what is under way ends, and the rest is not begun. */
 const stopped = new AbortController()
 const early = (order: Order): void => {
   if (order.kind === 'stop') stopped.abort()
+  if (order.kind === 'keys') keys = order.keys.map(pskOf)
 }
 const goOn = (): void => {
   if (stopped.signal.aborted) throw new BirthStopped('stopped before it answered')
@@ -91,7 +96,13 @@ const become = async (log: LogStore): Promise<{ identity: Identity; network: Net
     say: (sentence) => say({ kind: 'note', sentence }),
   })
   if (cluster !== undefined && cluster !== null) {
-    network = new Network(cluster, options.name, LEVEL, (question) => birth.answer(question))
+    network = new Network(
+      cluster,
+      () => keys,
+      options.name,
+      LEVEL,
+      (question) => birth.answer(question),
+    )
     await network.transport.listen()
   }
   stopped.signal.addEventListener('abort', () => birth.stop())

@@ -12,6 +12,7 @@ import { FAILURE, OK } from '@skep/cli/exit-codes.ts'
 import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { shellWords, skepCommand } from '@skep/cli/paste.ts'
 import { catchSignals, type Signals } from '@skep/cli/signals.ts'
+import { leave } from '../access/leave.ts'
 import type { Configured } from '../config/table.ts'
 import { FolderError, prepareFolder } from '../keys/folder.ts'
 import { NetworkKeyError, openNetworkKey } from '../keys/network-key.ts'
@@ -62,12 +63,11 @@ export async function runCluster(configured: Configured, replicas: number): Prom
   let keyFile: string
   try {
     prepareFolder(config.dataDir)
-    keyFile = openNetworkKey(config.dataDir, config.networkKeyFile).path
+    keyFile = (await openNetworkKey(config.dataDir, config.networkKeyFile)).path
   } catch (error) {
-    if (error instanceof NetworkKeyError) throw new UsageError(error.message)
-    if (!(error instanceof FolderError)) throw error
-    say(error.message)
-    return error.exitCode
+    if (!(error instanceof FolderError || error instanceof NetworkKeyError)) throw error
+    process.stderr.write(`skep: ${error.message}\n`)
+    return await leave(error.exitCode)
   }
   const plans = replicaPlans(configured, replicas, keyFile)
   if (existsSync(join(config.dataDir, 'replica')))

@@ -15,7 +15,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { freePorts } from '@skep/e2e/processes.ts'
 import { ctlCommand } from '../ctl.ts'
 import { announce, answering, folder, get, HASH, LOCAL, skep } from './process.case.ts'
@@ -90,22 +90,12 @@ test(
   'a list on a file system that stops answering: the tracker serves on, and ends when it is told to',
   HANGS,
   async (t) => {
-    const [dataDir, mount] = [folder(t), mkdtempSync(join(tmpdir(), 'skep-hangs-'))]
+    const dataDir = folder(t)
     const [link, good] = [join(dataDir, 'link'), join(dataDir, 'good')]
     writeFileSync(good, `${HASH}\n`)
     symlinkSync(good, link)
     const tracker = await answering(t, dataDir, `--deny-list=${link}`)
-    // Nobody ever answers on this side: every access waits.
-    const fuse = openSync('/dev/fuse', 'r+')
-    const options = 'fd=3,rootmode=40000,user_id=0,group_id=0'
-    execFileSync('mount', ['-i', '-t', 'fuse', '-o', options, 'skep-test', mount], {
-      stdio: ['ignore', 'ignore', 'inherit', fuse],
-    })
-    t.after(() => {
-      closeSync(fuse)
-      execFileSync('umount', ['-l', mount])
-      rmdirSync(mount)
-    })
+    const mount = hanging(t)
     rmSync(link)
     symlinkSync(join(mount, 'list'), link)
     await tracker.line(/link: its file system has not answered for 10 s; the list stays/)
@@ -115,3 +105,67 @@ test(
     assert.match(tracker.text(), /"msg":"stopped"\}\n$/)
   },
 )
+
+test(
+  "a network key's file that is a pipe, or stops answering: what it opened stays open, and a stop does not wait",
+  HANGS,
+  async (t) => {
+    const dir = folder(t)
+    const [link, pipe] = [join(dir, 'link'), join(dir, 'pipe')]
+    writeFileSync(join(dir, 'good'), `${'0123456789abcdef'.repeat(4)}\n`)
+    execFileSync('mkfifo', [pipe])
+    symlinkSync(join(dir, 'good'), link)
+    const tracker = await answering(t, join(dir, 'data'), `--network-key-file=${link}`)
+    const status = async (): Promise<string> => {
+      let told = ''
+      const out = (text: string): void => {
+        told += text
+      }
+      const asked = ['status', `--control-port=${tracker.control}`, `--network-key-file=${join(dir, 'good')}`]
+      await ctlCommand(asked, { environment: {}, out, err: out })
+      return told
+    }
+    for (const [target, fault] of [
+      [pipe, /link: it is a named pipe.*The keys read before stay in force/],
+      [join(hanging(t), 'key'), /link: its file system has not answered for 10 s.*The keys read before stay/],
+    ] as const) {
+      rmSync(link)
+      symlinkSync(target, link)
+      while (!fault.test(await status())) assert.equal((await tracker.get('/livez')).status, 200)
+    }
+    tracker.child.kill('SIGTERM')
+    assert.equal((await tracker.ended).code, 0)
+    assert.match(tracker.text(), /"msg":"stopped"\}\n$/)
+  },
+)
+
+test(
+  'a key that never answers at the start is a refusal that may pass, and nothing hangs',
+  HANGS,
+  async (t) => {
+    const [dir, mount] = [folder(t), hanging(t)]
+    const key = `--network-key-file=${mount}/key`
+    const tracker = skep(t, ['tracker', ...LOCAL, `--data-dir=${dir}/data`, key])
+    const asking = skep(t, ['ctl', 'status', key])
+    assert.equal((await tracker.ended).code, 75, tracker.text())
+    assert.match(tracker.text(), /network key .*key: its file system has not answered for 10 s/)
+    assert.equal((await asking.ended).code, 1)
+    assert.match(asking.text(), /network key .*key: its file system has not answered for 10 s/)
+  },
+)
+
+/** A folder on a file system that answers nobody, ever. */
+function hanging(t: TestContext): string {
+  const mount = mkdtempSync(join(tmpdir(), 'skep-hangs-'))
+  const fuse = openSync('/dev/fuse', 'r+')
+  const options = 'fd=3,rootmode=40000,user_id=0,group_id=0'
+  execFileSync('mount', ['-i', '-t', 'fuse', '-o', options, 'skep-test', mount], {
+    stdio: ['ignore', 'ignore', 'inherit', fuse],
+  })
+  t.after(() => {
+    closeSync(fuse)
+    execFileSync('umount', ['-l', mount])
+    rmdirSync(mount)
+  })
+  return mount
+}

@@ -1,31 +1,10 @@
-// What a replica says of itself: counts of a real table, warnings at the right moment, probes.
+// What a replica says of itself: counts of a real table, warnings at the right moment.
 
 import assert from 'node:assert/strict'
-import {
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { layer, type Source } from '@skep/cli/layers.ts'
 import { type ConfigKey, OPTIONS, type TrackerConfig } from '../config/options.ts'
 import { TABLE } from '../config/table.ts'
-import {
-  controlToken,
-  NetworkKeyError,
-  networkKeyName,
-  openNetworkKey,
-  readNetworkKeys,
-  watchedKeys,
-} from '../keys/network-key.ts'
 import { birthWarnings, bufferWarnings } from '../opening/parts.ts'
 import { Apply, MAX_STEP_MS } from '../swarm/apply.ts'
 import { PUT, SEEDER } from '../swarm/change.ts'
@@ -101,87 +80,4 @@ test('the connection-ID key is old after a day of cluster time, and young once r
   assert.equal(idKeyIsOld(store), true)
   log.apply(idKeyEntry([3, 4]))
   assert.equal(idKeyIsOld(store), false)
-})
-
-test('a key file with several keys: the first is in use, and a change of the file counts without a start', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'skep-keys-'))
-  t.after(() => rmSync(folder, { recursive: true }))
-  const [old, fresh] = ['o'.repeat(32), 'f'.repeat(40)]
-  // As a mounted secret lies there: a link to a folder that is exchanged.
-  const write = (version: string, text: string): void => {
-    mkdirSync(join(folder, version))
-    writeFileSync(join(folder, version, 'key'), text)
-    symlinkSync(version, join(folder, 'next'))
-    renameSync(join(folder, 'next'), join(folder, 'data'))
-  }
-  write('1', `${old}\n`)
-  symlinkSync('data/key', join(folder, 'key'))
-  const path = join(folder, 'key')
-  assert.deepEqual(readNetworkKeys(path), [old])
-  const keys = watchedKeys(path, (all) => all)
-  const follow = async (wanted: readonly string[]): Promise<void> => {
-    while (keys().join() !== wanted.join()) await new Promise(setImmediate)
-  }
-  write('2', ` ${old}\r\n\n${fresh}\n${old}\n`)
-  await follow([old, fresh])
-  write('3', `${fresh}\nhunter2\n`)
-  while (keys.fault() === '') {
-    keys()
-    await new Promise(setImmediate)
-  }
-  assert.match(keys.fault(), /7 characters in line 2/)
-  assert.deepEqual(keys(), [old, fresh])
-  write('4', `${fresh}\n`)
-  await follow([fresh])
-  assert.equal(keys.fault(), '')
-  assert.match(networkKeyName(old), /^[0-9a-f]{24}$/)
-  writeFileSync(path, Array.from({ length: 9 }, (_, i) => `${i}`.repeat(32)).join('\n'))
-  assert.throws(() => readNetworkKeys(path), /9 lines; 8 keys are the most/)
-})
-
-test('a key file that is still being written, or is no file, takes no key away', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'skep-keys-'))
-  t.after(() => rmSync(folder, { recursive: true }))
-  const path = join(folder, 'key')
-  const [first, second] = ['a'.repeat(40), 'b'.repeat(40)]
-  writeFileSync(path, `${first}\n${second}\n`)
-  const keys = watchedKeys(path, (all) => all)
-  // Written anew in place, piece by piece: each piece alone would be a good file.
-  const turned = ['c'.repeat(40), second, first]
-  for (let lines = 1; lines <= turned.length; lines++) {
-    const until = performance.now() + 300
-    writeFileSync(path, `${turned.slice(0, lines).join('\n')}\n`)
-    while (performance.now() < until) {
-      utimesSync(path, new Date(), new Date()) // As whoever still writes does.
-      assert.deepEqual(keys(), [first, second])
-      await new Promise(setImmediate)
-    }
-  }
-  while (keys().length < 3) await new Promise(setImmediate)
-  assert.deepEqual(keys(), turned)
-  rmSync(path)
-  mkdirSync(path)
-  while (keys.fault() === '') {
-    keys()
-    await new Promise(setImmediate)
-  }
-  assert.match(keys.fault(), /must be a file/)
-  assert.deepEqual(keys(), turned)
-  assert.throws(() => openNetworkKey(folder, path), /must be a file/)
-})
-
-test('a network key is made once, private, and read back; poor ones are refused', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'skep-key-'))
-  t.after(() => rmSync(folder, { recursive: true }))
-  const first = openNetworkKey(folder, null)
-  assert.ok(first.made)
-  assert.equal(statSync(first.path).mode & 0o777, 0o600)
-  const second = openNetworkKey(folder, null)
-  assert.deepEqual([second.made, second.key], [false, first.key])
-  assert.ok(!readFileSync(first.path, 'utf8').includes(controlToken(first.key)))
-  assert.notEqual(controlToken(first.key), controlToken(`${first.key}x`))
-  const short = join(folder, 'short')
-  writeFileSync(short, 'hunter2\n', { mode: 0o644 })
-  assert.throws(() => openNetworkKey(folder, short), NetworkKeyError)
-  assert.throws(() => openNetworkKey(folder, join(folder, 'none')), /it is not there/)
 })
