@@ -31,7 +31,7 @@ export const trackerCommand = (args: string[]): Promise<number> =>
       const { ports, hosts } = running
       log.info({ ...ports, hosts, dataDir: config.dataDir }, 'answering')
       // skep start --replicas waits for it.
-      process.send?.({ ...ports, hosts } satisfies Answering)
+      process.send?.({ ...ports, hosts, allowPrivate: running.settings().allowPrivate } satisfies Answering)
     },
   )
 

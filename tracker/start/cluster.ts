@@ -16,6 +16,7 @@ import { leave } from '../access/leave.ts'
 import type { Configured } from '../config/table.ts'
 import { FolderError, prepareFolder } from '../keys/folder.ts'
 import { NetworkKeyError, openNetworkKey } from '../keys/network-key.ts'
+import type { Settings } from '../swarm/settings.ts'
 import { type ReplicaPlan, replicaPlans } from './cluster-plan.ts'
 import { type ClusterRow, clusterWelcome } from './welcome.ts'
 
@@ -28,6 +29,7 @@ export type Answering = {
   readonly http: number
   readonly control: number
   readonly hosts: readonly string[]
+  readonly allowPrivate: Settings['allowPrivate']
 }
 
 type Ended = { readonly code: number | null; readonly signal: NodeJS.Signals | null }

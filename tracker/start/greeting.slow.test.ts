@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { newCommand } from '@skep/cli/command.ts'
 import { addConfigFlags, configOf } from '../config/table.ts'
 import { announce, folder, get, LOCAL, skep } from './process.case.ts'
+import { clusterWelcome } from './welcome.ts'
 
 test('npm start says at once what it does, marks URLs that are refused from here, and tells of refusals', async (t) => {
   const dataDir = join(folder(t), 'data')
@@ -20,14 +21,34 @@ test('npm start says at once what it does, marks URLs that are refused from here
   )
   assert.equal(urls?.length, 2, text())
   const port = /http:\/\/127\.0\.0\.1:(\d+)\/announce/.exec(text())![1]
-  assert.match((await get(port, announce(7001))).text, new RegExp(why))
+  // Refused by UDP alone: the warning grows from both.
+  const asked = skep(t, ['announce', /udp:\/\/127\.0\.0\.1:\d+\/announce/.exec(text())![0]])
+  assert.equal((await asked.ended).code, 1)
+  assert.match(asked.text(), new RegExp(why))
   await said(/announces are refused for the address they come from/)
+  assert.match((await get(port, announce(7001))).text, new RegExp(why))
   child.kill('SIGTERM')
   assert.equal((await ended).code, 0)
 
   const again = skep(t, args)
   await again.said(/Ctrl-C stops it/)
   assert.match(again.text(), /^skep: starting r0 with what it knew in .*data/)
+})
+
+test('a cluster marks its URLs in the same words, and leaves out other addresses that it would refuse', () => {
+  const command = addConfigFlags(newCommand('skep start', '')).parse([], { from: 'user' })
+  const { config } = configOf(command, {})
+  const greeting = (hosts: string[], allowPrivate: 'off' | 'auto'): string => {
+    const row = { pid: 1, udp: 6969, http: 8168, control: 8169, replicaPort: 5560, dataDir: 'd', hosts }
+    return clusterWelcome([{ ...row, name: 'r0', allowPrivate }], config, 'key')
+  }
+  const marked =
+    /^ +(udp|http):.*announce +\(clients at this address are refused: 10\.0\.0\.1 is private, and private/gm
+  const hosts = ['10.0.0.1', '10.0.0.2', '5.6.7.8']
+  assert.equal(greeting(hosts, 'off').match(marked)?.length, 2)
+  assert.match(greeting(hosts, 'off'), /next tier; also at 5\.6\.7\.8\./)
+  assert.doesNotMatch(greeting(hosts, 'auto'), /refused/)
+  assert.match(greeting(hosts, 'auto'), /also at 10\.0\.0\.2, 5\.6\.7\.8\./)
 })
 
 test('a bare --allow-private means on, --no-allow-private off', () => {

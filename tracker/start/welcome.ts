@@ -25,15 +25,15 @@ export function hostsOf(config: TrackerConfig, sources: ReadonlyMap<ConfigKey, S
 export function welcome({ ports, hosts, networkKey, settings }: Running, config: TrackerConfig): string {
   const names = hosts.flatMap(addressesOf)
   const ctl = ctlWords('status', ports.control, config)
-  const urls = [
-    ...names.map((host) => `udp://${host}:${ports.udp}/announce`),
-    ...names.map((host) => `http://${host}:${ports.http}/announce`),
-  ]
+  const { allowPrivate } = settings()
+  const urls = ['udp', 'http'].flatMap((kind) =>
+    names.map((host) => urlLine(kind, host, kind === 'udp' ? ports.udp : ports.http, allowPrivate)),
+  )
   return `
   Skep ${version()} is running: one tracker replica, ${config.name}.
 
   Announce URLs (paste into a client or a .torrent):
-${urls.map((url) => `    ${url}${refusedText(url, settings().allowPrivate)}`).join('\n')}
+${urls.join('\n')}
 
   Statistics   http://${names[0]}:${ports.http}/stats   (also /, /metrics, /readyz)
   Control API  ${config.controlHost} port ${ports.control}: ${ctl}
@@ -50,9 +50,12 @@ export const firstWords = (config: TrackerConfig): string =>
     ? `skep: starting ${config.name} with what it knew in ${config.dataDir}\n`
     : `skep: starting ${config.name}: a new tracker, alone, without torrents; its data go to ${config.dataDir}, announce URLs follow\n`
 
-/** Whoever announces from the address of this URL, as from this machine, would hear so: said before. */
-function refusedText(url: string, allowPrivate: Settings['allowPrivate']): string {
-  const asker = parseAddress(new URL(url).hostname.replace(/^\[|\]$/g, ''))
+const urlLine = (kind: string, host: string, port: number, allowPrivate: Settings['allowPrivate']): string =>
+  `    ${kind}://${host}:${port}/announce${refusedText(host, allowPrivate)}`
+
+/** Whoever announces from this address, as from this machine, would hear so: said before. */
+function refusedText(host: string, allowPrivate: Settings['allowPrivate']): string {
+  const asker = parseAddress(host.replace(/^\[|\]$/g, ''))
   if (asker === null) return ''
   const [a = 0, b = 0, c = 0, d = 0] = asker.words
   const kind = asker.v6 ? addressClass6(a, b, c, d) : addressClass4(a)
@@ -70,6 +73,7 @@ export type ClusterRow = {
   readonly replicaPort: number
   readonly dataDir: string
   readonly hosts: readonly string[]
+  readonly allowPrivate: Settings['allowPrivate']
 }
 
 const HEAD = ['replica', 'process', 'UDP', 'HTTP', 'control', 'replicas', 'data']
@@ -83,18 +87,17 @@ export function clusterWelcome(rows: readonly ClusterRow[], config: TrackerConfi
   const line = (row: readonly string[]): string =>
     `    ${row.map((cell, i) => cell.padEnd(widths[i]!)).join('')}`.trimEnd()
   const names = rows[0]!.hosts.flatMap(addressesOf)
-  const urls = [
-    ...rows.map((row) => `udp://${names[0]}:${row.udp}/announce`),
-    ...rows.map((row) => `http://${names[0]}:${row.http}/announce`),
-  ]
+  const urls = (['udp', 'http'] as const).flatMap((kind) =>
+    rows.map((row) => urlLine(kind, names[0]!, row[kind], row.allowPrivate)),
+  )
   return `
   Skep ${version()} is running: a cluster of ${rows.length} replicas, a process each.
 
 ${[HEAD, ...cells].map(line).join('\n')}
 
   Announce URLs, a tier each (paste them with an empty line between two):
-${urls.map((url) => `    ${url}`).join('\n')}
-  Each replica knows every peer, and a client that gets no answer goes on to the next tier${others(names)}.
+${urls.join('\n')}
+  Each replica knows every peer, and a client that gets no answer goes on to the next tier${others(names, rows[0]!.allowPrivate)}.
 
   Who leads    ${ctlWords('members', rows[0]!.control, config, keyFile)}   (any replica's control port)
   Network key  ${keyFile}
@@ -104,8 +107,11 @@ ${urls.map((url) => `    ${url}`).join('\n')}
 `
 }
 
-const others = (names: readonly string[]): string =>
-  names.length === 1 ? '' : `; also at ${names.slice(1).join(', ')}`
+/** The replicas' other addresses: those from where clients would be refused are left out. */
+function others(names: readonly string[], allowPrivate: Settings['allowPrivate']): string {
+  const taken = names.slice(1).filter((name) => refusedText(name, allowPrivate) === '')
+  return taken.length === 0 ? '' : `; also at ${taken.join(', ')}`
+}
 
 /** How to ask the replica at this control port. */
 function ctlWords(what: string, control: number, config: TrackerConfig, keyFile?: string): string {

@@ -58,7 +58,7 @@ const privateOf = (sources: Counted): number =>
 
 /** Announces that were refused for the address they came from. */
 export const refusalsOf = (sources: Counted): number =>
-  (sources.udp().privateRefused ?? 0) + (sources.http().refusedAddress ?? 0)
+  (sources.udp().refusedAddress ?? 0) + (sources.http().refusedAddress ?? 0)
 
 /** The JSON of /stats. */
 export async function statsOf(sources: StatsSources): Promise<object> {

@@ -18,14 +18,17 @@ export const UDP_COUNTERS = [
   'badMagic',
   /** A connection ID that is not ours, not this address's, or too old: silence. */
   'badConnectionId',
-  /** Proven requests that are cut short or have an address nobody can reach: error answer. */
+  /** Proven requests that are cut short: error answer. */
   'malformed',
   /** Proven requests with an action that BEP 15 does not know: error answer. */
   'badAction',
   /** Announces of an info_hash that the access lists forbid: error answer. */
   'denied',
-  /** Announces from private addresses while the cluster refuses those: error answer. */
-  'privateRefused',
+  /**
+   * Announces from an address that may not be a peer: no peer can have it, or it is private while the cluster
+   * refuses those. Error answer.
+   */
+  'refusedAddress',
   /**
    * Announces from addresses that no peer on the Internet has: private, loopback, link-local, not to be
    * routed.
@@ -88,7 +91,7 @@ export const BAD_CONNECTION_ID = INDEX.badConnectionId
 export const MALFORMED = INDEX.malformed
 export const BAD_ACTION = INDEX.badAction
 export const DENIALS = INDEX.denied
-export const PRIVATE_REFUSED = INDEX.privateRefused
+export const REFUSED_ADDRESS = INDEX.refusedAddress
 export const PRIVATE_ANNOUNCES = INDEX.privateAnnounces
 export const TOUCHES = INDEX.touches
 export const TOUCHES_DROPPED = INDEX.touchesDropped

@@ -182,7 +182,7 @@ test('numwant: -1 means the default, 0 none, more than fit as many as fit, of ei
   assert.equal(peers('5.6.8.0', { port: 1, numWant: -(2 ** 31) }).length, 7)
 })
 
-test('private addresses: refused where the cluster says so; nobody hears of addresses that cannot exist', () => {
+test('private addresses: refused where the cluster says so; nobody hears of addresses that cannot exist; both are counted as that', () => {
   const off = tracker({ allowPrivate: 'off' })
   assert.equal(fault(off.ask('192.168.1.2')), '192.168.1.2 is private, and private peers are not taken here')
   assert.equal(
@@ -196,6 +196,11 @@ test('private addresses: refused where the cluster says so; nobody hears of addr
   assert.deepEqual(auto.peers('192.168.1.3'), ['192.168.1.2:6881', '5.6.7.8:6881'])
   for (const from of ['0.1.2.3', '224.0.0.1', '255.255.255.255', 'ff02::1'])
     assert.match(fault(auto.ask(from)), /cannot be the address of a peer/)
+  for (const [bench, refused] of [
+    [off.bench, 2],
+    [auto.bench, 4],
+  ] as const)
+    assert.deepEqual([count(bench, 'refusedAddress'), count(bench, 'malformed')], [refused, 0])
 })
 
 test('intervals are spread over the last tenth', () => {

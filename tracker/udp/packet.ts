@@ -29,8 +29,8 @@ import {
   PARKED,
   PARKED_FULL,
   PRIVATE_ANNOUNCES,
-  PRIVATE_REFUSED,
   REFUSALS,
+  REFUSED_ADDRESS,
   SCRAPES,
   TOO_SHORT,
   TOUCHES,
@@ -264,7 +264,7 @@ export class Packets {
     const kind = v6 ? addressClass6(a0, a1, a2, a3) : addressClass4(a0)
     if (kind !== PUBLIC) this.counts[PRIVATE_ANNOUNCES]!++
     if (kind === BOGON || (kind === PRIVATE && this.refusePrivate))
-      return this.badAddress(outbox, transaction, kind, addressRefusal(kind, v6, [a0, a1, a2, a3]))
+      return this.badAddress(outbox, transaction, addressRefusal(kind, v6, [a0, a1, a2, a3]))
 
     const most = v6 ? this.want6 : this.want4
     const asked = swap(words[w + 23]!)
@@ -391,8 +391,8 @@ export class Packets {
   }
 
   /** An error answer; only ever to an address that has proven itself by its connection ID. */
-  private badAddress(outbox: Outbox, transaction: number, kind: number, why: string): number {
-    return this.fault(outbox, transaction, message(why), kind === BOGON ? MALFORMED : PRIVATE_REFUSED)
+  private badAddress(outbox: Outbox, transaction: number, why: string): number {
+    return this.fault(outbox, transaction, message(why), REFUSED_ADDRESS)
   }
 
   private fault(outbox: Outbox, transaction: number, text: Uint8Array, counter: number): number {
