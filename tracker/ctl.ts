@@ -3,7 +3,6 @@
 
 import { type Command, newCommand } from '@skep/cli/command.ts'
 import { OK } from '@skep/cli/exit-codes.ts'
-import { leave } from './access/leave.ts'
 import { OPTIONS } from './config/options.ts'
 import { addConfigFlags } from './config/table.ts'
 import { ACCESS_CALLS } from './ctl/access.ts'
@@ -16,6 +15,7 @@ import { SETTINGS_CALLS } from './ctl/settings.ts'
 import { SNAPSHOT_CALLS } from './ctl/snapshot.ts'
 import { STATUS_CALLS } from './ctl/status.ts'
 import { STOP_CALLS } from './ctl/stop.ts'
+import { leave } from './opening/leave.ts'
 
 const CALLS: readonly Call[] = [
   ...STATUS_CALLS,

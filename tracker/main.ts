@@ -7,7 +7,6 @@ import type { ConfigKey, TrackerConfig } from './config/options.ts'
 import { changesOf } from './control/changes.ts'
 import { elsewhere } from './control/members.ts'
 import { startHttp } from './http/server.ts'
-import { WatchedKeys } from './keys/network-key.ts'
 import type { Logger } from './log.ts'
 import { openDoor } from './opening/door.ts'
 import { openFolder } from './opening/folder.ts'
@@ -64,14 +63,12 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
   try {
     // The data folder, for this user alone, and in it the cluster's secret: nobody could ask without it.
     const networkKey = await openFolder(config, log, signal)
-    const keys = new WatchedKeys(networkKey)
-    stops.push(() => keys.stop())
     const lists = await accessFiles(config, log, signal)
-    stops.push(lists.stop)
+    stops.push(networkKey.stop, lists.stop)
 
     // The control API is there from now on, for whoever has the token: it can tell what is awaited. It goes
     // last, so that Stop itself is answered.
-    const door = await openDoor(config, version, keys)
+    const door = await openDoor(config, version, networkKey.watched)
     stops.push(() => door.close())
 
     // Probes have a port and a thread of their own: nothing that is done here keeps them waiting.
@@ -84,7 +81,18 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
 
     // The replica thread: Raft, the log, the other replicas, and the only writer of the swarm table.
     const producers = [...workers, producer]
-    const opening = { config, hosts, version, log, signal, door, control: buffer, producers, lists, keys }
+    const opening = {
+      config,
+      hosts,
+      version,
+      log,
+      signal,
+      door,
+      control: buffer,
+      producers,
+      lists,
+      networkKey,
+    }
     const { replica, httpPort } = await openMember(opening)
     stops.push((purge) => replica.stop({ purge }))
     const store = new Store(replica.store)

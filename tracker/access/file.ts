@@ -6,9 +6,9 @@ import { type FSWatcher, watch } from 'node:fs'
 import { readFile, realpath, writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { SettledFile } from '@skep/cli/settled-file.ts'
 import type { Logger } from '../log.ts'
 import { type InfoHashes, type ReadList, readInfoHashes } from './info-hash-list.ts'
-import { SettledFile } from './read.ts'
 
 /** Looked at even without an event (some file systems have none), milliseconds. */
 const LOOK_AGAIN_MS = 10_000

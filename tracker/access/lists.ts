@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { TEMPORARY, USAGE } from '@skep/cli/exit-codes.ts'
+import { SettledFile } from '@skep/cli/settled-file.ts'
 import type { TrackerConfig } from '../config/options.ts'
 import { type Changes, changesOf, type Propose } from '../control/changes.ts'
 import type { Logger } from '../log.ts'
@@ -14,7 +15,6 @@ import type { StoreBuffers } from '../swarm/layout.ts'
 import { Store } from '../swarm/store.ts'
 import { type AccessFile, committedDigest, listOf, remember, watchAccessFile } from './file.ts'
 import type { InfoHashes } from './info-hash-list.ts'
-import { SettledFile } from './read.ts'
 
 /** Between tries to commit a list at the start, milliseconds. */
 const TRY_MS = 100

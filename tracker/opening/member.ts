@@ -23,7 +23,7 @@ export type OpeningOptions = {
   readonly producers: readonly ProducerBuffers[]
   /** They are in force before anybody is answered. */
   readonly lists: AccessFiles
-  readonly keys: WatchedKeys
+  readonly networkKey: { readonly watched: WatchedKeys }
 }
 
 /**
@@ -33,7 +33,8 @@ export type OpeningOptions = {
 export async function openMember(
   options: OpeningOptions,
 ): Promise<{ readonly replica: ReplicaHandle; readonly httpPort: number }> {
-  const { config, hosts, version, log, door, control, producers, keys } = options
+  const { config, hosts, version, log, door, control, producers } = options
+  const keys = options.networkKey.watched
   const room = waitingRoom({
     ...{ hosts, port: config.httpPort, awaits: () => door.awaits() },
     opened: (http) => log.info({ http, control: door.port }, `waiting: ${door.awaits()}`),

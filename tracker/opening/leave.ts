@@ -1,7 +1,7 @@
 // The end of a process in which a file system may still owe an answer. Refuses: to wait for it.
 
 import { lastWords } from '@skep/cli/guard.ts'
-import { hungReads } from './read.ts'
+import { hungReads } from '@skep/cli/settled-file.ts'
 
 /**
  * Where a file system does not answer, a thread waits for it that no ordinary end of a process leaves behind:
