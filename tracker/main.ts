@@ -126,7 +126,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
     // HTTP shares the main thread: the same answers, and pages for people and probes.
     const limits = { ...httpLimitsOf(config), port: httpPort, udpPort: udp.port }
     const http = await startHttp({ ...config, ...shared, ...report.pages, ...limits, producer })
-    report.countHttp(() => http.counters())
+    report.countHttp(() => http.counters(), { udpPort: udp.port, httpPort: http.port })
     stops.push(() => http.stop())
 
     // All of the control API.

@@ -2,7 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
+import { StatusResponseSchema } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
 import { placeOf, placesOf, tiersOf } from './announce-list.ts'
+import { statusTable } from './table.ts'
 
 const PORTS = { udp: 6969, http: 8168 }
 
@@ -45,4 +48,29 @@ test('hosts are told with their ports, in any family; what is none is refused by
   assert.equal(url('[2001:db8::1]:7000:7001'), 'udp://[2001:db8::1]:7000/announce')
   for (const wrong of ['t0:7000', 'udp://t0', 't0:0:1', 't0:99999:1', ''])
     assert.throws(() => placeOf(wrong, PORTS), /is neither a host nor/)
+})
+
+test('status shows the announce URLs, a tier each, at the ports that are really taken', () => {
+  const told = (addresses: string[], udpPort: number): string =>
+    statusTable(
+      create(StatusResponseSchema, {
+        ...{ udpPort, httpPort: 9168 },
+        raft: {
+          memberId: 1n,
+          members: addresses.map((address, i) => ({ id: BigInt(i + 1), name: `r${i}`, address })),
+        },
+      }),
+    )
+  const lines = told(['10.0.0.1:5560', '10.0.0.2:5560'], 7969).split('\n').slice(-4)
+  assert.deepEqual(
+    lines.map((line) => line.replace(/^announce|^ /, '').trim()),
+    [
+      'tier 1: udp://10.0.0.1:7969/announce',
+      'tier 2: udp://10.0.0.2:7969/announce',
+      'tier 3: http://10.0.0.1:9168/announce',
+      'tier 4: http://10.0.0.2:9168/announce',
+    ],
+  )
+  assert.match(told([''], 7969), /announce +UDP port 7969, HTTP port 9168; skep ctl announce-list HOST/)
+  assert.doesNotMatch(told(['10.0.0.1:5560'], 0), /announce/)
 })

@@ -26,7 +26,7 @@ export const ANNOUNCE_LIST_CALLS: readonly Call[] = [
 
 export type Place = { readonly host: string; readonly udp: number; readonly http: number }
 type Member = { readonly id: bigint; readonly name: string; readonly address: string }
-type Ports = { readonly udp: number; readonly http: number }
+export type Ports = { readonly udp: number; readonly http: number }
 
 async function announceList(
   { client, configured, json, options, print, note }: Asked,
@@ -39,8 +39,10 @@ async function announceList(
     throw new UsageError(`--only is udp or http, not "${only}"`)
   let places = hosts.map((host) => placeOf(host, ports))
   if (hosts.length === 0) {
-    const { raft } = await client.status({})
-    places = placesOf(raft?.members ?? [], raft?.memberId ?? 0n, ports)
+    const { raft, udpPort, httpPort } = await client.status({})
+    // By its own word, unless it is of a version that does not say so.
+    const own = udpPort === 0 ? ports : { udp: udpPort, http: httpPort }
+    places = placesOf(raft?.members ?? [], raft?.memberId ?? 0n, own)
     if (places.length === 0) {
       note(
         'this replica knows no address that others reach it by: name the hosts, skep ctl announce-list HOST...',

@@ -16,6 +16,7 @@ import {
   type StatusResponse,
   StatusResponseSchema,
 } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import { type Ports, placesOf, tiersOf } from './announce-list.ts'
 import type { Finding } from './finding.ts'
 
 const SCHEMAS = {
@@ -66,6 +67,8 @@ export function statusTable({
   notReady,
   draining,
   birthAwaits,
+  udpPort,
+  httpPort,
 }: StatusResponse): string {
   const share = (used = 0n, room = 0n): string => `${number(used)} of ${number(room)}`
   const rows: [string, string][] = [
@@ -100,8 +103,24 @@ export function statusTable({
       'member',
       [member.name || '?', ...standing(member, raft?.leaderId ?? 0n)].join(', '),
     ]),
+    ...tiers(raft, { udp: udpPort, http: httpPort }),
   )
   return table(rows)
+}
+
+/** Announce URLs as replicas know each other, a tier each; where to get those that clients can use. */
+function tiers(raft: StatusResponse['raft'], ports: Ports): [string, string][] {
+  // A version that does not say where it takes announces.
+  if (raft === undefined || ports.udp === 0) return []
+  const places = placesOf(raft.members, raft.memberId, ports)
+  if (places.length === 0)
+    return [
+      [
+        'announce',
+        `UDP port ${ports.udp}, HTTP port ${ports.http}; skep ctl announce-list HOST: URLs to paste`,
+      ],
+    ]
+  return tiersOf(places).map(([url], i) => [i === 0 ? 'announce' : '', `tier ${i + 1}: ${url}`])
 }
 
 /** What is worth saying of a member, in words. */

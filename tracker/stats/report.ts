@@ -20,6 +20,7 @@ import {
   statusMessageOf,
 } from './stats.ts'
 
+type Ports = { readonly udpPort: number; readonly httpPort: number }
 type Counts = () => Readonly<Record<string, number>>
 
 export type ReportOptions = {
@@ -52,14 +53,15 @@ export type Report = {
   }
   readonly status: () => Promise<StatusMessage>
   readonly live: () => Probe
-  /** The HTTP front end starts later than what tells of it. */
-  countHttp(counts: Counts): void
+  /** The front ends start later than what tells of them. */
+  countHttp(counts: Counts, ports: Ports): void
   stop(): void
 }
 
 export function startReport(options: ReportOptions): Report {
   const { config, store, log, udp } = options
   let httpCounts: Counts = () => ({})
+  let ports: Ports = { udpPort: 0, httpPort: 0 }
   const counts = { udp, http: () => httpCounts() }
   const census = censusOf(store)
   const pulse = startPulse({
@@ -88,10 +90,11 @@ export function startReport(options: ReportOptions): Report {
       live: pulse.live,
       onError: (err) => log.error({ err }, 'an HTTP request failed'),
     },
-    status: () => statusMessageOf(sources),
+    status: async () => ({ ...(await statusMessageOf(sources)), ...ports }),
     live: pulse.live,
-    countHttp(counts) {
+    countHttp(counts, taken) {
       httpCounts = counts
+      ports = taken
     },
     stop() {
       pulse.stop()

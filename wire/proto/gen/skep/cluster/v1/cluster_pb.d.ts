@@ -111,6 +111,18 @@ export declare type StatusResponse = Message<"skep.cluster.v1.StatusResponse"> &
    * @generated from field: repeated string network_keys = 14;
    */
   networkKeys: string[];
+
+  /**
+   * Where this replica takes announces; 0: not yet, or a version that does not say so.
+   *
+   * @generated from field: uint32 udp_port = 15;
+   */
+  udpPort: number;
+
+  /**
+   * @generated from field: uint32 http_port = 16;
+   */
+  httpPort: number;
 };
 
 /**
