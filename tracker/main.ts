@@ -81,18 +81,7 @@ export async function run({ config, sources, hosts, version, log, signal }: RunO
 
     // The replica thread: Raft, the log, the other replicas, and the only writer of the swarm table.
     const producers = [...workers, producer]
-    const opening = {
-      config,
-      hosts,
-      version,
-      log,
-      signal,
-      door,
-      control: buffer,
-      producers,
-      lists,
-      networkKey,
-    }
+    const opening = { config, hosts, version, log, signal, door, control: buffer, producers, lists }
     const { replica, httpPort } = await openMember(opening)
     stops.push((purge) => replica.stop({ purge }))
     const store = new Store(replica.store)

@@ -1,5 +1,5 @@
-// The network key with a real file system: made once, read whole or not at all, followed while it changes; its
-// tokens and names.
+// The network key with a real file system: made once, read whole or not at all, followed while it changes;
+// its tokens and names.
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'

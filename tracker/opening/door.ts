@@ -28,7 +28,8 @@ export type Behind = Born & {
 class Door implements Controlled {
   private readonly name: string
   private readonly version: string
-  private readonly keys: WatchedKeys
+  /** In force, whatever becomes of their file. */
+  readonly keys: WatchedKeys
   private readonly early = new AbortController()
   private readonly asking = Promise.withResolvers<{ purge: boolean }>()
   private behind: Behind | null = null

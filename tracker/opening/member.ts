@@ -4,7 +4,6 @@
 
 import type { AccessFiles } from '../access/lists.ts'
 import type { TrackerConfig } from '../config/options.ts'
-import type { WatchedKeys } from '../keys/network-key.ts'
 import type { Logger } from '../log.ts'
 import { openReplica, ReplicaFailed, type ReplicaHandle } from '../replica-thread/handle.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
@@ -23,7 +22,6 @@ export type OpeningOptions = {
   readonly producers: readonly ProducerBuffers[]
   /** They are in force before anybody is answered. */
   readonly lists: AccessFiles
-  readonly networkKey: { readonly watched: WatchedKeys }
 }
 
 /**
@@ -34,7 +32,7 @@ export async function openMember(
   options: OpeningOptions,
 ): Promise<{ readonly replica: ReplicaHandle; readonly httpPort: number }> {
   const { config, hosts, version, log, door, control, producers } = options
-  const keys = options.networkKey.watched
+  const { keys } = door
   const room = waitingRoom({
     ...{ hosts, port: config.httpPort, awaits: () => door.awaits() },
     opened: (http) => log.info({ http, control: door.port }, `waiting: ${door.awaits()}`),
