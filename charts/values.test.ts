@@ -40,6 +40,17 @@ test('docs/metrics.md names each metric of the operator', () => {
   )
 })
 
+test('what is named a total is exported as a counter, and nothing else is one, also in the docs', () => {
+  const made = [...read(ROOT, 'operator/metrics.ts').matchAll(/new (\w+)\(\{\s+name: '(skep_[a-z_]+)'/g)]
+  const told = [...read(ROOT, 'docs/metrics.md').matchAll(/^\| `(skep_[a-z_]+)` \| (\w+) /gm)]
+  const all = [...made.map((m) => [m[2]!, m[1]!.toLowerCase()]), ...told.map((m) => [m[1]!, m[2]!])]
+  assert.ok(all.length > 50)
+  assert.deepEqual(
+    all.filter(([name, kind]) => name!.endsWith('_total') !== (kind === 'counter')),
+    [],
+  )
+})
+
 test('alerts and dashboard ask only for metrics that are exported', () => {
   const exported = new Set(
     [read(ROOT, 'docs/metrics.md'), read(ROOT, 'operator/metrics.ts')].flatMap((text) =>

@@ -124,7 +124,7 @@ const gauges = (registers: Registry[], caches: () => readonly Cache[], queued: (
       for (const [kind, seconds] of oldest) this.set({ kind }, seconds)
     },
   })
-  new Gauge({
+  new Counter({
     name: 'skep_operator_watch_errors_total',
     help: 'Watches and lists that failed, by kind.',
     labelNames: ['kind'],

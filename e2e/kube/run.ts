@@ -12,13 +12,14 @@ import { addresses } from './scenarios/addresses.ts'
 import { lint, release, test, uninstall } from './scenarios/chart.ts'
 import { backup, deletion, quorum, wrong } from './scenarios/data.ts'
 import { crashes, cut, disk, key, operator, pods, power, two } from './scenarios/faults.ts'
-import { autoscale, create, scale, upgrade } from './scenarios/life.ts'
+import { autoscale, create, scale } from './scenarios/life.ts'
+import { rollout, upgrade } from './scenarios/upgrade.ts'
 import { openTarget, type Target } from './target.ts'
 import { type EventRow, patiently, type Scenario, setPatience, type World, whole } from './world.ts'
 
-/** In this order; create comes first and uninstall last, whatever is chosen between. */
+/** In this order; what needs no cluster comes first, then create, and uninstall last. */
 const SCENARIOS: readonly Scenario[] = [
-  ...[create, lint, test, wrong, pods, crashes, scale, upgrade, disk, two, operator, autoscale],
+  ...[upgrade, create, lint, test, wrong, pods, crashes, scale, rollout, disk, two, operator, autoscale],
   ...[power, addresses, cut, key, release, deletion, backup, quorum, uninstall],
 ]
 
@@ -31,6 +32,7 @@ names: kind gets the image by itself, others need --image REPOSITORY:TAG and, fo
   --only LIST     some of: ${SCENARIOS.map(({ name }) => name).join(', ')}
   --seed N        which pods, and when the operator is killed
   --nodes N       nodes of the test cluster
+  --from NAME     the released version that upgrade begins with: a tag or a commit; v0.1.0 if not given
   --keep          leave the test cluster running, and say how to use it
   --state FOLDER  use the test cluster that --keep has left there; it stays, too
   --patience N    all bounds N times as long, on a machine that is busy with other things
@@ -49,6 +51,7 @@ type Settings = {
   readonly json: string | undefined
   readonly image: string | undefined
   readonly nextImage: string | undefined
+  readonly from: string | undefined
 }
 type Result = { scenario: string; outcome: 'passed' | 'failed' | 'skipped'; minutes: number; why: string }
 
@@ -68,6 +71,7 @@ function read(): Settings | number {
         image: { type: 'string' },
         patience: { type: 'string', default: '1' },
         'next-image': { type: 'string' },
+        from: { type: 'string', default: 'v0.1.0' },
         help: { type: 'boolean' },
       },
     })
@@ -84,21 +88,25 @@ function read(): Settings | number {
     const only = values.only?.split(',')
     for (const name of only ?? [])
       if (!SCENARIOS.some((one) => one.name === name)) throw new Error(`--only: no such scenario: ${name}`)
-    const scenarios = SCENARIOS.filter(({ name, usual }) =>
+    const chosen = SCENARIOS.filter(({ name, usual }) =>
       only === undefined ? values.full === true || usual : only.includes(name),
     )
     const { json, image, state, 'next-image': nextImage } = values
     const keep = values.keep || state !== undefined
-    return { scenarios: withCluster(scenarios), seed, nodes, keep, state, json, image, nextImage }
+    const scenarios = withCluster(chosen)
+    const from = chosen.includes(upgrade) ? values.from : undefined
+    return { scenarios, seed, nodes, keep, state, json, image, nextImage, from }
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n${HELP}\n`)
     return USAGE
   }
 }
 
-/** Every other scenario works with the cluster that `create` makes. */
-const withCluster = (scenarios: readonly Scenario[]): readonly Scenario[] =>
-  scenarios.length === 0 || scenarios.includes(create) ? scenarios : [create, ...scenarios]
+/** All but those that are alone work with the cluster that `create` makes. */
+const withCluster = (chosen: readonly Scenario[]): readonly Scenario[] => {
+  const needed = chosen.some(({ alone }) => alone !== true)
+  return SCENARIOS.filter((one) => chosen.includes(one) || (one === create && needed))
+}
 
 const inTime = async (scenario: Scenario, world: World): Promise<void> => {
   let timer: NodeJS.Timeout | undefined
@@ -124,6 +132,7 @@ async function runOne(scenario: Scenario, world: World, folder: () => string): P
   say(`--- ${name}: ${scenario.what}`)
   try {
     await inTime(scenario, world)
+    await scenario.end?.(world)
     return result('passed')
   } catch (error) {
     const why = (error as Error).message
@@ -133,7 +142,8 @@ async function runOne(scenario: Scenario, world: World, folder: () => string): P
       `        see ${await dump(world.target, join(folder(), name), (error as Error).stack ?? why, report)}`,
     )
     const failed = result('failed', why)
-    if (world.outside !== undefined) await whole(world, 3, 60).catch(() => {})
+    if (scenario.end !== undefined) await scenario.end(world).catch((fault: Error) => say(fault.message))
+    else if (world.outside !== undefined) await whole(world, 3, 60).catch(() => {})
     return failed
   }
 }
@@ -146,14 +156,16 @@ async function runAll(settings: Settings, target: Target): Promise<{ results: Re
   const world: World = { target, random, say, rows, outside: undefined, scenario: '' }
   const results: Result[] = []
   for (const scenario of settings.scenarios) {
-    const created = results[0]?.outcome !== 'failed'
-    const why = !created
+    const failed = results.some((one) => one.scenario === create.name && one.outcome === 'failed')
+    const why = failed
       ? 'there is no cluster'
       : scenario.lab === true && target.lab === undefined
         ? 'needs nodes that can be broken'
-        : scenario === uninstall && settings.keep
-          ? '--keep'
-          : ''
+        : scenario === upgrade && settings.image !== undefined
+          ? 'needs images of two versions, which are packed for the test cluster and for kind'
+          : scenario === uninstall && settings.keep
+            ? '--keep'
+            : ''
     if (why !== '') results.push({ scenario: scenario.name, outcome: 'skipped', minutes: 0, why })
     else results.push(await runOne(scenario, world, folder))
   }

@@ -7,14 +7,23 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { kubeTools } from '@skep/testing/tools/tools.ts'
+import { olderTree, THIS_TREE } from '../older-tree.ts'
 import { type Api, openApi } from './api.ts'
 import { buildServers } from './build.ts'
 import { buildImage } from './image.ts'
 import { type Done, type Lab, labAt, runProgram, startLab } from './lab.ts'
 import { type Outside, startOutside } from './outside-link.ts'
 
-/** An image name without registry and its two tags: the second says it is a newer version. */
-export type Images = { readonly repository: string; readonly tag: string; readonly next: string | undefined }
+/** An image name without registry and its tags, which are versions. */
+export type Images = {
+  readonly repository: string
+  /** This tree's image. */
+  readonly tag: string
+  /** The same, which says that it is a newer version. */
+  readonly next: string | undefined
+  /** A released version, packed from its own tree by its own tool, with the chart that it came with. */
+  readonly older: { readonly tag: string; readonly chart: string } | undefined
+}
 
 export type Target = {
   readonly lab: Lab | undefined
@@ -35,10 +44,14 @@ export type TargetOptions = {
   /** For a cluster of one's own: what it can pull, as repository:tag. */
   readonly image: string | undefined
   readonly nextImage: string | undefined
+  /** The released version that is upgraded; undefined: none is. */
+  readonly from: string | undefined
   readonly say: (line: string) => void
 }
 
-const NEXT_VERSION = '0.1.1'
+const REPOSITORY = 'localhost/skep'
+const VERSION = THIS_TREE.version
+const NEXT_VERSION = VERSION.replace(/\d+$/, (patch) => String(Number(patch) + 1))
 const IMPORT_MS = 300_000
 
 export async function openTarget(options: TargetOptions): Promise<Target | { missing: string }> {
@@ -77,16 +90,7 @@ async function openLab(options: TargetOptions): Promise<Target | { missing: stri
     options.state === undefined
       ? await startLab(built.folder, { nodes: options.nodes, keep: options.keep, say })
       : labAt(options.state, built.folder, options.nodes)
-  const images: Images = { repository: 'localhost/skep', tag: 'dev', next: 'next' }
-  for (const [tag, version] of [
-    ['dev', undefined],
-    ['next', NEXT_VERSION],
-  ] as const) {
-    const output = join(lab.state, `${tag}.tar`)
-    buildImage({ output, name: `${images.repository}:${tag}`, version })
-    await lab.act('load', output)
-    rmSync(output)
-  }
+  const images = await packed(options, lab.state, (archive) => lab.act('load', archive))
   say('images are on all nodes')
   const env = scratch(lab.env)
   return {
@@ -134,30 +138,53 @@ async function ownImages(options: TargetOptions, env: NodeJS.ProcessEnv): Promis
   if (options.image !== undefined) {
     const cut = options.image.lastIndexOf(':')
     const next = options.nextImage?.slice(options.nextImage.lastIndexOf(':') + 1)
-    return { repository: options.image.slice(0, cut), tag: options.image.slice(cut + 1), next }
+    return {
+      repository: options.image.slice(0, cut),
+      tag: options.image.slice(cut + 1),
+      next,
+      older: undefined,
+    }
   }
   const context = await runProgram(['kubectl', 'config', 'current-context'], { env })
   const name = /^kind-(.+)$/.exec(context.out.trim())?.[1]
   if (name === undefined) return undefined
   const folder = mkdtempSync(join(tmpdir(), 'skep-kind-'))
   try {
-    for (const tag of ['dev', 'next']) {
-      const output = join(folder, `${tag}.tar`)
-      buildImage({
-        output,
-        name: `localhost/skep:${tag}`,
-        version: tag === 'next' ? NEXT_VERSION : undefined,
-      })
-      const done = await runProgram(['kind', 'load', 'image-archive', output, '--name', name], {
-        env,
-        timeoutMs: IMPORT_MS,
-      })
+    return await packed(options, folder, async (archive) => {
+      const load = ['kind', 'load', 'image-archive', archive, '--name', name]
+      const done = await runProgram(load, { env, timeoutMs: IMPORT_MS })
       if (done.code !== 0) throw new Error(`kind load image-archive: ${done.err}`)
-    }
+    })
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
-  return { repository: 'localhost/skep', tag: 'dev', next: 'next' }
+}
+
+/** Images of this tree, and of an older one if that is wanted, one after another packed and loaded. */
+async function packed(
+  { from, say }: TargetOptions,
+  folder: string,
+  load: (archive: string) => Promise<void>,
+): Promise<Images> {
+  const each = async (tag: string, pack: (output: string, name: string) => unknown): Promise<void> => {
+    const output = join(folder, `${tag}.tar`)
+    await pack(output, `${REPOSITORY}:${tag}`)
+    await load(output)
+    rmSync(output)
+  }
+  for (const version of [VERSION, NEXT_VERSION])
+    await each(version, (output, name) => buildImage({ output, name, version }))
+  const images = { repository: REPOSITORY, tag: VERSION, next: NEXT_VERSION }
+  if (from === undefined) return { ...images, older: undefined }
+  // One scenario fails without it, not all.
+  const tree = await olderTree(from, say).catch((error: Error) => say(`FAILED  ${error.message}`))
+  if (tree === undefined) return { ...images, older: undefined }
+  await each(tree.version, async (output, name) => {
+    const pack = ['npm', '--prefix', tree.root, 'run', 'image', '--', '--output', output, '--name', name]
+    const done = await runProgram(pack, { env: process.env, timeoutMs: IMPORT_MS })
+    if (done.code !== 0) throw new Error(`the image of ${from}: ${done.err.trim() || done.out.trim()}`)
+  })
+  return { ...images, older: { tag: tree.version, chart: join(tree.root, 'charts/skep') } }
 }
 
 /** Our own address on the way to the nodes: what the tracker sees, unless something translates it. */

@@ -69,9 +69,13 @@ export type Scenario = {
   readonly usual: boolean
   /** Needs nodes that can be broken. */
   readonly lab?: true
+  /** Makes a cluster of its own before there is the one that all others work with. */
+  readonly alone?: true
   /** Minutes it may take. */
   readonly minutes: number
   run(world: World): Promise<void>
+  /** Takes away what it made, however it ended. */
+  end?(world: World): Promise<void>
 }
 
 let patience = 1

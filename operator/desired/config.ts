@@ -71,8 +71,17 @@ const text = (options: Readonly<Record<string, unknown>>): string => `${JSON.str
  */
 export const hasHealthPort = ({ image }: Settled): boolean => !/^v?0\.1\.0(?![\d.])/.test(image.tag)
 
+/**
+ * Who keeps the way back open (`raise-level-after: never`) can go back: 0.1.0 has one level, and refuses the
+ * option.
+ */
+const given = (s: Settled): Settled['options'] => {
+  const { 'raise-level-after': _, ...others } = s.options
+  return hasHealthPort(s) ? s.options : others
+}
+
 const startOptions = (s: Settled): Record<string, unknown> => ({
-  ...s.options,
+  ...given(s),
   'udp-port': ports(s).udp,
   'http-port': ports(s).http,
   ...(hasHealthPort(s) ? { 'health-port': HEALTH_PORT } : {}),

@@ -20,7 +20,7 @@ import {
   waitFor,
   whole,
 } from '../world.ts'
-import { rollOut } from './life.ts'
+import { rollOut } from './upgrade.ts'
 
 /** The pod is another one by now, and all is whole. */
 const replaced = async (world: World, pod: string, uid: string | undefined, replicas = 3): Promise<void> => {

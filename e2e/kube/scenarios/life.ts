@@ -1,18 +1,16 @@
-// A cluster comes into being, grows and shrinks, is upgraded, follows its load.
+// A cluster comes into being, grows and shrinks, follows its load.
 // Refuses: to assert times; they are in the table.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   CLUSTER,
   event,
-  leaderOf,
   NAMESPACE,
   notWhole,
   RELEASE,
   rowText,
   type Scenario,
   setSpec,
-  statusOf,
   type World,
   waitFor,
   whole,
@@ -119,58 +117,6 @@ export const scale: Scenario = {
     )
     if (left.length > 0)
       throw new Error(`volumes of removed replicas stay: ${left.map((c) => c.metadata.name)}`)
-  },
-}
-
-/** All replicas run this version. */
-const runs = (world: World, version: string) => async (): Promise<string | undefined> => {
-  const { members = [] } = await statusOf(world)
-  const other = members.find((one) => one.version !== version)
-  return other === undefined ? notWhole(world, members.length) : `${other.name} runs ${other.version}`
-}
-
-export async function rollOut(world: World, tag: string, what: string): Promise<void> {
-  const leader = await leaderOf(world)
-  const version = tag === world.target.images.tag ? await packageVersion() : '0.1.1'
-  const ends: string[] = []
-  let seen = new Map<string, string>()
-  await event(
-    world,
-    what,
-    () => setSpec(world, { image: { tag } }),
-    () =>
-      waitFor(`all replicas at ${tag}`, 240, async () => {
-        // The order in which pods were replaced.
-        const pods = await world.target.api.list(
-          'pods',
-          NAMESPACE,
-          `skep.dev/cluster=${CLUSTER},skep.dev/part=replica`,
-        )
-        const now = new Map(pods.map(({ metadata }) => [metadata.name, metadata.uid ?? '']))
-        for (const [name, uid] of now) if (seen.has(name) && seen.get(name) !== uid) ends.push(name)
-        seen = new Map([...seen, ...now])
-        return runs(world, version)()
-      }),
-    async () => `replaced ${ends.join(', ')}; ${leader} led before`,
-  )
-  if (ends.at(-1) !== leader) throw new Error(`the leader ${leader} was not the last one: ${ends.join(', ')}`)
-}
-
-async function packageVersion(): Promise<string> {
-  const { default: manifest } = await import('../../../package.json', { with: { type: 'json' } })
-  return manifest.version
-}
-
-export const upgrade: Scenario = {
-  name: 'upgrade',
-  what: 'another image tag: followers first, the leader last',
-  usual: true,
-  minutes: 6,
-  async run(world) {
-    const { tag, next } = world.target.images
-    if (next === undefined) throw new Error('there is no second image: --next-image REPOSITORY:TAG')
-    await rollOut(world, next, 'rolling upgrade')
-    await rollOut(world, tag, 'and back')
   },
 }
 
