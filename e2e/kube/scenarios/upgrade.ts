@@ -26,14 +26,21 @@ const AGREE_AFTER = '5s'
 const DEFINITIONS = ['trackerclusters', 'torrentpolicies', 'trackerbackups'].map((one) => `${one}.skep.dev`)
 const STATUS = ['ctl', 'status', '--json', '--network-key-file', '/etc/skep-key/network.key']
 
-type Pod = { readonly name: string; readonly uid: string; readonly image: string }
+type Pod = {
+  readonly name: string
+  readonly uid: string
+  readonly image: string
+  readonly restarts: number
+}
 
 async function podsOf(world: World): Promise<Pod[]> {
   const labels = `skep.dev/cluster=${CLUSTER},skep.dev/part=replica`
   const pods = await world.target.api.list('pods', NAMESPACE, labels)
-  return pods.map(({ metadata, spec }) => {
+  return pods.map(({ metadata, spec, status }) => {
     const [container] = (spec?.containers ?? []) as { image: string }[]
-    return { name: metadata.name, uid: metadata.uid ?? '', image: container?.image ?? '' }
+    const [state] = (status?.containerStatuses ?? []) as { restartCount: number }[]
+    const { name, uid = '' } = metadata
+    return { name, uid, image: container?.image ?? '', restarts: state?.restartCount ?? 0 }
   })
 }
 
@@ -139,6 +146,31 @@ async function levelIs(world: World, wanted: number): Promise<void> {
   })
 }
 
+/** Older replicas refuse the new level: one of them tries in vain, the others serve, and the way out is the new tag. */
+async function tooLate(world: World, older: string, tag: string): Promise<void> {
+  let refused: Pod | undefined
+  await event(
+    world,
+    `too late for ${older}, and ${tag} again`,
+    async () => {
+      await setSpec(world, { image: { tag: older } })
+      await waitFor(`a replica of ${older} that is refused`, 120, async () => {
+        refused = (await podsOf(world)).find(
+          ({ image, restarts }) => image.endsWith(`:${older}`) && restarts > 0,
+        )
+        return refused === undefined ? 'nothing has ended yet' : undefined
+      })
+      const others = (await podsOf(world)).filter(({ name }) => name !== refused!.name)
+      const more = others.filter(({ image }) => !image.endsWith(`:${tag}`))
+      if (others.length !== 2 || more.length > 0)
+        throw new Error(`${refused!.name} was refused, and yet the next one went: ${JSON.stringify(more)}`)
+      await setSpec(world, { image: { tag } })
+    },
+    () => waitFor(`all replicas at ${tag}`, 240, runs(world, tag)),
+    async () => `${refused!.name} was refused`,
+  )
+}
+
 export const upgrade: Scenario = {
   name: 'upgrade',
   what: 'a released chart and its image become those of this tree, go back, and forward for good',
@@ -163,6 +195,11 @@ export const upgrade: Scenario = {
       async () => {},
       () => levelIs(world, 2),
     )
+    await tooLate(world, older.tag, tag)
+    // Each is asked for several times, of others too.
+    const silent = world.rows.filter((row) => row.scenario === this.name && row.unanswered > 0)
+    if (silent.length > 0)
+      throw new Error(`never answered: ${silent.map((row) => `${row.unanswered} during ${row.event}`)}`)
   },
   async end(world) {
     world.outside?.stop()
