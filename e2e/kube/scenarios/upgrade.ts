@@ -146,7 +146,10 @@ async function levelIs(world: World, wanted: number): Promise<void> {
   })
 }
 
-/** Older replicas refuse the new level: one of them tries in vain, the others serve, and the way out is the new tag. */
+/**
+ * Older replicas refuse the new level: one of them tries in vain, the others serve, and the way out is the
+ * new tag.
+ */
 async function tooLate(world: World, older: string, tag: string): Promise<void> {
   let refused: Pod | undefined
   await event(
