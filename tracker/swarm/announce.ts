@@ -11,6 +11,7 @@ import {
   BUCKET_MS,
   C_ACCESS,
   C_BUCKET,
+  C_INDEX_LEVEL,
   C_SETTINGS,
   HAS_PRIVATE,
   RECORD,
@@ -176,7 +177,7 @@ export class Announcer {
   /** Notes an info_hash at words[at] for `warm`, at most WARM_MOST before it; returns its hash. */
   willLook(words: Int32Array, at: number): number {
     const hash = this.store.hashOf(words, at)
-    if (this.warmCount < WARM_MOST) this.warmSlots[this.warmCount++] = this.store.slotOf(hash)
+    if (this.warmCount < WARM_MOST) this.warmSlots[this.warmCount++] = hash
     return hash
   }
 
@@ -190,9 +191,10 @@ export class Announcer {
     const T = this.torrents
     const { words } = this.store.peers4
     const n = this.warmCount
+    const base = 1 << this.control[C_INDEX_LEVEL]!
     let sum = 0
     for (let i = 0; i < n; i++) {
-      const entry = index[slots[i]!]!
+      const entry = index[base + (slots[i]! & (base - 1))]!
       const k = entry > 0 ? (entry - 1) * RECORD : 0
       slots[i] = k
       sum ^= T[k]!

@@ -144,12 +144,6 @@ export class Store {
     return this.hashing.infoHash(words, at)
   }
 
-  /** Where in `index` a search for the hash begins. */
-  slotOf(hash: number): number {
-    const base = 1 << this.control[C_INDEX_LEVEL]!
-    return base + (hash & (base - 1))
-  }
-
   /** Word offset of the torrent record of the info_hash at words[at], or -1. `sequence` is set when found. */
   torrent(words: Int32Array, at: number, hash = this.hashOf(words, at)): number {
     const level = this.control[C_INDEX_LEVEL]!

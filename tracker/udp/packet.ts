@@ -113,6 +113,8 @@ export class Packets {
   private random: number
   private nowMs = 0
   private intervalSeconds = 1800
+  /** By how much an answer's interval may be shorter. */
+  private spreadSeconds = 180
   private storeFull = false
   private refusePrivate = false
   private numwantDefault = 50
@@ -140,6 +142,7 @@ export class Packets {
   begin(nowMs: number, intervalSeconds: number, graceWindows: number, storeFull: boolean): void {
     this.nowMs = nowMs
     this.intervalSeconds = intervalSeconds
+    this.spreadSeconds = (intervalSeconds / 10) | 0
     this.storeFull = storeFull
     // Workers open before their cluster is born: until then there are no settings, and nobody would get
     // peers.
@@ -281,9 +284,11 @@ export class Packets {
     const ring = this.ring.words
     const at = this.ring.at(this.ring.tail)
     ring[at + 1] = a0
-    ring[at + 2] = a1
-    ring[at + 3] = a2
-    ring[at + 4] = a3
+    if (v6) {
+      ring[at + 2] = a1
+      ring[at + 3] = a2
+      ring[at + 4] = a3
+    }
     ring[at + 5] = words[w + 4]!
     ring[at + 6] = words[w + 5]!
     ring[at + 7] = words[w + 6]!
@@ -361,7 +366,7 @@ export class Packets {
     r ^= r << 5
     this.random = r
     // 0.9 to 1.0 of the interval, so that clients that came together do not come back together.
-    const interval = this.intervalSeconds - (((r >>> 16) * ((this.intervalSeconds / 10) | 0)) >>> 16)
+    const interval = this.intervalSeconds - (((r >>> 16) * this.spreadSeconds) >>> 16)
     const out = outbox.words
     out[o] = ANNOUNCE
     out[o + 1] = transaction
