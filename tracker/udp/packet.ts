@@ -284,11 +284,7 @@ export class Packets {
     const ring = this.ring.words
     const at = this.ring.at(this.ring.tail)
     ring[at + 1] = a0
-    if (v6) {
-      ring[at + 2] = a1
-      ring[at + 3] = a2
-      ring[at + 4] = a3
-    }
+    if (v6) this.restOf6(ring, at, a1, a2, a3)
     ring[at + 5] = words[w + 4]!
     ring[at + 6] = words[w + 5]!
     ring[at + 7] = words[w + 6]!
@@ -322,6 +318,13 @@ export class Packets {
       if (!this.announcer.answer(ring, at, want, families, outbox.halves, o * 2 + 10)) return 0
     }
     return this.head(outbox, o, transaction)
+  }
+
+  /** An IPv4 address is one word: nobody reads the three others. */
+  private restOf6(ring: Int32Array, at: number, a1: number, a2: number, a3: number): void {
+    ring[at + 2] = a1
+    ring[at + 3] = a2
+    ring[at + 4] = a3
   }
 
   private touch(): void {
