@@ -26,7 +26,7 @@ import { SwarmMachine } from '../swarm/machine.ts'
 import { SERVING, STARTING, STOPPING, WAITING } from '../threads/state.ts'
 import { Air, numberOfAddress } from './air.ts'
 import { birthOf } from './birth.ts'
-import { canaryLog, canaryRefusal } from './canaries.ts'
+import { canaryLife, canaryLog, canaryRefusal } from './canaries.ts'
 import { bulletinOf, feedOf, viewOf } from './making.ts'
 import { type Frame, KEEPALIVE_MS, type Member, MISSED, type Place } from './place.ts'
 import { raiseLevel } from './upgrade.ts'
@@ -317,7 +317,7 @@ class SimulatedMember implements Member {
       admit: (hello, rival) =>
         canaryRefusal(place.canary, place.random) ??
         admission(this.members!.directory, replica.confState, replica.applied, hello) ??
-        (place.canary === 'welcomes-copies' ? null : admitLife(lives!, replica, hello, rival)) ??
+        canaryLife(place.canary, admitLife(lives!, replica, hello, rival)) ??
         admitLevel(member.peers, place.store.level, hello),
       connected: (id) => this.wakeAfter(() => member.connected(id)),
       started: (id) => member.peerStarted(id),
