@@ -9,7 +9,10 @@ import { runSeed } from './run.ts'
 
 const SEEDS_MOST = 100
 
-/** What a check says, and, where chance alone would take long, what has to go wrong, how long and among how many. */
+/**
+ * What a check says, and, where chance alone would take long, what has to go wrong, how long and among how
+ * many.
+ */
 const FOUND: Record<
   Canary,
   readonly [check: RegExp, faults?: readonly Fault[], run?: { ticks?: number; members?: number }]
