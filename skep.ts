@@ -3,8 +3,9 @@
 // codes. Refuses: doing anything itself.
 
 import { readFileSync } from 'node:fs'
-import { CommanderError, newCommand, UsageError } from './cli/command.ts'
-import { EXIT_CODES, INTERNAL, OK, USAGE } from './cli/exit-codes.ts'
+import { newCommand } from './cli/command.ts'
+import { explain } from './cli/complain.ts'
+import { EXIT_CODES, OK, USAGE } from './cli/exit-codes.ts'
 import { lastWords, outliveReaders } from './cli/guard.ts'
 import { catchSignals } from './cli/signals.ts'
 
@@ -96,24 +97,15 @@ async function run(args: string[]): Promise<number> {
   return code
 }
 
-/** Prints what went wrong as a person needs it, and says how the process ends. */
-function explain(error: unknown): number {
-  if (error instanceof CommanderError) {
-    if (error.exitCode === 0) return OK
-    process.stderr.write(`skep: ${error.message.replace(/^error: /, '')}\n`)
-    return USAGE
-  }
-  if (error instanceof UsageError) {
-    for (const line of error.message.split('\n')) process.stderr.write(`skep: ${line}\n`)
-    return error.exitCode
-  }
-  process.stderr.write(`skep: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
-  return INTERNAL
+/** Whose help tells more about these words. */
+function named([first, second]: readonly string[]): string {
+  if (first === 'bench' && second === 'udp') return 'skep bench udp'
+  return COMMANDS.some(([name]) => name === first) ? `skep ${first}` : 'skep'
 }
 
 if (SERVERS.includes(process.argv[2])) outliveReaders()
 if (['start', 'tracker'].includes(process.argv[2] ?? '')) catchSignals()
-const code = await run(process.argv.slice(2)).catch(explain)
+const code = await run(process.argv.slice(2)).catch((error) => explain(error, named(process.argv.slice(2))))
 await lastWords()
 // Threads of a replica that failed may still run: the process ends with them.
 process.exit(code)

@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { type Command, Flag, UsageError } from './command.ts'
+import { fileFault } from './complain.ts'
 import { CONFIG_FILE_BYTES, layer, type Sources } from './layers.ts'
 import { defaultText, printConfig } from './manual.ts'
 import { type Key, keysOf, type OptionTable, optionOf, variableOf } from './options.ts'
@@ -87,8 +88,6 @@ function readConfigFile(path: string): string {
     if (text.length > CONFIG_FILE_BYTES) throw new Error(`it has more than ${CONFIG_FILE_BYTES} bytes`)
     return text
   } catch (cause) {
-    throw new UsageError(`--config ${path}: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    })
+    throw new UsageError(`--config ${path}: ${fileFault(cause)}`, { cause })
   }
 }

@@ -3,13 +3,10 @@
 // Refuses: load (skep bench udp), and to leave its peers behind: they leave when all is seen.
 
 import { randomBytes, randomInt } from 'node:crypto'
-import { Command, InvalidArgumentError } from '@skep/cli/command.ts'
+import { InvalidArgumentError, newCommand, UsageError } from '@skep/cli/command.ts'
+import { FAILURE, OK } from '@skep/cli/exit-codes.ts'
+import { counted, rounded } from '@skep/wire/words.ts'
 import { type Announce, type Answered, askHttp, openUdp, type UdpAsker } from './udp/announce-ask.ts'
-
-const OK = 0
-/** Not answered, refused, or answered without the other peer. */
-const FAILED = 1
-const USAGE = 64
 
 /** Most URLs, and longest patience for one of them, seconds. */
 const URLS_MOST = 16
@@ -26,26 +23,23 @@ export type Outcome =
 type Ask = { url: string; ask: (announce: Announce, patienceMs: number) => Promise<Answered> }
 
 export async function announceCommand(args: string[]): Promise<number> {
-  const command = new Command('skep announce')
-    .description('Announce two peers of a new torrent; each must be told of the other.')
+  const command = newCommand(
+    'skep announce',
+    'Announce two peers of a new torrent; each must be told of the other.',
+  )
     .argument('<url...>', 'udp://host:port, http://host:port/announce or https://..., as clients have it')
     .option('--patience <seconds>', 'How long each URL has to answer as it should.', readPatience, 15)
     .option('--json', 'Print JSON instead of lines.')
-    .exitOverride()
-    .configureOutput({ outputError: () => {} })
   command.parse(args, { from: 'user' })
   const { patience, json } = command.opts<{ patience: number; json?: true }>()
   const urls = command.args
   const wrong =
     urls.length > URLS_MOST ? `at most ${URLS_MOST} URLs` : urls.map(faultOf).find((f) => f !== '')
-  if (wrong) {
-    process.stderr.write(`skep: ${wrong}\n`)
-    return USAGE
-  }
+  if (wrong) throw new UsageError(wrong)
   const say = (line: string): void => void (json || process.stdout.write(`${line}\n`))
   const outcome = await announceTo(urls, patience * 1000, Number.POSITIVE_INFINITY, say)
   if (json) process.stdout.write(`${JSON.stringify(outcome)}\n`)
-  return outcome.kind === 'answered' ? OK : FAILED
+  return outcome.kind === 'answered' ? OK : FAILURE
 }
 
 /**
@@ -157,7 +151,5 @@ function readPatience(text: string): number {
   return value
 }
 
-const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`
-
 const sentence = ({ url, ms, intervalSeconds, seeders, leechers }: Told): string =>
-  `${url} answers in ${ms.toFixed(1)} ms: ${counted(seeders, 'seeder')}, ${counted(leechers, 'leecher')}, again in ${intervalSeconds} s`
+  `${url} answers in ${rounded(ms)} ms: ${counted(seeders, 'seeder')}, ${counted(leechers, 'leecher')}, again in ${intervalSeconds} s`

@@ -7,7 +7,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Command, InvalidArgumentError, wholeNumber } from '@skep/cli/command.ts'
+import { InvalidArgumentError, newCommand, wholeNumber } from '@skep/cli/command.ts'
+import { parseOr } from '@skep/cli/complain.ts'
 import { printGoals } from './bench/report.ts'
 import { etcdRow } from './cluster/etcd.ts'
 import { moveRow, outageRow } from './cluster/outage.ts'
@@ -15,7 +16,6 @@ import { type ClusterResults, clusterGoals, printCluster } from './cluster/repor
 import { bytesRows, type ClusterSettings, joinRows, mixRows } from './cluster/rows.ts'
 import { transferRow } from './cluster/transfer.ts'
 
-const USAGE = 64
 const ROWS = ['joins', 'etcd', 'mix', 'bytes', 'kills', 'moves', 'transfer'] as const
 type RowName = (typeof ROWS)[number]
 const MILLIONS = 1
@@ -46,10 +46,10 @@ const readKeepalive = (text: string): number => {
   return ms
 }
 
-const command = new Command('npm run bench:cluster --')
-  .description(
-    'Measures three replicas: joins, refreshes, bytes, outages, moves, transfers; see docs/benchmarks.md.',
-  )
+const command = newCommand(
+  'npm run bench:cluster --',
+  'Measures three replicas: joins, refreshes, bytes, outages, moves, transfers; see docs/benchmarks.md.',
+)
   .option('--quick', 'two rounds, three kills')
   .option('--full', 'a transfer of ten million peers instead of one')
   .option('--rounds <n>', 'windows of each load', wholeNumber(1), 5)
@@ -131,12 +131,8 @@ function raise(args: readonly string[]): Promise<number> {
 }
 
 async function main(args: string[]): Promise<number> {
-  command.exitOverride()
-  try {
-    command.parse(args, { from: 'user' })
-  } catch (error) {
-    return (error as { exitCode?: number }).exitCode === 0 ? 0 : USAGE
-  }
+  const wrong = parseOr(command, args)
+  if (wrong !== null) return wrong
   const options = command.opts<Options>()
   if (options.priority !== true) return run(options)
   return raise(args.filter((arg) => arg !== '--priority'))

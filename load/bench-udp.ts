@@ -3,7 +3,9 @@
 // without end.
 
 import { writeFileSync } from 'node:fs'
-import { Command, Flag, InvalidArgumentError, wholeNumber } from '@skep/cli/command.ts'
+import { type Command, Flag, InvalidArgumentError, newCommand, wholeNumber } from '@skep/cli/command.ts'
+import { complain } from '@skep/cli/complain.ts'
+import { FAILURE, OK, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
 import { type Live, type Measured, measure } from './bench/measure.ts'
 import { residentBytes } from './bench/process-cost.ts'
 import { fixed, short, table } from './bench/table.ts'
@@ -12,12 +14,6 @@ import { Generator } from './udp/generator.ts'
 import { buildModel, type Shape, swarmLimit } from './udp/model.ts'
 import { defaultSources, isLocal, openSources, readTarget, TargetError } from './udp/target.ts'
 import { FAULTS, REMARKS } from './udp/verify.ts'
-
-const OK = 0
-/** The tracker was wrong, or did not answer. */
-const FAILED = 1
-const USAGE = 64
-const UNAVAILABLE = 69
 
 /** Longest run and largest population; a load is bounded whatever it is asked for. */
 const SECONDS_MOST = 3600
@@ -65,11 +61,11 @@ const readJoins = (text: string): number => (text === 'all' ? 1000 : wholeNumber
 const list = (text: string): string[] => text.split(',').filter((part) => part !== '')
 
 function command(): Command {
-  return new Command('skep bench udp')
-    .description(
-      'Announces, scrapes and connects in a given mix from many sources, and verifies every answer:\n' +
-        'transaction, length, counts, and that each peer returned belongs to the swarm.',
-    )
+  return newCommand(
+    'skep bench udp',
+    'Announces, scrapes and connects in a given mix from many sources, and verifies every answer:\n' +
+      'transaction, length, counts, and that each peer returned belongs to the swarm.',
+  )
     .argument('<target>', 'udp://host:port, host:port, [::1]:port or a port of this machine')
     .option('--mix <a:s:c>', 'shares of announces, scrapes, connects', readMix, [1000, 10, 1])
     .option('--torrents <n>', 'swarms', wholeNumber(1, 10_000_000), 10_000)
@@ -129,11 +125,7 @@ export type Report = {
 /** Runs the command; resolves to its exit code. */
 export async function benchUdp(args: string[]): Promise<number> {
   const program = command()
-  try {
-    program.parse(args, { from: 'user' })
-  } catch (error) {
-    return (error as { exitCode?: number }).exitCode === 0 ? OK : USAGE
-  }
+  program.parse(args, { from: 'user' })
   const options = program.opts<Options>()
   try {
     const report = await load(program.args[0]!, options)
@@ -146,10 +138,10 @@ export async function benchUdp(args: string[]): Promise<number> {
         process.stdout.write(`${describe(report)}\n`)
       }
     }
-    return report.measured.faults === 0 && (report.preload?.missing ?? 0) === 0 ? OK : FAILED
+    return report.measured.faults === 0 && (report.preload?.missing ?? 0) === 0 ? OK : FAILURE
   } catch (error) {
     if (!(error instanceof TargetError)) throw error
-    process.stderr.write(`skep bench udp: ${error.message}\n`)
+    complain(error.message)
     return error instanceof NoAnswer ? UNAVAILABLE : USAGE
   }
 }
@@ -179,7 +171,9 @@ async function load(text: string, options: Options): Promise<Report> {
   try {
     const missing = await generator.connect(5000)
     if (missing === io.count)
-      throw new NoAnswer(`nothing answers connects at ${target.address} port ${target.port}`)
+      throw new NoAnswer(
+        `nothing answers connects at ${target.address} port ${target.port}. Does the tracker run, and take UDP there?`,
+      )
     let preload: Report['preload']
     const before = residentBytes(options.pid)
     let bytesPerPeer: number | undefined

@@ -7,8 +7,8 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Command, InvalidArgumentError, wholeNumber } from '@skep/cli/command.ts'
-import { USAGE } from '@skep/cli/exit-codes.ts'
+import { InvalidArgumentError, newCommand, wholeNumber } from '@skep/cli/command.ts'
+import { parseOr } from '@skep/cli/complain.ts'
 import { type Contender, ECHO, findContenders, OURS } from './bench/contenders.ts'
 import { goals, type Results } from './bench/goals.ts'
 import { printGoals, printResults } from './bench/report.ts'
@@ -47,8 +47,10 @@ const readRows = (text: string): RowName[] =>
     return name as RowName
   })
 
-const command = new Command('npm run bench --')
-  .description('Measures ours beside the echo, opentracker and aquatic_udp; see docs/benchmarks.md.')
+const command = newCommand(
+  'npm run bench --',
+  'Measures ours beside the echo, opentracker and aquatic_udp; see docs/benchmarks.md.',
+)
   .option('--quick', 'two minutes: the hot shape, fixed rates, joins and memory, few rounds')
   .option('--full', 'also ten million peers')
   .option('--rounds <n>', 'interleaved rounds', wholeNumber(1), 7)
@@ -162,12 +164,8 @@ async function http(): Promise<void> {
 }
 
 async function main(args: string[]): Promise<number> {
-  command.exitOverride()
-  try {
-    command.parse(args, { from: 'user' })
-  } catch (error) {
-    return (error as { exitCode?: number }).exitCode === 0 ? 0 : USAGE
-  }
+  const wrong = parseOr(command, args)
+  if (wrong !== null) return wrong
   const options = command.opts<Options>()
   const canPin = process.platform === 'linux' && cpus().length > 1 && has('taskset')
   if (options.pinned !== true && canPin) return pin(args, options.priority === true)

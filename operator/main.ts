@@ -7,8 +7,8 @@ import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CommanderError, UsageError } from '@skep/cli/command.ts'
-import { FAILURE, OK, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
+import { explain, fileFault } from '@skep/cli/complain.ts'
+import { FAILURE, OK, UNAVAILABLE } from '@skep/cli/exit-codes.ts'
 import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { reconcileBackup } from './backup.ts'
 import { type OperatorConfig, readConfig } from './config.ts'
@@ -46,10 +46,7 @@ export async function operatorCommand(args: string[]): Promise<number> {
     }
     return await operate(config)
   } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return OK
-    if (!(error instanceof UsageError) && !(error instanceof CommanderError)) throw error
-    process.stderr.write(`skep operator: ${error.message.replace(/^error: /, '')}\n`)
-    return USAGE
+    return explain(error, 'skep operator')
   }
 }
 
@@ -71,7 +68,10 @@ async function operate(config: OperatorConfig): Promise<number> {
   try {
     kube = openKube()
   } catch (error) {
-    log('error', reasonOf(error))
+    log(
+      'error',
+      `the API server is not known: ${fileFault(error)}; in a pod a service account names it, elsewhere KUBECONFIG or ~/.kube/config`,
+    )
     return UNAVAILABLE
   }
   const queue = newQueue()

@@ -2,6 +2,7 @@
 // many replicas it is in force, say so. When the policy is deleted the list is turned off. Refuses: to merge;
 // one policy a list, the oldest.
 
+import { counted } from '@skep/wire/words.ts'
 import type { AccessSeen, Lists } from './lists.ts'
 import type { KubeObject, MemberAddress } from './model/ports.ts'
 import type { Condition, TorrentPolicy, TrackerCluster } from './model/types.ts'
@@ -109,7 +110,7 @@ const enforce = async (
     said: {
       ok: whole,
       reason: whole ? 'InForce' : 'Spreading',
-      message: `${wished.hashes.length} torrents, in force on ${inForceText} replicas`,
+      message: `${counted(wished.hashes.length, 'torrent')}, in force on ${inForceText} replicas`,
     },
     more: { entries: wished.hashes.length, revision, inForce: inForceText },
     againMs: whole ? LOOK_MS : AGAIN_MS,

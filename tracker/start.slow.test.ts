@@ -150,7 +150,7 @@ test('ctl: status, settings, access lists, snapshot, doctor, stop --purge', asyn
 
   assert.match(
     (await ctl('access', 'deny', 'add', `magnet:?xt=urn:btih:${HASH}`)).stdout,
-    /in force: 1 entries, revision 1/,
+    /in force: 1 entry, revision 1/,
   )
   assert.match((await get(announce(7001))).text, /failure reason/)
   assert.match((await ctl('access', 'deny', 'remove', HASH, '--revision', '7')).stderr, /revision 1/)

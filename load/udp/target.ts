@@ -27,7 +27,7 @@ export async function readTarget(text: string): Promise<Target> {
     throw new TargetError(`${text} is no target: give udp://host:port, host:port or a port`)
   }
   const port = Number(url.port)
-  if (port === 0) throw new TargetError(`${text} names no port`)
+  if (port === 0) throw new TargetError(`${text} names no port: give udp://host:port, host:port or a port`)
   const host = url.hostname.replace(/^\[|\]$/g, '')
   if (isIP(host) !== 0) return { address: host, port, family: isIP(host) as 4 | 6 }
   const found = await lookup(host).catch(() => undefined)

@@ -7,6 +7,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } f
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { complain } from '@skep/cli/complain.ts'
 import { FAILURE, OK, USAGE } from '@skep/cli/exit-codes.ts'
 
 const SKEP = fileURLToPath(new URL('../../skep.ts', import.meta.url))
@@ -120,6 +121,6 @@ const lastWord = (text: string): void => {
 }
 
 const usage = (command: string, text: string): number => {
-  process.stderr.write(`skep operator ${command}: ${text}\n`)
+  complain(`operator ${command}: ${text}`)
   return USAGE
 }

@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { complain } from '@skep/cli/complain.ts'
 import { FAILURE, OK, USAGE } from '@skep/cli/exit-codes.ts'
 import { pathOf } from '../kube/kinds.ts'
 import { type Kube, openKube } from '../kube/kube.ts'
@@ -35,7 +36,7 @@ const ends = (): HookEnds => ({
 export async function crdsCommand(args: string[]): Promise<number> {
   const { values } = parseArgs({ args, options: { folder: { type: 'string' } } })
   if (values.folder === undefined) {
-    process.stderr.write('skep operator crds: --folder is needed\n')
+    complain('operator crds needs --folder')
     return USAGE
   }
   const { folder } = values
@@ -94,7 +95,7 @@ const established = (definition: unknown): boolean =>
 export async function deleteClusterCommand(args: string[]): Promise<number> {
   const { values } = parseArgs({ args, options: { namespace: { type: 'string' }, name: { type: 'string' } } })
   if (values.namespace === undefined || values.name === undefined) {
-    process.stderr.write('skep operator delete-cluster: --namespace and --name are needed\n')
+    complain('operator delete-cluster needs --namespace and --name')
     return USAGE
   }
   return await deleteCluster(values.namespace, values.name, ends())

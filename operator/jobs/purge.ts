@@ -4,6 +4,7 @@
 import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { complain } from '@skep/cli/complain.ts'
 
 /** Made by the file system. */
 const OTHERS = ['lost+found']
@@ -12,7 +13,7 @@ export async function purgeRun(args: string[]): Promise<number> {
   const { values } = parseArgs({ args, options: { 'data-dir': { type: 'string' } } })
   const folder = values['data-dir']
   if (folder === undefined) {
-    process.stderr.write('skep operator purge-run: --data-dir is needed\n')
+    complain('operator purge-run needs --data-dir')
     return 64
   }
   for (const name of readdirSync(folder))

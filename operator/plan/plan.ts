@@ -2,6 +2,7 @@
 // wins, and it says one step, or what is waited for. Refuses: two steps in a pass, clocks of its own, and
 // Kubernetes objects. Whatever is decided here is safe to decide again.
 
+import { counted } from '@skep/wire/words.ts'
 import type { Observed } from '../model/facts.ts'
 import type { Plan, PlanEvent } from '../model/steps.ts'
 import type { Condition, LastStep } from '../model/types.ts'
@@ -170,7 +171,7 @@ const eventsOf = (
     events.push({
       type: 'Normal',
       reason: 'Scaling',
-      message: `${v.wish.replicas} replicas from now on: ${v.wish.change}`,
+      message: `${counted(v.wish.replicas, 'replica')} from now on: ${v.wish.change}`,
     })
   for (const c of conditions) {
     const before = v.status.conditions?.find((b) => b.type === c.type)

@@ -1,6 +1,7 @@
 // How many replicas are aimed at: the number in the specification, or by load, with hysteresis. Refuses: to
 // react to a moment. The load must be high (or low) for a while, and one replica comes or goes at a time.
 
+import { counted } from '@skep/wire/words.ts'
 import type { MemberReport } from '../model/facts.ts'
 import type { Settled } from '../model/settle.ts'
 import type { TrackerClusterStatus } from '../model/types.ts'
@@ -52,8 +53,9 @@ export const wish = (
   const due = (from: string | null, seconds: number): number =>
     from === null ? Number.POSITIVE_INFINITY : epochMs(from) + seconds * 1000 - nowMs
   const [up, down] = [due(highFrom, a.upAfterSeconds), due(lowFrom, a.downAfterSeconds)]
-  const per = `${a.announcesPerSecondPerReplica} announces a second and replica`
-  if (up <= 0) return changed(before + 1, memory, nowMs, `more than ${per} for ${a.upAfterSeconds} seconds`)
+  const per = `${counted(a.announcesPerSecondPerReplica, 'announce')} a second and replica`
+  if (up <= 0)
+    return changed(before + 1, memory, nowMs, `more than ${per} for ${counted(a.upAfterSeconds, 'second')}`)
   if (down <= 0)
     return changed(
       before - 1,

@@ -2,6 +2,7 @@
 // with its fix. Refuses: to ask anything itself (plugin.ts); a kind that could not be read is said so, never
 // taken for good.
 
+import { counted } from '@skep/wire/words.ts'
 import type { KubeObject } from '../model/ports.ts'
 import { settle } from '../model/settle.ts'
 import type { TrackerCluster } from '../model/types.ts'
@@ -148,7 +149,7 @@ function pods({ cluster, pods }: Seen): Finding[] {
   const count =
     pods.length >= wished || cluster.spec.hibernated
       ? []
-      : [fair(`${pods.length} of ${wished} pods are there`, 'the operator adds one at a time')]
+      : [fair(`${pods.length} of ${counted(wished, 'pod')} there`, 'the operator adds one at a time')]
   const nodes = pods.map((p) => (p.spec as { nodeName?: string } | undefined)?.nodeName)
   const shared = pods.length > 1 && new Set(nodes).size < pods.length
   const spread = shared
@@ -184,7 +185,7 @@ function pod(object: KubeObject): Finding[] {
           {
             where,
             ...fair(
-              `started ${restarts} times again; the last end: ${last?.reason ?? last?.exitCode ?? '?'}`,
+              `started ${counted(restarts, 'time')} again; the last end: ${last?.reason ?? last?.exitCode ?? '?'}`,
               `kubectl logs -p ${where}`,
             ),
           },

@@ -7,6 +7,7 @@
 import '@skep/cli/guard.ts'
 import { execFile } from 'node:child_process'
 import { parseArgs } from 'node:util'
+import { complain, usageText } from '@skep/cli/complain.ts'
 import { FAILURE, OK, USAGE } from '@skep/cli/exit-codes.ts'
 import { DATA_FOLDER, KEY_FOLDER } from '../desired/config.ts'
 import { PROGRAM } from '../desired/pod.ts'
@@ -22,7 +23,7 @@ const OUTPUT_BYTES = 1 << 26
 
 const HELP = `Usage: kubectl skep <command> [CLUSTER] [options]
 
-  status   [CLUSTER]          conditions with their reasons, members, services, what the operator did last
+  status   [CLUSTER]          conditions and reasons, members, services, the operator's last step
   members  [CLUSTER]          who is in the Raft group, votes, leads and lags
   events   [CLUSTER]          what happened, to Kubernetes' objects and in the cluster
   transfer CLUSTER [POD]      let another replica lead; nobody named: whoever is best
@@ -62,22 +63,18 @@ const COMMANDS: Readonly<Record<string, (call: Call) => Promise<number>>> = {
 export async function plugin(args: readonly string[], ends: PluginEnds): Promise<number> {
   const { values, positionals } = parsed(args)
   if (values === null) {
-    ends.err(`kubectl skep: ${positionals[0]}\n`)
-    return USAGE
+    return wrong(ends, usageText(new Error(positionals[0])))
   }
   const [name, ...words] = positionals
   if (values.help === true || name === undefined) {
     ends.out(HELP)
-    return values.help === true ? OK : USAGE
+    return OK
   }
   const command = COMMANDS[name]
   const most = name === 'transfer' ? 2 : 1
   if (command === undefined || words.length > most) {
     const known = Object.keys(COMMANDS).join(', ')
-    ends.err(
-      `kubectl skep: ${command === undefined ? `no command ${name}; there are ${known}` : 'too many names'}\n`,
-    )
-    return USAGE
+    return wrong(ends, command === undefined ? `no command ${name}, there are ${known}` : 'too many names')
   }
   const passed = (['namespace', 'context', 'kubeconfig'] as const).flatMap((key) =>
     values[key] === undefined ? [] : [`--${key}`, values[key]],
@@ -86,9 +83,16 @@ export async function plugin(args: readonly string[], ends: PluginEnds): Promise
   try {
     return await command({ ...ends, kubectl, json: values.json === true, words })
   } catch (error) {
-    ends.err(`kubectl skep: ${(error as Error).message.trim()}\n`)
+    complain((error as Error).message.trim(), ends.err, NAMED)
     return FAILURE
   }
+}
+
+const NAMED = 'kubectl skep'
+
+function wrong({ err }: PluginEnds, text: string): number {
+  complain(`${text}; ${NAMED} --help says what there is`, err, NAMED)
+  return USAGE
 }
 
 const OPTIONS = {
@@ -127,7 +131,7 @@ async function events(call: Call): Promise<number> {
   const lists = await Promise.allSettled([kubeEvents(call, cluster), raftEvents(call, cluster)])
   for (const list of lists)
     if (list.status === 'fulfilled') told.push(...list.value)
-    else call.err(`kubectl skep: ${(list.reason as Error).message.trim()}\n`)
+    else complain((list.reason as Error).message.trim(), call.err, NAMED)
   told.sort((a, b) => Date.parse(a.at) - Date.parse(b.at))
   if (call.json) call.out(told.map((t) => `${JSON.stringify(t)}\n`).join(''))
   else call.out(eventLines(told))
@@ -172,10 +176,7 @@ async function raftEvents(call: Call, cluster: TrackerCluster): Promise<Told[]> 
 }
 
 async function transfer(call: Call): Promise<number> {
-  if (call.words.length === 0) {
-    call.err('kubectl skep: transfer needs the name of the cluster\n')
-    return USAGE
-  }
+  if (call.words.length === 0) return wrong(call, 'transfer needs the name of the cluster')
   const cluster = await theCluster(call)
   const to = call.words[1] === undefined ? [] : [call.words[1]]
   call.out(await inPod(call, leaderOf(cluster), ['transfer', ...to, ...(call.json ? ['--json'] : [])]))
@@ -295,6 +296,8 @@ const runKubectl = (args: readonly string[]): Promise<string> =>
     const options = { timeout: KUBECTL_MS, maxBuffer: OUTPUT_BYTES }
     execFile(program, [...args], options, (error, stdout, stderr) => {
       if (error === null) resolve(stdout)
+      else if (error.code === 'ENOENT')
+        reject(new Error(`there is no ${program}: install it, or let KUBECTL name it`))
       else reject(Object.assign(new Error(stderr === '' ? error.message : stderr), { stdout }))
     })
   })

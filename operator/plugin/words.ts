@@ -1,6 +1,7 @@
 // What kubectl skep prints for people.
 // Refuses: colours, and to ask anything.
 
+import { counted } from '@skep/wire/words.ts'
 import { ORDINAL_LABEL, PART_LABEL, POD_LABEL } from '../model/labels.ts'
 import type { KubeObject } from '../model/ports.ts'
 import type { TrackerCluster } from '../model/types.ts'
@@ -22,11 +23,13 @@ export function statusLines(cluster: TrackerCluster, services: readonly KubeObje
   ]
   if (status === undefined) return `${lines[0]}\n  no operator has looked at it yet\n`
   const facts = [
-    `${status.readyReplicas ?? 0} of ${status.wishedReplicas ?? spec.replicas ?? 3} replicas ready`,
+    `${status.readyReplicas ?? 0} of ${counted(status.wishedReplicas ?? spec.replicas ?? 3, 'replica')} ready`,
     `${status.voters ?? 0} vote`,
     status.leader === undefined ? 'nobody leads' : `${status.leader} leads (term ${status.term ?? '?'})`,
-    `${Math.round(status.announcesPerSecond ?? 0)} announces/s`,
-    ...(status.peers === undefined ? [] : [`${status.peers} peers of ${status.torrents ?? 0} torrents`]),
+    `${counted(Math.round(status.announcesPerSecond ?? 0), 'announce')} a second`,
+    ...(status.peers === undefined
+      ? []
+      : [`${counted(status.peers, 'peer')} of ${counted(status.torrents ?? 0, 'torrent')}`]),
     ...(status.version === undefined ? [] : [`version ${status.version}`]),
   ]
   lines.push(`  ${facts.join(', ')}`, '')
@@ -144,5 +147,5 @@ function ago(time: string, nowMs: number): string {
   if (seconds < 7200) return `${Math.floor(seconds / 60)} min ago`
   return seconds < 172_800
     ? `${Math.floor(seconds / 3600)} h ago`
-    : `${Math.floor(seconds / 86_400)} days ago`
+    : `${counted(Math.floor(seconds / 86_400), 'day')} ago`
 }

@@ -111,7 +111,7 @@ test('a file that is cut to nothing before it is written anew empties no list; a
   writeFileSync(plain(w.folder), '')
   await file.look()
   assert.deepEqual(w.commits, [A])
-  assert.match(file.fault(), /--deny-list .*deny.txt: the file is empty, the list in force has 1 entries/)
+  assert.match(file.fault(), /--deny-list .*deny.txt: the file is empty, the list in force has 1 entry;/)
   writeFileSync(plain(w.folder), '# nobody\n')
   await file.look()
   assert.deepEqual([w.commits, file.fault()], [[A, ''], ''])

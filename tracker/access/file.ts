@@ -7,6 +7,7 @@ import { readFile, realpath, writeFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { SettledFile } from '@skep/cli/settled-file.ts'
+import { counted } from '@skep/wire/words.ts'
 import type { Logger } from '../log.ts'
 import { type InfoHashes, type ReadList, readInfoHashes } from './info-hash-list.ts'
 
@@ -156,6 +157,6 @@ type Memory = Pick<AccessFileOptions, 'memory' | 'scope'>
 export function listOf(text: string, entries: number): ReadList {
   if (text !== '' || entries === 0) return readInfoHashes(text)
   // Emptied in order to be written, or a disk that is full: nobody means that.
-  const why = `the file is empty, the list in force has ${entries} entries; a line with # alone empties it`
+  const why = `the file is empty, the list in force has ${counted(entries, 'entry', 'entries')}; a line with # alone empties it`
   return { ok: false, faults: [why] }
 }

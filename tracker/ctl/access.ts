@@ -3,8 +3,10 @@
 
 import { readFileSync } from 'node:fs'
 import { UsageError } from '@skep/cli/command.ts'
+import { fileFault } from '@skep/cli/complain.ts'
 import { suggestion } from '@skep/cli/nearest.ts'
 import { AccessList, AccessOperation } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import { counted } from '@skep/wire/words.ts'
 import { infoHashes, readInfoHash, readInfoHashes } from '../access/info-hash-list.ts'
 import type { Asked, Call } from './asked.ts'
 import { toJson } from './table.ts'
@@ -52,7 +54,7 @@ async function access(
         ),
       ) as undefined
     print(
-      `# ${listName} list ${answer.active ? 'in force' : 'off'}, ${hashes.length} entries, revision ${answer.revision}`,
+      `# ${listName} list ${answer.active ? 'in force' : 'off'}, ${counted(hashes.length, 'entry', 'entries')}, revision ${answer.revision}`,
     )
     for (const hash of hashes) print(hash)
     return
@@ -72,7 +74,7 @@ async function access(
   if (json) print(toJson('access', answer))
   else
     print(
-      `${listName} list ${answer.active ? 'in force' : 'off'}: ${answer.entries} entries, revision ${answer.revision}`,
+      `${listName} list ${answer.active ? 'in force' : 'off'}: ${counted(answer.entries, 'entry', 'entries')}, revision ${answer.revision}`,
     )
 }
 
@@ -97,7 +99,7 @@ function hashesOfFile(words: readonly string[]): Uint8Array {
   try {
     text = readFileSync(path === '-' ? 0 : path, 'utf8')
   } catch (cause) {
-    throw new UsageError(`${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+    throw new UsageError(`${path}: ${fileFault(cause)}`, { cause })
   }
   const read = readInfoHashes(text)
   if (!read.ok) throw new UsageError(`${path}: ${read.faults.join('; ')}. Nothing was changed.`)

@@ -3,6 +3,7 @@
 
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { Command } from '@skep/cli/command.ts'
+import { complain } from '@skep/cli/complain.ts'
 import { FAILURE, TEMPORARY, UNAVAILABLE } from '@skep/cli/exit-codes.ts'
 import type { ConfigKey } from '../config/options.ts'
 import { type Configured, configOf } from '../config/table.ts'
@@ -57,7 +58,7 @@ export async function ask(
   const url = `http://${config.controlHost.includes(':') ? `[${config.controlHost}]` : config.controlHost}:${config.controlPort}`
   const keyPath = networkKeyPath(config.dataDir, config.networkKeyFile)
   const print = (text: string): void => ends.out(text.endsWith('\n') ? text : `${text}\n`)
-  const note = (text: string): void => ends.err(`skep: ${text}\n`)
+  const note = (text: string): void => complain(text, ends.err)
   try {
     const tokens = await tokensOf(keyPath, call.offline?.(words) === true)
     const client = clusterClient(url, tokens)
@@ -77,7 +78,7 @@ async function tokensOf(path: string, orNone: boolean): Promise<readonly string[
 }
 
 function explain(error: unknown, url: string, keyPath: string, ends: CtlEnds): number {
-  const say = (text: string): void => ends.err(`skep: ${text}\n`)
+  const say = (text: string): void => complain(text, ends.err)
   if (error instanceof NetworkKeyError) {
     say(`${error.message}. Name the replica's folder by --data-dir, or its key by --network-key-file.`)
     return FAILURE

@@ -10,7 +10,7 @@ import type { LogDisk } from '../replica/log/disk.ts'
 import { openLog } from '../replica/log/store.ts'
 import { recover } from '../replica/membership/recover.ts'
 import { LEVEL } from '../swarm/level.ts'
-import type { Call } from './asked.ts'
+import type { Asked, Call } from './asked.ts'
 
 export const RECOVER_CALLS: readonly Call[] = [
   {
@@ -19,8 +19,7 @@ export const RECOVER_CALLS: readonly Call[] = [
     options: [['--force', 'Do it; without this it only says what would be lost.']],
     keys: ['dataDir', 'logStore'],
     offline: () => true,
-    run: ({ configured, options, json, print }) =>
-      recoverHere(configured.config, options.force === true, json, print),
+    run: (asked) => recoverHere(asked),
   },
 ]
 
@@ -28,15 +27,12 @@ export const RECOVER_CALLS: readonly Call[] = [
 const CORE_BYTES = 64 * 1024 * 1024
 
 /** Prints what is lost by it, and with `force` does it. */
-async function recoverHere(
-  { dataDir, logStore }: Pick<TrackerConfig, 'dataDir' | 'logStore'>,
-  force: boolean,
-  json: boolean,
-  print: (text: string) => void,
-): Promise<number> {
+async function recoverHere({ configured, options, json, print, note }: Asked): Promise<number> {
+  const { dataDir, logStore } = configured.config
+  const force = options.force === true
   const folder = join(dataDir, 'replica')
   if (!existsSync(folder)) {
-    print(`there is no data of a replica in ${dataDir}; --data-dir names it, such as skep-data/r0`)
+    note(`there is no data of a replica in ${dataDir}; --data-dir names it, such as skep-data/r0`)
     return FAILURE
   }
   try {
@@ -54,7 +50,7 @@ async function recoverHere(
       await log.close()
     }
   } catch (error) {
-    print(`${dataDir}: ${error instanceof Error ? error.message : String(error)}`)
+    note(`${dataDir}: ${error instanceof Error ? error.message : String(error)}`)
     return IO
   }
 }

@@ -5,9 +5,11 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { UsageError } from '@skep/cli/command.ts'
+import { fileFault } from '@skep/cli/complain.ts'
 import { FAILURE, IO } from '@skep/cli/exit-codes.ts'
 import { suggestion } from '@skep/cli/nearest.ts'
 import type { SaveSnapshotResponse } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import { counted } from '@skep/wire/words.ts'
 import { replicaAddressOf } from '../config/faults.ts'
 import type { TrackerConfig } from '../config/options.ts'
 import { openLog } from '../replica/log/store.ts'
@@ -66,11 +68,11 @@ async function take({ client, json, print }: Asked): Promise<undefined> {
   )
 }
 
-async function save({ client, json, print }: Asked, file: string): Promise<number | undefined> {
+async function save({ client, json, print, note }: Asked, file: string): Promise<number | undefined> {
   const bytes = await saveExport(file, anonymousFile(piecesOf(client.saveSnapshot({})))).catch(
     (error: unknown) => {
       if ((error as NodeJS.ErrnoException).syscall === undefined) throw error
-      print(`${file}: ${(error as Error).message}`)
+      note(`${file}: ${fileFault(error)}`)
       return null
     },
   )
@@ -100,12 +102,12 @@ async function* piecesOf(messages: AsyncIterable<SaveSnapshotResponse>): AsyncGe
  */
 function describe({ clusterId, index, birth }: ExportHeader, fileBytes: number): string {
   const { limits } = birth as Birth
-  const room = `${limits.torrents.toLocaleString('en')} torrents and ${(limits.pages4 * PAGE).toLocaleString('en')} IPv4 peers`
+  const room = `${counted(limits.torrents, 'torrent')} and ${counted(limits.pages4 * PAGE, 'IPv4 peer')}`
   return `${size(BigInt(fileBytes))}, whole: the table of cluster ${clusterId} as of entry ${index}, with room for ${room}`
 }
 
-async function check({ json, print }: Asked, file: string): Promise<number | undefined> {
-  const header = await readable(file, print)
+async function check({ json, print, note }: Asked, file: string): Promise<number | undefined> {
+  const header = await readable(file, note)
   if (typeof header === 'number') return header
   print(
     json ? JSON.stringify({ file, ...header }, null, 2) : `${file}: ${describe(header, statSync(file).size)}`,
@@ -114,18 +116,18 @@ async function check({ json, print }: Asked, file: string): Promise<number | und
 }
 
 /** The header of a file that is whole; else it is said why not, with an exit code. */
-async function readable(file: string, print: (text: string) => void): Promise<ExportHeader | number> {
+async function readable(file: string, note: (text: string) => void): Promise<ExportHeader | number> {
   try {
     return await checkExport(readFilePieces(file))
   } catch (error) {
-    print(`${file}: ${error instanceof Error ? error.message : String(error)}`)
+    note(`${file}: ${fileFault(error)}`)
     return error instanceof ExportDamaged ? FAILURE : IO
   }
 }
 
 /** Begins a new cluster of one in `--data-dir`, under new IDs and with new keys. */
-async function restore({ configured, json, print }: Asked, file: string): Promise<number | undefined> {
-  const header = await readable(file, print)
+async function restore({ configured, json, print, note }: Asked, file: string): Promise<number | undefined> {
+  const header = await readable(file, note)
   if (typeof header === 'number') return header
   const { config } = configured
   try {
@@ -139,7 +141,7 @@ async function restore({ configured, json, print }: Asked, file: string): Promis
     }
     return
   } catch (error) {
-    print(`${config.dataDir}: ${error instanceof Error ? error.message : String(error)}`)
+    note(`${config.dataDir}: ${error instanceof Error ? error.message : String(error)}`)
     return (error as NodeJS.ErrnoException).code === undefined ? FAILURE : IO
   }
 }

@@ -16,6 +16,7 @@ import {
   type StatusResponse,
   StatusResponseSchema,
 } from '@skep/wire/proto/gen/skep/cluster/v1/cluster_pb.js'
+import { counted, rounded } from '@skep/wire/words.ts'
 import { type Ports, placesOf, tiersOf } from './announce-list.ts'
 import type { Finding } from './finding.ts'
 
@@ -97,7 +98,7 @@ export function statusTable({
     ],
     [
       'answers',
-      `${number(load?.answers ?? 0n)}, now ${number(Math.round(load?.answersPerSecond ?? 0))} a second; interval ${showMilliseconds((load?.intervalSeconds ?? 0) * 1000)}`,
+      `${number(load?.answers ?? 0n)}, now ${rounded(load?.answersPerSecond ?? 0)} a second; interval ${showMilliseconds((load?.intervalSeconds ?? 0) * 1000)}`,
     ],
     ...(raft?.members ?? []).map((member): [string, string] => [
       'member',
@@ -128,7 +129,7 @@ const standing = (m: Member, leader: bigint): string[] => [
   m.voter ? 'voter' : 'learner',
   ...(m.id === leader ? ['leader'] : []),
   ...(m.self ? ['this replica'] : m.connection === '' ? [] : [m.connection]),
-  ...(m.lag === undefined || m.self ? [] : [`${number(m.lag)} entries behind`]),
+  ...(m.lag === undefined || m.self ? [] : [`${counted(m.lag, 'entry', 'entries')} behind`]),
   ...(m.diskFails ? ['its disk takes no writes'] : []),
 ]
 

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Command, Flag, UsageError } from '@skep/cli/command.ts'
+import { complain } from '@skep/cli/complain.ts'
 import { FAILURE, OK } from '@skep/cli/exit-codes.ts'
 import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { shellWords, skepCommand } from '@skep/cli/paste.ts'
@@ -68,7 +69,7 @@ export async function runCluster(configured: Configured, replicas: number): Prom
     keyFile = (await openNetworkKey(config.dataDir, config.networkKeyFile)).path
   } catch (error) {
     if (!(error instanceof FolderError || error instanceof NetworkKeyError)) throw error
-    process.stderr.write(`skep: ${error.message}\n`)
+    complain(error.message)
     return await leave(error.exitCode)
   }
   const plans = replicaPlans(configured, replicas, keyFile)

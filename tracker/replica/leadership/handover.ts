@@ -53,7 +53,7 @@ export class Handover {
     return {
       kind: 'failed',
       why: target.recentActive
-        ? `member ${this.to} is ${behind} entries behind and did not catch up in time`
+        ? `member ${this.to} is ${behind} ${behind === 1 ? 'entry' : 'entries'} behind and did not catch up in time`
         : `member ${this.to} does not answer`,
     }
   }

@@ -110,7 +110,7 @@ export const caughtUp = (v: View, id: number): boolean =>
 export const lagText = (v: View, id: number): string => {
   if (!alive(v, id)) return `${nameOf(v.directory, id)} does not answer (${silenceText(v, id)})`
   const lag = lagOf(v, id)
-  return `${nameOf(v.directory, id)} ${lag === null ? 'is still being sent the state' : `lacks ${lag} entries`}`
+  return `${nameOf(v.directory, id)} ${lag === null ? 'is still being sent the state' : `lacks ${lag} ${lag === 1 ? 'entry' : 'entries'}`}`
 }
 
 export const silenceText = (v: View, id: number): string => {
