@@ -20,7 +20,11 @@ const address6 = (...bytes: number[]): Int32Array => {
 function world() {
   const buffer = floodBuffer()
   const flood = new Flood(buffer)
-  const from = (family: 4 | 6, slot: Int32Array): void => flood.note(family, slot, ADDRESS_WORDS, 1)
+  const from = (family: 4 | 6, slot: Int32Array, n = 16): void => {
+    const batch = new Int32Array(ADDRESS_WORDS * n)
+    for (let i = 0; i < n; i++) batch.set(slot, i * ADDRESS_WORDS)
+    flood.note(family, batch, ADDRESS_WORDS, n)
+  }
   return { buffer, flood, from }
 }
 
@@ -61,4 +65,15 @@ test('when nothing was lost for a minute, nobody is named any more', () => {
   flood.look(1, 61_000)
   assert.deepEqual(floodsOf([buffer]), [])
   assert.deepEqual(floodWarnings([]), [])
+})
+
+test('honest clients that are heard when the flood is over are not named for it', () => {
+  const { buffer, flood, from } = world()
+  flood.look(1, 0)
+  for (let i = 0; i < 1000; i++) from(4, address4(203, 0, 113, i & 255))
+  for (let i = 0; i < 10_000; i++) from(4, address4(198, 51, 100, i & 255), 1 + (i % 15))
+  assert.deepEqual(
+    floodsOf([buffer]).map(({ network }) => network),
+    ['203.0.113.0/24'],
+  )
 })

@@ -10,6 +10,8 @@ export const NAMED_MOST = 20
 const NAMED_SHARE = 0.02
 /** Counts are halved when so many are sampled: what was long ago counts less. */
 const HALVE_AT = 16_384
+/** In a smaller batch nothing waits: whoever is heard then, as when a flood is just over, floods nobody. */
+const WAITING_LEAST = 16
 /** After the last drop: sampled on for so long, and shown for so long, milliseconds. */
 const SAMPLE_MS = 10_000
 const SHOWN_MS = 60_000
@@ -45,6 +47,7 @@ export class Flood {
 
   /** One of a batch of `n`: `from` are its address slots of `slotWords` words (slots.ts). */
   note(family: 4 | 6, from: Int32Array, slotWords: number, n: number): void {
+    if (n < WAITING_LEAST) return
     const at = (this.turn++ % n) * slotWords
     // Bytes in network order on a little-endian machine: the first three are the low ones.
     if (family === 4) this.count(4, from[at + 1]! & 0xffffff, 0)
