@@ -98,8 +98,7 @@ async function run(args: string[]): Promise<number> {
 }
 
 /** Whose help tells more about these words. */
-function named([first, second]: readonly string[]): string {
-  if (first === 'bench' && second === 'udp') return 'skep bench udp'
+function named([first]: readonly string[]): string {
   return COMMANDS.some(([name]) => name === first) ? `skep ${first}` : 'skep'
 }
 

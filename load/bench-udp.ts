@@ -4,7 +4,7 @@
 
 import { writeFileSync } from 'node:fs'
 import { type Command, Flag, InvalidArgumentError, newCommand, wholeNumber } from '@skep/cli/command.ts'
-import { complain } from '@skep/cli/complain.ts'
+import { complain, parseOr } from '@skep/cli/complain.ts'
 import { FAILURE, OK, UNAVAILABLE, USAGE } from '@skep/cli/exit-codes.ts'
 import { type Live, type Measured, measure } from './bench/measure.ts'
 import { residentBytes } from './bench/process-cost.ts'
@@ -125,7 +125,8 @@ export type Report = {
 /** Runs the command; resolves to its exit code. */
 export async function benchUdp(args: string[]): Promise<number> {
   const program = command()
-  program.parse(args, { from: 'user' })
+  const wrong = parseOr(program, args)
+  if (wrong !== null) return wrong
   const options = program.opts<Options>()
   try {
     const report = await load(program.args[0]!, options)
