@@ -128,6 +128,8 @@ const DOORS: Record<string, readonly string[]> = {
   yaml: ['cli/', 'charts/'],
   valibot: ['cli/'],
   commander: ['cli/command.ts'],
+  '@bufbuild/protovalidate': ['tracker/http/calls.ts'],
+  '@connectrpc/connect-node': ['tracker/control/server.ts', 'tracker/ctl/client.ts', 'operator/members.ts'],
 }
 
 test('files stay readable: at most 500 lines, less for those that coordinate', () => {

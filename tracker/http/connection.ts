@@ -6,12 +6,22 @@
 import type { Socket } from 'node:net'
 import { monotonicMs } from '../threads/state.ts'
 import type { Asker, TrustedNetworks } from './address.ts'
+import { bodyOf } from './body.ts'
+import {
+  CALL_MOST_BYTES,
+  CALL_UNITS,
+  CALLS,
+  type CallAnswer,
+  type CallRequest,
+  faultAnswer,
+} from './calls.ts'
 import type { HttpCounts } from './counters.ts'
 import { endOfHead, faultyHead, type Head, NO_HTTP, NOT_YET, readHead } from './head.ts'
 import type { Page } from './pages.ts'
 import type { Waiter } from './pending.ts'
 import type { PlainRequest } from './plain.ts'
-import { httpResponse, pageResponse } from './reply.ts'
+import { callResponse, httpResponse, pageResponse } from './reply.ts'
+import type { Session } from './session.ts'
 import type { HttpTracker } from './tracker.ts'
 import { CONNECTION_UNITS, PAGE_UNITS, type Place, type Turns, unitsOf } from './turns.ts'
 
@@ -40,6 +50,9 @@ export type GeneralAnswer =
   /** `waiter.answer` will be called. */
   | { readonly kind: 'parked' }
 
+/** Whoever waits for a turn. */
+export type Turner = { turn(): void }
+
 export type ConnectionOwner = {
   readonly tracker: HttpTracker
   readonly networks: TrustedNetworks
@@ -48,17 +61,23 @@ export type ConnectionOwner = {
   /** Shared scratch: connections work one after another. */
   readonly plain: PlainRequest
   general(head: Head, asker: Asker | null, waiter: Waiter, nowMs: number): GeneralAnswer
+  /** A call of the typed service. Never rejects. */
+  call(request: CallRequest): Promise<CallAnswer>
+  /** HTTP/2 begins with these bytes: the socket is another's from now on. */
+  upgrade(connection: Connection, socket: Socket, first: string): void
   /** Requests came: outcomes will have to be waited for, and the turn ends. */
   worked(): void
   /** `turn` is to be called in the next turn. */
-  later(connection: Connection): void
+  later(turner: Turner): void
   /** So many more bytes are held for the client (fewer: negative). False: more than may be, over all. */
   hold(bytes: number): boolean
-  left(connection: Connection): void
+  left(connection: Connection | Session): void
 }
 
 export class Connection implements Waiter {
   gone = false
+  readonly form = null
+  readonly trusted: boolean
   readonly asker: Asker
   readonly place: Place
   /** Monotonic milliseconds of the last byte or answer. */
@@ -82,12 +101,17 @@ export class Connection implements Waiter {
   private partialMs = 0
   private held = 0
   private dropped = 0
+  /** Where the request after the one at hand begins. */
+  private next = 0
+  /** The client was told to send the body it holds back. */
+  private continued = false
+  /** Aborted if the client leaves during its call. */
+  private call: AbortController | null = null
   /** Of the answer that is awaited. */
   private closeAfter = false
   private keepAlive = false
   private headOnly = false
   private readonly socket: Socket
-  private readonly trusted: boolean
   private readonly owner: ConnectionOwner
 
   constructor(
@@ -143,6 +167,7 @@ export class Connection implements Waiter {
 
   private readonly onClose = (): void => {
     this.gone = true
+    this.call?.abort()
     this.rest = ''
     this.owner.hold(-this.held)
     this.held = 0
@@ -180,10 +205,16 @@ export class Connection implements Waiter {
           at += 2
           continue
         }
+        if (at === 0 && !this.served && text.startsWith(HTTP2)) {
+          this.upgrade(text)
+          return
+        }
         const end = endOfHead(text, at)
         if (end === NOT_YET) break
-        response = this.general(text, at, end, now)
-        if (end > 0) at = end
+        const answered = this.general(text, at, end, now)
+        if (answered === null) break
+        response = answered
+        if (end > 0) at = this.next
       }
       const cost = unitsOf(at - from, response.length)
       units -= cost
@@ -207,12 +238,29 @@ export class Connection implements Waiter {
     this.settle()
   }
 
-  /** Answers a request that is not plain; '' and `busy`: the answer comes later. */
-  private general(text: string, at: number, end: number, now: number): string {
+  /** All that comes is HTTP/2 (RFC 9113, 3.4): sessions have their own bounds. */
+  private upgrade(text: string): void {
+    const { socket, owner } = this
+    socket.pause()
+    socket.off('data', this.onData)
+    socket.off('end', this.onEnd)
+    socket.off('drain', this.onDrain)
+    socket.off('error', this.onError)
+    socket.off('close', this.onClose)
+    this.gone = true
+    owner.upgrade(this, socket, text)
+  }
+
+  /**
+   * Answers a request that is not plain; '' and `busy`: the answer comes later; null: it is not all there.
+   */
+  private general(text: string, at: number, end: number, now: number): string | null {
     const { owner } = this
-    owner.counts.general++
     const head = end > 0 ? readHead(text, at, end) : end === NO_HTTP ? BROKEN : LONG
     const asker = this.trusted ? owner.networks.client(head.forwardedFor) : this.asker
+    this.next = end
+    if (head.fault === 0 && head.path.startsWith(CALLS)) return this.called(text, end, head, asker)
+    owner.counts.general++
     const answer = owner.general(head, asker, this, now)
     this.closeAfter = head.close
     this.keepAlive = head.keepAlive
@@ -229,6 +277,43 @@ export class Connection implements Waiter {
       case 'parked':
         break
     }
+    this.busy = true
+    return ''
+  }
+
+  private called(text: string, end: number, head: Head, asker: Asker | null): string | null {
+    const { owner } = this
+    const body = bodyOf(text, end, head, CALL_MOST_BYTES)
+    if (body.kind === 'partial') {
+      const expects = head.fields.some(([name, value]) => name === 'expect' && /^100-continue$/i.test(value))
+      if (expects && !this.continued) this.write('HTTP/1.1 100 Continue\r\n\r\n')
+      this.continued = true
+      return null
+    }
+    this.continued = false
+    this.keepAlive = false
+    this.closeAfter = head.closeAfterBody || body.kind !== 'body'
+    if (body.kind === 'long') {
+      owner.counts.badRequests++
+      const message = `a request may have ${CALL_MOST_BYTES} bytes`
+      return callResponse(faultAnswer(429, 'resource_exhausted', message), true)
+    }
+    if (body.kind !== 'body') {
+      owner.counts.badRequests++
+      return callResponse(faultAnswer(400, 'invalid_argument', 'the body is broken'), true)
+    }
+    this.next = body.next
+    owner.turns.use(this.place, CALL_UNITS)
+    const { method, path, fields } = head
+    this.call = new AbortController()
+    const { signal } = this.call
+    const bytes = Buffer.from(body.text, 'latin1') as Buffer<ArrayBuffer>
+    void owner
+      .call({ httpVersion: '1.1', method, path, fields, body: bytes, asker, signal })
+      .then((answer) => {
+        this.call = null
+        this.reply(callResponse(answer, this.closeAfter))
+      })
     this.busy = true
     return ''
   }
@@ -356,12 +441,19 @@ export class Connection implements Waiter {
     socket.destroy()
   }
 
+  /** The front end stops, and all that waited is answered. */
+  farewell(): void {
+    this.socket.destroy()
+  }
+
   /** Ends the connection; a parked answer is lost. */
   close(): void {
     this.socket.destroy()
   }
 }
 
+/** How each HTTP/2 connection begins; no request of HTTP/1.1 does. */
+const HTTP2 = 'PRI * HTTP/2.0\r\n\r\n'
 const BROKEN = faultyHead(400)
 const LATE = faultyHead(408)
 const LONG = faultyHead(431)

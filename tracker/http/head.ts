@@ -26,6 +26,12 @@ export type Head = {
   readonly close: boolean
   /** The client is of HTTP/1.0 and must be told that it does not. */
   readonly keepAlive: boolean
+  /** The same for a request whose body is read: the connection may go on after it. */
+  readonly closeAfterBody: boolean
+  /** Bytes of the body; -1: it comes in chunks (RFC 9112, 7.1); -3: two parsers could read two bodies. */
+  readonly bodyBytes: number
+  /** All header fields, names in small letters. */
+  readonly fields: readonly (readonly [string, string])[]
 }
 
 const LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP\/(\d)\.(\d)$/
@@ -35,7 +41,7 @@ const ABSOLUTE = /^https?:\/\/([^/?#]+)(.*)$/i
 /** What `readHead` gives for what is none. */
 export const faultyHead = (fault: number): Head => ({
   ...{ fault, method: 'GET', path: '', query: '', host: '', accept: '', forwardedFor: '' },
-  ...{ close: true, keepAlive: false },
+  ...{ close: true, keepAlive: false, closeAfterBody: true, bodyBytes: 0, fields: [] },
 })
 
 /** The request is not all there yet. */
@@ -64,7 +70,7 @@ export function readHead(text: string, from: number, end: number): Head {
   if (major !== '1') return faultyHead(505)
   const fields = fieldsOf(lines)
   if (fields === null) return faultyHead(400)
-  const { hosts, connection, body, forwardedFor, accept } = fields
+  const { hosts, connection, body, forwardedFor, accept, bodyBytes, all } = fields
   if (hosts.length > 1 || (hosts.length === 0 && minor !== '0')) return faultyHead(400)
   const absolute = ABSOLUTE.exec(target!)
   const rest = absolute === null ? target! : absolute[2]!
@@ -82,6 +88,9 @@ export function readHead(text: string, from: number, end: number): Head {
     forwardedFor,
     close: body || !kept,
     keepAlive: minor === '0' && kept && !body,
+    closeAfterBody: minor === '0' || !kept,
+    bodyBytes,
+    fields: all,
   }
 }
 
@@ -91,6 +100,8 @@ type Fields = {
   readonly body: boolean
   readonly forwardedFor: string
   readonly accept: string
+  readonly bodyBytes: number
+  readonly all: readonly (readonly [string, string])[]
 }
 
 /** Null: a line is no header. */
@@ -99,12 +110,16 @@ function fieldsOf(lines: readonly string[]): Fields | null {
   const connection: string[] = []
   const forwarded: string[] = []
   const accept: string[] = []
+  const all: (readonly [string, string])[] = []
   let body = false
+  let bodyBytes = -2
   for (const line of lines) {
     const [, name, value] = HEADER.exec(line) ?? []
     if (name === undefined || line.includes('\r') || line.includes('\n')) return null
     const text = value!.trim()
-    switch (name.toLowerCase()) {
+    const field = name.toLowerCase()
+    all.push([field, text])
+    switch (field) {
       case 'host':
         hosts.push(text)
         break
@@ -120,17 +135,23 @@ function fieldsOf(lines: readonly string[]): Fields | null {
       case 'content-length':
         if (!/^\d+$/.test(text)) return null
         body ||= Number(text) !== 0
+        // Two lengths, or one and chunks: two parsers could read two bodies.
+        if (bodyBytes !== -2 && bodyBytes !== Number(text)) return null
+        bodyBytes = Number(text)
         break
       case 'transfer-encoding':
         body = true
+        if (bodyBytes !== -2 || text.toLowerCase() !== 'chunked') bodyBytes = -3
+        else bodyBytes = -1
         break
     }
   }
-  return { hosts, connection, body, forwardedFor: forwarded.join(','), accept: accept.join(',') }
+  const joined = { forwardedFor: forwarded.join(','), accept: accept.join(',') }
+  return { hosts, connection, body, ...joined, bodyBytes: bodyBytes === -2 ? 0 : bodyBytes, all }
 }
 
 /** RFC 3986, 6.2.2.2: what need not be encoded means the same when it is. */
-const plainPath = (path: string): string =>
+export const plainPath = (path: string): string =>
   path.includes('%')
     ? path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
     : path

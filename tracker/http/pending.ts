@@ -7,6 +7,7 @@ import type { ProducerBuffers } from '../threads/producer.ts'
 import { ChangeRing } from '../threads/ring.ts'
 import type { Control } from '../threads/state.ts'
 import type { Asker } from './address.ts'
+import type { Form } from './form.ts'
 
 /**
  * Who waits for an answer: a connection. `answer` is called once for a parked request, unless the client is
@@ -14,6 +15,8 @@ import type { Asker } from './address.ts'
  */
 export interface Waiter {
   readonly gone: boolean
+  /** Null: a query and a bencoded body (BEP 3). */
+  readonly form: Form | null
   answer(status: number, body: string): void
 }
 

@@ -66,6 +66,39 @@ export class AnnounceQuery {
   private started = false
   private stopped = false
 
+  /** As `parse`, of what was read already: 20 bytes each, amounts as numbers; null: not said. */
+  fill(
+    infoHash: Uint8Array,
+    peerId: Uint8Array,
+    said: {
+      readonly port: number
+      readonly key: number
+      readonly numwant: number | null
+      readonly left: bigint | null
+      readonly downloaded: bigint
+      readonly uploaded: bigint
+      readonly event: 'none' | 'started' | 'stopped' | 'completed'
+    },
+  ): void {
+    const { port, key, numwant, left, downloaded, uploaded, event } = said
+    this.hashBytes.set(infoHash)
+    this.peerIdBytes.set(peerId)
+    this.port = port
+    this.key = swap32(key)
+    this.numwant = numwant ?? -1
+    this.compact = true
+    this.noPeerId = true
+    for (const [i, amount] of [downloaded, left ?? 0n, uploaded].entries()) {
+      this.amounts[i * 2] = swap32(Number(amount >> 32n))
+      this.amounts[i * 2 + 1] = swap32(Number(amount & 0xffffffffn))
+    }
+    this.kind =
+      (event === 'stopped' ? LEAVE : PUT) |
+      (left === 0n ? SEEDER : 0) |
+      (event === 'completed' ? COMPLETED : 0) |
+      (event === 'started' ? STARTED : 0)
+  }
+
   /** Reads `text` from `from` (after the question mark) to `end`. Null: understood. Never throws. */
   parse(text: string, from: number, end: number): Refusal | null {
     this.port = -1
@@ -158,6 +191,12 @@ export class ScrapeQuery {
   readonly bytes = new Uint8Array(this.hashes.buffer)
   /** Hashes in `hashes`, five words each. */
   count = 0
+
+  /** As `parse`, of hashes that were read already, at most MAX_SCRAPE_HASHES. */
+  fill(infoHashes: readonly Uint8Array[]): void {
+    this.count = infoHashes.length
+    for (const [i, hash] of infoHashes.entries()) this.bytes.set(hash, i * 20)
+  }
 
   /** As `AnnounceQuery.parse`. No info_hash at all is the question for everything: `NO_FULL_SCRAPE`. */
   parse(text: string, from: number, end: number): Refusal | null {

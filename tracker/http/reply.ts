@@ -2,6 +2,7 @@
 // byte. Refuses: sockets, headers beyond a status line's worth, and to know why an outcome came about.
 
 import { formatIPv4, formatIPv6 } from '@skep/wire/ip.ts'
+import type { CallAnswer } from './calls.ts'
 import type { Page } from './pages.ts'
 
 /**
@@ -85,6 +86,13 @@ export function scrapeReply(entries: Map<string, Counts>, minRequestInterval: nu
 }
 
 const STATUS_TEXT: { readonly [status: number]: string } = {
+  ...{ 401: 'Unauthorized', 403: 'Forbidden', 409: 'Conflict', 415: 'Unsupported Media Type' },
+  ...{
+    429: 'Too Many Requests',
+    499: 'Client Closed Request',
+    501: 'Not Implemented',
+    504: 'Gateway Timeout',
+  },
   ...{ 200: 'OK', 400: 'Bad Request', 404: 'Not Found', 405: 'Method Not Allowed', 408: 'Request Timeout' },
   ...{ 414: 'URI Too Long', 431: 'Request Header Fields Too Large', 500: 'Internal Server Error' },
   ...{ 503: 'Service Unavailable', 505: 'HTTP Version Not Supported' },
@@ -104,6 +112,19 @@ export function httpResponse(status: number, body: string, close: boolean, keepA
   return `HTTP/1.1 ${status} ${STATUS_TEXT[status]}\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n${extra}\r\n${body}`
 }
 
+/** What every page says beside its type. */
+export const PAGE_FIELDS: { readonly [name: string]: string } = {
+  'Cache-Control': 'no-store',
+  Vary: 'Accept',
+  'X-Content-Type-Options': 'nosniff',
+  'Referrer-Policy': 'no-referrer',
+  'Content-Security-Policy':
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+const PAGE_LINES = Object.entries(PAGE_FIELDS)
+  .map(([name, value]) => `${name}: ${value}\r\n`)
+  .join('')
+
 /** A page as a whole response, one character a byte; without its body for HEAD. */
 export function pageResponse(page: Page, headOnly: boolean, close: boolean, keepAlive: boolean): string {
   const body = Buffer.from(page.body).toString('latin1')
@@ -111,10 +132,20 @@ export function pageResponse(page: Page, headOnly: boolean, close: boolean, keep
   const extra = allow + (page.status === 503 ? `Retry-After: ${RETRY_AFTER_SECONDS}\r\n` : '')
   return (
     `HTTP/1.1 ${page.status} ${STATUS_TEXT[page.status]}\r\nDate: ${new Date().toUTCString()}\r\n` +
-    `Content-Type: ${page.type}\r\nContent-Length: ${body.length}\r\nCache-Control: no-store\r\n` +
-    'Vary: Accept\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n' +
-    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; " +
-    "form-action 'none'; frame-ancestors 'none'\r\n" +
+    `Content-Type: ${page.type}\r\nContent-Length: ${body.length}\r\n` +
+    PAGE_LINES +
     `${extra}${connectionHeader(close, keepAlive)}\r\n${headOnly ? '' : body}`
+  )
+}
+
+/** The answer of a typed call as a whole response, one character a byte. */
+export function callResponse({ status, header, body }: CallAnswer, close: boolean): string {
+  let fields = ''
+  header.forEach((value, name) => {
+    if (name !== 'content-length') fields += `${name}: ${value}\r\n`
+  })
+  return (
+    `HTTP/1.1 ${status} ${STATUS_TEXT[status] ?? 'Error'}\r\n${fields}Content-Length: ${body.length}\r\n` +
+    `${connectionHeader(close, false)}\r\n${Buffer.from(body).toString('latin1')}`
   )
 }

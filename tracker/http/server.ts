@@ -7,7 +7,8 @@ import { Store } from '../swarm/store.ts'
 import type { ProducerBuffers } from '../threads/producer.ts'
 import { Control, monotonicMs } from '../threads/state.ts'
 import { type Asker, parseAddress, TrustedNetworks } from './address.ts'
-import { Connection, type ConnectionOwner, type GeneralAnswer } from './connection.ts'
+import { type CallAnswer, type CallRequest, Calls, faultAnswer } from './calls.ts'
+import { Connection, type ConnectionOwner, type GeneralAnswer, type Turner } from './connection.ts'
 import { httpCounts } from './counters.ts'
 import { answerGeneral, type GeneralOptions } from './general.ts'
 import type { Head } from './head.ts'
@@ -16,6 +17,7 @@ import type { PageSources } from './pages.ts'
 import type { Waiter } from './pending.ts'
 import { PlainRequest } from './plain.ts'
 import { httpResponse, UNAVAILABLE } from './reply.ts'
+import { Session } from './session.ts'
 import { HttpTracker } from './tracker.ts'
 import { Places, Turns } from './turns.ts'
 
@@ -35,6 +37,8 @@ const SCARCE_PERCENT = 75
 const CROWD_MOST = 64
 /** And how long they may take to hear it, milliseconds. */
 const CROWD_MS = 1000
+/** At a stop, how long HTTP/2 clients may take over the last answers, milliseconds. */
+const FAREWELL_MS = 1000
 
 export type HttpOptions = PageSources & {
   /** Addresses to listen on. */
@@ -86,9 +90,10 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
   private readonly generalOptions: GeneralOptions
   private readonly listeners: Listeners
   private readonly places: Places
-  private readonly connections = new Set<Connection>()
+  private readonly connections = new Set<Connection | Session>()
+  private readonly calls: Calls
   /** Connections that wait for their turn, in order. */
-  private queue: Connection[] = []
+  private queue: Turner[] = []
   private heldBytes = 0
   private crowd = 0
   private fail!: (error: Error) => void
@@ -114,6 +119,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
       counts: this.counts,
       seed: (Math.random() * 2 ** 31) | 1,
     })
+    this.calls = new Calls(this.tracker, () => this.worked())
     const onError = options.onError ?? (() => {})
     const { tracker, counts } = this
     const pages = {
@@ -133,6 +139,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
   }
 
   async listen(): Promise<void> {
+    await this.calls.warmUp()
     await this.listeners.open((error) => this.fail(error))
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS)
   }
@@ -179,7 +186,24 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     socket.end(httpResponse(UNAVAILABLE, this.tracker.body, true), 'latin1')
   }
 
-  left(connection: Connection): void {
+  upgrade(connection: Connection, socket: Socket, first: string): void {
+    const { asker, place, trusted } = connection
+    this.connections.delete(connection)
+    this.counts.sessions++
+    this.connections.add(new Session(socket, first, asker, trusted, place, this, monotonicMs()))
+  }
+
+  async call(request: CallRequest): Promise<CallAnswer> {
+    this.counts.calls++
+    try {
+      return await this.calls.answer(request)
+    } catch (error) {
+      this.generalOptions.onError(error)
+      return faultAnswer(500, 'internal', 'this call could not be answered; the log says why')
+    }
+  }
+
+  left(connection: Connection | Session): void {
     this.connections.delete(connection)
     this.places.leave(connection.place, connection.asker)
     this.takeMore()
@@ -202,8 +226,8 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     return this.heldBytes <= HELD_BYTES
   }
 
-  later(connection: Connection): void {
-    this.queue.push(connection)
+  later(turner: Turner): void {
+    this.queue.push(turner)
   }
 
   /** Once an event loop turn with requests. */
@@ -264,6 +288,7 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     return {
       ...this.counts,
       connectionsNow: this.connections.size,
+      callsNow: this.calls.now,
       parkedNow: this.tracker.pending.size,
       waitingNow: this.tracker.waitingNow,
     }
@@ -277,11 +302,15 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     this.tracker.sweep(monotonicMs())
     this.tracker.pending.publish(this.control)
     const until = monotonicMs() + this.options.parkForMs + 4 * SWEEP_MS
-    while (this.tracker.pending.size > 0 && monotonicMs() < until)
+    while ((this.tracker.pending.size > 0 || this.calls.now > 0) && monotonicMs() < until)
       await new Promise((resolve) => setTimeout(resolve, SWEEP_MS / 5))
     clearInterval(this.sweeper)
     // Answers just written get a turn to leave.
     await new Promise((resolve) => setImmediate(resolve))
+    for (const connection of this.connections) connection.farewell()
+    const leaving = monotonicMs() + FAREWELL_MS
+    while ([...this.connections].some((each) => each instanceof Session) && monotonicMs() < leaving)
+      await new Promise((resolve) => setTimeout(resolve, SWEEP_MS / 5))
     for (const connection of this.connections) connection.close()
     await new Promise((resolve) => setImmediate(resolve))
   }

@@ -14,6 +14,7 @@ import { RECORD_WORDS, WordRing } from '../threads/ring.ts'
 import { type Control, STOPPING } from '../threads/state.ts'
 import type { Asker } from './address.ts'
 import type { HttpCounts } from './counters.ts'
+import type { Form, Why } from './form.ts'
 import { type ParkedChange, PendingChanges, type Waiter } from './pending.ts'
 import { AnnounceQuery, NO_FULL_SCRAPE, type Refusal, ScrapeQuery, swap32 } from './query.ts'
 import {
@@ -89,6 +90,8 @@ export class HttpTracker {
   private readonly id = new Int32Array(5)
   private readonly idBytes = Buffer.from(this.id.buffer)
   private settings: Settings
+  /** Of the request at hand. */
+  private form: Form | null = null
   private stopping = false
   private waiting: Waiting[] = []
   private again: number[] = []
@@ -123,6 +126,7 @@ export class HttpTracker {
     nowMs: number,
   ): boolean {
     const { control, counts } = this.options
+    this.form = waiter.form
     if (kind === ANNOUNCE) counts.announces++
     else counts.scrapes++
     if (this.stopping || control.state === STOPPING) return this.unavailable('tracker is stopping')
@@ -148,11 +152,11 @@ export class HttpTracker {
     nowMs: number,
   ): boolean {
     const { query, record, announcer, options } = this
-    const refusal = query.parse(text, from, end)
-    if (refusal !== null) return this.refused(refusal)
+    const refusal = this.form === null ? query.parse(text, from, end) : this.form.readAnnounce(query)
+    if (refusal) return this.refused(refusal)
     if (peer === null) {
       options.counts.refusedForwarded++
-      return this.failure(NOBODY, 60)
+      return this.failure(NOBODY, 60, 'nobody')
     }
     // Before the birth record is applied all settings are zero; the sweep reads them again every 50 ms.
     if (this.settings.numwantMax === 0) this.settings = options.store.settings
@@ -161,7 +165,7 @@ export class HttpTracker {
     if (kind !== PUBLIC) options.counts.privateAnnounces++
     if (kind === BOGON || (kind === PRIVATE && settings.allowPrivate === 'off')) {
       options.counts.refusedAddress++
-      return this.failure(addressRefusal(kind, peer.v6, [...peer.words]), 60)
+      return this.failure(addressRefusal(kind, peer.v6, [...peer.words]), 60, 'forbidden')
     }
     this.fillRecord(peer)
     const asked = query.numwant < 0 ? settings.numwantDefault : query.numwant
@@ -170,7 +174,7 @@ export class HttpTracker {
     const decision = announcer.announce(record, 0, want, IPV4_AND_IPV6, this.peers16, 0, handles)
     if (decision === DENIED) {
       options.counts.refusedAccess++
-      return this.failure('info_hash not allowed', 60)
+      return this.failure('info_hash not allowed', 60, 'forbidden')
     }
     if (decision === CHANGE || decision === BUSY) {
       // Who has no port cannot be a peer, but may know who is.
@@ -238,6 +242,10 @@ export class HttpTracker {
     const intervals = this.jittered()
     options.counts.answered++
     this.status = OK
+    if (this.form !== null) {
+      this.form.announced(announcer, intervals, asker, peers, count4, count6)
+      return
+    }
     if (compact) {
       const end4 = count4 * 6
       const peers6 = count6 === 0 ? '' : peers.toString('latin1', end4, end4 + count6 * 18)
@@ -269,12 +277,27 @@ export class HttpTracker {
 
   private answerScrape(text: string, from: number, end: number): boolean {
     const { scrape, options } = this
+    if (this.form !== null) return this.answerForm(this.form)
     const refusal = scrape.parse(text, from, end)
     if (refusal === NO_FULL_SCRAPE && options.fullScrape) return this.answerFullScrape()
     if (refusal !== null) return this.refused(refusal)
     const files = new Map<string, Counts>()
     for (let i = 0; i < scrape.count; i++) this.scrapeOne(files, scrape.hashes, scrape.bytes, i * 5)
     return this.answerCounts(files)
+  }
+
+  private answerForm(form: Form): boolean {
+    const { scrape, announcer } = this
+    form.readScrape(scrape)
+    const all: Counts[] = []
+    for (let i = 0; i < scrape.count; i++) {
+      announcer.scrape(scrape.hashes, i * 5)
+      const { seeders, leechers, completed } = announcer
+      all.push({ seeders, leechers, completed })
+    }
+    this.options.counts.answered++
+    form.scraped(all)
+    return true
   }
 
   private scrapeOne(files: Map<string, Counts>, hashes: Int32Array, bytes: Uint8Array, at: number): void {
@@ -289,7 +312,7 @@ export class HttpTracker {
     const { torrents } = store
     if (store.torrentCount > MAX_FULL_SCRAPE) {
       counts.refusedQuery++
-      return this.failure('too many torrents for a full scrape: name each info_hash', 0)
+      return this.failure('too many torrents for a full scrape: name each info_hash', 0, 'invalid')
     }
     const bytes = new Uint8Array(torrents.buffer)
     const files = new Map<string, Counts>()
@@ -328,6 +351,7 @@ export class HttpTracker {
       pending.take(sequence)
       return
     }
+    this.form = change.waiter.form
     if (outcome === APPLIED) {
       if (!this.answerApplied(sequence, change)) return
     } else if (outcome === REFUSED) {
@@ -335,7 +359,7 @@ export class HttpTracker {
       this.unavailable('tracker cannot store this now, try again')
     } else {
       options.counts.parkedUnknown++
-      this.unavailable('tracker could not store this in time')
+      this.unavailable('tracker could not store this in time', 'unknown')
     }
     pending.take(sequence)
     change.waiter.answer(this.status, this.body)
@@ -348,7 +372,7 @@ export class HttpTracker {
     const at = changes.at(sequence)
     if (this.announcer.denied(changes.words, at)) {
       this.options.counts.refusedAccess++
-      this.failure('info_hash not allowed', 60)
+      this.failure('info_hash not allowed', 60, 'forbidden')
     } else if (this.announcer.answer(changes.words, at, change.want, IPV4_AND_IPV6, this.peers16, 0, handles))
       this.answerAnnounce(change.asker, change.compact, change.peerIds)
     else if (++change.tries < ANSWER_TRIES) {
@@ -391,35 +415,40 @@ export class HttpTracker {
     for (const { waiter } of this.waiting.splice(0, late)) {
       counts.waitingLate++
       if (waiter.gone) continue
+      this.form = waiter.form
       this.unavailable('tracker has no leader now')
       waiter.answer(this.status, this.body)
     }
     this.pending.late(nowMs, parkForMs, ({ waiter }) => {
       counts.parkedLate++
       if (waiter.gone) return
-      this.unavailable('tracker could not store this in time')
+      this.form = waiter.form
+      this.unavailable('tracker could not store this in time', 'unknown')
       waiter.answer(this.status, this.body)
     })
   }
 
   /** A tracker request went to another path. */
   misplaced(): void {
+    this.form = null
     this.options.counts.refusedQuery++
-    this.failure('there is no tracker at this path: the announce URL ends in /announce', 0)
+    this.failure('there is no tracker at this path: the announce URL ends in /announce', 0, 'invalid')
   }
 
   /** So many come from this address that no more are taken. */
   crowded(): void {
+    this.form = null
     this.unavailable('too many connections from your address')
   }
 
   private refused({ sentence }: Refusal): boolean {
     this.options.counts.refusedQuery++
-    return this.failure(sentence, 0)
+    return this.failure(sentence, 0, 'invalid')
   }
 
   /** For good, as far as the tracker knows: whoever honours an interval stays away for long. */
-  private failure(reason: string, retryMinutes: number): boolean {
+  private failure(reason: string, retryMinutes: number, why: Why): boolean {
+    this.form?.failed(why, reason)
     const seconds = Math.max(this.options.control.intervalSeconds, LASTING_SECONDS)
     this.status = OK
     this.body = failureReply(reason, seconds, retryMinutes)
@@ -427,7 +456,8 @@ export class HttpTracker {
   }
 
   /** For now: clients come back soonest after a status that is no success (docs/http.md). */
-  private unavailable(reason: string): boolean {
+  private unavailable(reason: string, why: Why = 'unavailable'): boolean {
+    this.form?.failed(why, reason)
     this.status = UNAVAILABLE
     this.body = failureReply(reason, UNAVAILABLE_SECONDS, 1)
     return true

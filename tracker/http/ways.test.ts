@@ -148,7 +148,7 @@ const BROKEN: readonly (readonly [string, string, number])[] = [
   ['no Host', 'GET /livez HTTP/1.1\r\n\r\n', 400],
   ['two Hosts', 'GET /livez HTTP/1.1\r\nHost: t\r\nHost: u\r\n\r\n', 400],
   ['a target that is no path', 'GET livez HTTP/1.1\r\nHost: t\r\n\r\n', 400],
-  ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505],
+  ['what begins like HTTP/2 and is none', 'PRI * HTTP/2.0\r\nHost: t\r\n\r\nSM\r\n\r\n', 505],
   ['headers that are too long', `GET /livez HTTP/1.1\r\nHost: t\r\nA: ${'a'.repeat(17_000)}\r\n\r\n`, 431],
   ['a head without end', `GET /livez HTTP/1.1\r\nHost: t\r\nA: ${'a'.repeat(17_000)}`, 431],
   ['half a request', 'GET /livez HTTP/1.1\r\nHos', 400],

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Cluster } from './gen/skep/cluster/v1/cluster_pb.js'
+import { Tracker } from './gen/skep/tracker/v1/tracker_pb.js'
 import { sources } from './generate.ts'
 
 const HERE = fileURLToPath(new URL('.', import.meta.url))
@@ -16,15 +17,19 @@ test('gen/ was made from these .proto files (npm run generate)', () => {
   assert.equal(readFileSync(join(HERE, 'gen/SOURCES'), 'utf8'), sources())
 })
 
-test('the service is there under the name that clients use', () => {
-  assert.equal(Cluster.typeName, 'skep.cluster.v1.Cluster')
-  const proto = readFileSync(join(HERE, 'skep/cluster/v1/cluster.proto'), 'utf8')
-  const named = [...proto.matchAll(/^ {2}rpc (\w+)\(/gm)].map((match) => match[1])
-  assert.deepEqual(
-    Cluster.methods.map((method) => method.name),
-    named,
-  )
-})
+for (const [service, name, file] of [
+  [Cluster, 'skep.cluster.v1.Cluster', 'skep/cluster/v1/cluster.proto'],
+  [Tracker, 'skep.tracker.v1.Tracker', 'skep/tracker/v1/tracker.proto'],
+] as const)
+  test(`the service ${name} is there under the name that clients use`, () => {
+    assert.equal(service.typeName, name)
+    const proto = readFileSync(join(HERE, file), 'utf8')
+    const named = [...proto.matchAll(/^ {2}rpc (\w+)\(/gm)].map((match) => match[1])
+    assert.deepEqual(
+      service.methods.map((method) => method.name),
+      named,
+    )
+  })
 
 const tools = ['buf', 'protoc-gen-es'].every((tool) => spawnSync(tool, ['--version']).status === 0)
 
@@ -33,7 +38,10 @@ test('making it again gives the same bytes', {
 }, () => {
   const out = mkdtempSync(join(tmpdir(), 'skep-proto-'))
   try {
-    const { status, stderr } = spawnSync('buf', ['generate', '-o', out], { cwd: HERE, encoding: 'utf8' })
+    const { status, stderr } = spawnSync('buf', ['generate', '--path', 'skep', '-o', out], {
+      cwd: HERE,
+      encoding: 'utf8',
+    })
     assert.equal(status, 0, stderr)
     const files = readdirSync(join(out, 'gen'), { recursive: true, encoding: 'utf8' }).filter((file) =>
       /\.(js|d\.ts)$/.test(file),

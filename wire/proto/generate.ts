@@ -26,7 +26,9 @@ export function sources(): string {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const generate = ['generate', HERE, '--template', join(HERE, 'buf.gen.yaml'), '-o', HERE]
+  // Only what is ours: the rules under buf/ are read, and lie generated in the package of protovalidate.
+  const where = ['--template', join(HERE, 'buf.gen.yaml'), '--path', join(HERE, 'skep'), '-o', HERE]
+  const generate = ['generate', HERE, ...where]
   for (const args of [['lint', HERE], ['format', '-w', HERE], generate]) {
     const { status } = spawnSync('npx', ['--yes', ...TOOLS, '--', 'buf', ...args], { stdio: 'inherit' })
     if (status !== 0) process.exit(1)
