@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { explain, fileFault } from '@skep/cli/complain.ts'
+import { explain } from '@skep/cli/complain.ts'
 import { FAILURE, OK, UNAVAILABLE } from '@skep/cli/exit-codes.ts'
 import { STANDARD_OUTPUT } from '@skep/cli/output.ts'
 import { reconcileBackup } from './backup.ts'
@@ -70,7 +70,7 @@ async function operate(config: OperatorConfig): Promise<number> {
   } catch (error) {
     log(
       'error',
-      `the API server is not known: ${fileFault(error)}; in a pod a service account names it, elsewhere KUBECONFIG or ~/.kube/config`,
+      `the API server is not known: ${reasonOf(error)}; in a pod a service account names it, elsewhere KUBECONFIG or ~/.kube/config`,
     )
     return UNAVAILABLE
   }

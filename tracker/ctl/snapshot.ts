@@ -72,7 +72,7 @@ async function save({ client, json, print, note }: Asked, file: string): Promise
   const bytes = await saveExport(file, anonymousFile(piecesOf(client.saveSnapshot({})))).catch(
     (error: unknown) => {
       if ((error as NodeJS.ErrnoException).syscall === undefined) throw error
-      note(`${file}: ${fileFault(error)}`)
+      note(`${file}: ${saveFault(error as NodeJS.ErrnoException)}`)
       return null
     },
   )
@@ -80,6 +80,11 @@ async function save({ client, json, print, note }: Asked, file: string): Promise
   const header = await checkExport(readFilePieces(file))
   print(json ? JSON.stringify({ file, ...header, bytes }, null, 2) : `${file}: ${describe(header, bytes)}`)
   return
+}
+
+function saveFault({ code, message }: NodeJS.ErrnoException): string {
+  if (code === 'ENOENT') return 'its folder is not there: make it first, or name another one'
+  return code === 'EACCES' ? 'this user may not write there: name another folder' : message
 }
 
 /** Laid anew: in which order a table lies would say something of the secret by which it is laid. */

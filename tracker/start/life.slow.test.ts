@@ -129,6 +129,8 @@ test('a table leaves as a file and begins another cluster; nothing is restored o
   const [first, second, file] = [join(dir, 'a'), join(dir, 'b'), join(dir, 'table.skep')]
   const from = await tracker(t, 'answering', first)
   for (const port of [7001, 7002, 7003]) assert.equal((await from.get(announce(port))).status, 200)
+  const nowhere = await from.ctl('snapshot', 'save', join(dir, 'none', 'table.skep'))
+  assert.deepEqual([nowhere.code, /^skep: .*: its folder is not there/.test(nowhere.text)], [74, true])
   const saved = await from.ctl('snapshot', 'save', file)
   assert.deepEqual(
     [saved.code, /whole: the table of cluster [0-9a-f]{32}/.test(saved.text)],
