@@ -46,7 +46,19 @@ test('hosts are told with their ports, in any family; what is none is refused by
   assert.equal(url('192.0.2.1:7000:7001'), 'udp://192.0.2.1:7000/announce')
   assert.equal(url('2001:db8::1'), 'udp://[2001:db8::1]:6969/announce')
   assert.equal(url('[2001:db8::1]:7000:7001'), 'udp://[2001:db8::1]:7000/announce')
-  for (const wrong of ['t0:7000', 'udp://t0', 't0:0:1', 't0:99999:1', ''])
+  assert.equal(url('bücher.example'), 'udp://xn--bcher-kva.example:6969/announce')
+  const noHosts = [
+    'two names',
+    't0.example.org/announce',
+    'a@b',
+    'a%20b',
+    '999.1.1.1',
+    '1.2.3',
+    ':::',
+    '[1:2]',
+    't0,t1',
+  ]
+  for (const wrong of ['t0:7000', 'udp://t0', 't0:0:1', 't0:99999:1', '', ...noHosts])
     assert.throws(() => placeOf(wrong, PORTS), /is neither a host nor/)
 })
 

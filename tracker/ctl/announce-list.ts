@@ -64,10 +64,18 @@ export function placeOf(text: string, ports: Ports): Place {
   const m = /^(\[[0-9a-fA-F:.]+\]|[^[\]:]+)(?::(\d{1,5}):(\d{1,5}))?$/.exec(text)
   const bare = m === null && /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/.test(text) ? `[${text}]` : undefined
   const [udp, http] = [m?.[2] ?? ports.udp, m?.[3] ?? ports.http].map(Number) as [number, number]
-  const host = bare ?? m?.[1]
+  const host = hostOf(bare ?? m?.[1] ?? '')
   if (host === undefined || udp < 1 || udp > 65_535 || http < 1 || http > 65_535)
     throw new UsageError(`"${text}" is neither a host nor host:UDP-port:HTTP-port`)
   return { host, udp, http }
+}
+
+/** As clients take it, international names in ASCII; undefined for what nobody can look up: it is pasted unread. */
+function hostOf(text: string): string | undefined {
+  if (!/^(\[.*\]|[\p{L}\p{M}\p{N}._-]+)$/u.test(text)) return undefined
+  const url = URL.parse(`http://${text}`)
+  // Short forms of IPv4 such as 10.1 are read by some clients only.
+  return url === null || (/^[\d.]+$/.test(text) && url.hostname !== text) ? undefined : url.hostname
 }
 
 /** Replicas of one host have their ports moved as their replica ports are, as skep start --replicas does. */
