@@ -70,7 +70,10 @@ export function placeOf(text: string, ports: Ports): Place {
   return { host, udp, http }
 }
 
-/** As clients take it, international names in ASCII; undefined for what nobody can look up: it is pasted unread. */
+/**
+ * As clients take it, international names in ASCII; undefined for what nobody can look up: it is pasted
+ * unread.
+ */
 function hostOf(text: string): string | undefined {
   if (!/^(\[.*\]|[\p{L}\p{M}\p{N}._-]+)$/u.test(text)) return undefined
   const url = URL.parse(`http://${text}`)
