@@ -30,7 +30,7 @@ export type FuzzTarget = {
   last: Uint8Array | string
 }
 
-const target = (
+export const target = (
   name: string,
   run: (random: Random, keep: (made: Uint8Array | string) => void) => void,
 ): FuzzTarget => {

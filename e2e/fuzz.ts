@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Random } from '@skep/testing/random.ts'
+import { callTargets } from './fuzz-calls.ts'
 import { type FuzzTarget, packetTarget, parserTargets } from './fuzz-parsers.ts'
 import { fuzzSocket } from './fuzz-socket.ts'
 import { freePorts } from './processes.ts'
@@ -75,7 +76,7 @@ function inProcess(settings: Settings): Found[] {
   const found: Found[] = []
   const wanted = ({ name }: FuzzTarget): boolean => name.includes(settings.only)
   const packets = [packetTarget()].filter(wanted)
-  const parsers = parserTargets().filter(wanted)
+  const parsers = [...parserTargets(), ...callTargets()].filter(wanted)
   const run = (target: FuzzTarget, number: number, most: number, milliseconds: number): void => {
     const begin = performance.now()
     const done = play(target, new Random(settings.seed + number), most, milliseconds)
