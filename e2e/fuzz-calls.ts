@@ -1,5 +1,6 @@
-// Seeded rubbish for what reads typed calls: bodies of HTTP/1.1 by length and in chunks, JSON and binary messages
-// against the schema and its rules. Refuses: as fuzz-parsers.ts; a refusal of the decoder is an answer.
+// Seeded rubbish for what reads typed calls: bodies of HTTP/1.1 by length and in chunks, JSON and binary
+// messages against the schema and its rules. Refuses: as fuzz-parsers.ts; a refusal of the decoder is an
+// answer.
 
 import { create, fromBinary, fromJsonString, toBinary } from '@bufbuild/protobuf'
 import { createValidator } from '@bufbuild/protovalidate'
