@@ -34,6 +34,7 @@ type Options = {
   rounds: number
   rows: readonly RowName[]
   only?: readonly string[]
+  beside?: string
   json?: string
   seed: number
   folder?: string
@@ -56,6 +57,7 @@ const command = newCommand(
   .option('--rounds <n>', 'interleaved rounds', wholeNumber(1), 7)
   .option('--rows <names>', `only these rows: ${ROWS.join(',')}`, readRows, [...ROWS])
   .option('--only <names>', 'only these contenders', (text) => text.split(','))
+  .option('--beside <tree>', 'also another tree of ours with its packages: what has changed since')
   .option('--json <file>', 'results as JSON')
   .option('--seed <n>', 'order of the rounds', wholeNumber(0), 1)
   .option('--folder <path>', 'where servers keep their data (the disk that joins are synced to)')
@@ -85,6 +87,7 @@ async function run(options: Options): Promise<number> {
   const { contenders, missing } = findContenders({
     build: options.quick !== true,
     ...(options.only === undefined ? {} : { only: options.only }),
+    ...(options.beside === undefined ? {} : { beside: options.beside }),
   })
   const folder = mkdtempSync(join(options.folder ?? tmpdir(), 'skep-bench-'))
   const settings: BenchSettings = {

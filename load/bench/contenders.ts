@@ -3,7 +3,7 @@
 // without a program; says what is missing instead.
 
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -65,19 +65,28 @@ const begin = async (
 const cleanEnvironment = (): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SKEP_')))
 
-const skepEntry = fileURLToPath(new URL('../../skep.ts', import.meta.url))
-
-const ours: Contender = {
-  name: OURS,
+/** A tree of this project with its packages installed: it runs on the Node that its own lockfile brings. */
+const skepOf = (name: string, root: string, node: string): Contender => ({
+  name,
   start: (folder, options) =>
-    begin(OURS, folder, options, (port, httpPort, dataDir) => [
-      process.execPath,
-      ...[skepEntry, 'tracker', '--host', '127.0.0.1', '--udp-port', String(port)],
+    begin(name, folder, options, (port, httpPort, dataDir) => [
+      node,
+      ...[join(root, 'skep.ts'), 'tracker', '--host', '127.0.0.1', '--udp-port', String(port)],
       ...['--http-port', String(httpPort), '--control-port', '0', '--replica-port', '0'],
       ...['--data-dir', join(dataDir, 'data'), '--udp-workers', String(options.workers)],
       ...['--peer-details', options.peerDetails ? 'on' : 'off', '--memory', options.memory],
       ...['--log-level', 'warn', '--allow-private', 'auto'],
     ]),
+})
+
+const ours = skepOf(OURS, fileURLToPath(new URL('../..', import.meta.url)), process.execPath)
+
+/** Another version of ours, named after it. */
+function findBeside(root: string): Contender | string {
+  const node = join(root, 'node_modules/.bin/node')
+  if (!existsSync(node)) return `${root} is no tree of ours with its packages (npm ci there)`
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
+  return skepOf(`${OURS}-${version}`, root, node)
 }
 
 function findEcho(): Contender | string {
@@ -154,8 +163,8 @@ function findAquatic(mayBuild: boolean): Contender | string {
   }
 }
 
-/** Who can take part here, and why the others cannot. */
-export function findContenders(options: { build: boolean; only?: readonly string[] }): {
+/** Who can take part here, and why the others cannot. `beside`: another tree of ours. */
+export function findContenders(options: { build: boolean; only?: readonly string[]; beside?: string }): {
   contenders: Contender[]
   missing: string[]
 } {
@@ -167,8 +176,10 @@ export function findContenders(options: { build: boolean; only?: readonly string
     ['opentracker', findOpentracker],
     ['aquatic', () => findAquatic(options.build)],
   ]
-  for (const [name, find] of finders) {
-    if (options.only !== undefined && !options.only.includes(name)) continue
+  const asked = finders.filter(([name]) => options.only?.includes(name) ?? true).map(([, find]) => find)
+  const { beside } = options
+  if (beside !== undefined) asked.push(() => findBeside(beside))
+  for (const find of asked) {
     const found = find()
     if (typeof found === 'string') missing.push(found)
     else contenders.push(found)

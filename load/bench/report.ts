@@ -42,6 +42,12 @@ function standingCells(standing: Standing): string[] {
 
 function shapeTable(title: string, standings: readonly Standing[]): string {
   const lines = [`\n${title}`, table(HEAD, standings.map(standingCells))]
+  for (const { name, failed, rounds, timesOurs, timesOursInterval } of standings)
+    if (failed === undefined && name.startsWith(`${OURS}-`)) {
+      const [low, high] = timesOursInterval.map((ratio) => fixed(ratio, 3))
+      const of = `${rounds.length} paired rounds, 95 % interval of the median ${low}..${high}`
+      lines.push(`  CPU/ours of ${name}: ${fixed(timesOurs, 3)} (${of})`)
+    }
   for (const { name, doubt } of standings)
     if (doubt !== undefined) lines.push(`  doubt about ${name}: ${doubt}`)
   return `${lines.join('\n')}\n`

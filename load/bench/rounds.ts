@@ -12,7 +12,7 @@ import { faultsOf } from '../udp/verify.ts'
 import { type Contender, ECHO, OURS, type Running, type StartOptions } from './contenders.ts'
 import { type Measured, measure } from './measure.ts'
 import { cpuMicroseconds, residentBytes } from './process-cost.ts'
-import { median, quantile } from './table.ts'
+import { median, medianInterval, quantile } from './table.ts'
 
 /**
  * Sources of the generator, and requests outstanding on each; more overflow the small receive buffers of
@@ -208,6 +208,8 @@ export type Standing = {
   readonly speedOfEcho: number
   /** This one's CPU / ours, paired: above 1 we are cheaper. */
   readonly timesOurs: number
+  /** 95 % interval of that median. */
+  readonly timesOursInterval: readonly [number, number]
   readonly peersPerAnnounce: number
   readonly bytesPerPeer: number
   readonly insertUs: number
@@ -261,6 +263,7 @@ function stand(
   const of = (pick: (measured: Measured) => number): number => median(rounds.map(pick))
   const paired = (other: readonly Measured[], ratio: (a: Measured, b: Measured) => number): number[] =>
     rounds.flatMap((measured, i) => (other[i] === undefined ? [] : [ratio(measured, other[i])]))
+  const ofOurs = paired(ours, (a, b) => a.cpuUs / b.cpuUs)
   const over = paired(echo, (a, b) => a.cpuUs - b.cpuUs)
   const faults = rounds.reduce((sum, measured) => sum + measured.faults, 0)
   let failed = entrant.failed
@@ -275,7 +278,8 @@ function stand(
     overEchoUs: median(over),
     overEchoQuartiles: [quantile(over, 0.25), quantile(over, 0.75)],
     speedOfEcho: median(paired(echo, (a, b) => b.cpuUs / a.cpuUs)),
-    timesOurs: median(paired(ours, (a, b) => a.cpuUs / b.cpuUs)),
+    timesOurs: median(ofOurs),
+    timesOursInterval: medianInterval(ofOurs),
     peersPerAnnounce: of((m) => m.peersPerAnnounce),
     bytesPerPeer: entrant.bytesPerPeer,
     insertUs: entrant.insertUs,

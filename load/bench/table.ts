@@ -46,3 +46,12 @@ export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
 }
+
+/** Where the median lies with 95 % certainty, by the ranks of the values (no shape is assumed). */
+export function medianInterval(values: readonly number[]): readonly [number, number] {
+  const sorted = [...values].sort((a, b) => a - b)
+  const reach = (1.96 * Math.sqrt(sorted.length)) / 2
+  const low = Math.max(0, Math.floor(sorted.length / 2 - reach) - 1)
+  const high = Math.min(sorted.length - 1, Math.ceil(sorted.length / 2 + reach))
+  return [sorted[low] ?? Number.NaN, sorted[high] ?? Number.NaN]
+}
