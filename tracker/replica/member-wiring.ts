@@ -13,6 +13,7 @@ import { leaseMs } from './leadership/lease.ts'
 import { Leases } from './leadership/leases.ts'
 import { ReadyVotes } from './leadership/ready-votes.ts'
 import type { MemberOptions } from './member-options.ts'
+import { unmade } from './membership/lives.ts'
 import { Moves } from './moves.ts'
 import { Outgoing } from './outgoing.ts'
 import type { Peers } from './peers.ts'
@@ -41,6 +42,8 @@ export type Hooks = {
   readonly joint: () => JointEnd
   readonly others: () => readonly number[]
   readonly yields: () => void
+  /** This life is not to go on. */
+  readonly refuse: (sentence: string) => void
   readonly leads: (leads: boolean, nowMs: number) => void
   readonly configured: (confState: ConfState, entry: Entry | null) => void
 }
@@ -86,7 +89,10 @@ export function wire<T>(options: MemberOptions<T>, nowMs: number, hooks: Hooks):
   })
   const sendBatch = (to: number, number: number, section: Uint8Array): boolean =>
     transport.sendBatch(group, to, incarnation, number, section)
-  const forward = new Forward({ id, incarnation, feed, linger, send: sendBatch, againMs: keepaliveMs })
+  const forward = new Forward({
+    ...{ id, incarnation, feed, linger, send: sendBatch, againMs: keepaliveMs },
+    strange: (its, number) => hooks.refuse(unmade(its, number)),
+  })
   const leading: Leading<T> = new Leading({
     ...{ id, incarnation, feed, linger, forward },
     held: () => hooks.joint().underWay !== null,

@@ -68,7 +68,7 @@ export class Member<T> {
       ...{ now: () => this.nowMs, status: () => this.status },
       joint: () => this.joint,
       others: () => this.others,
-      yields: () => this.yields(),
+      ...{ yields: () => this.yields(), refuse: (sentence) => this.refuse(sentence) },
       leads: (leads, ms) => this.leads(leads, ms),
       configured: (confState, entry) => this.configured(confState, entry),
     })

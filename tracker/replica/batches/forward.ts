@@ -27,6 +27,8 @@ export type ForwardOptions<T> = {
   readonly send: (to: number, wireNumber: number, section: Uint8Array) => boolean
   /** Without an answer from the log for this long, milliseconds, a batch goes again to the same leader. */
   readonly againMs: number
+  /** A batch of this member is in the log that this start has not made. */
+  readonly strange: (incarnation: number, number: number) => void
 }
 
 export class Forward<T> {
@@ -78,6 +80,7 @@ export class Forward<T> {
   /** Own batches that no applied entry holds, in order. */
   unresolved(): { number: number; section: Uint8Array }[] {
     const last = this.o.feed.lastBatch(this.o.id)
+    this.regard(last.incarnation, last.number)
     return this.batches.unresolved(last).map(({ number, content }) => ({ number, section: content.section }))
   }
 
@@ -148,12 +151,21 @@ export class Forward<T> {
 
   /** The machine took batch `number` and has told its parts. */
   applied(member: number, incarnation: number, number: number): void {
-    if (member === this.o.id) this.batches.applied(incarnation, number)
+    if (member !== this.o.id) return
+    this.regard(incarnation, number)
+    this.batches.applied(incarnation, number)
+  }
+
+  /** Is this batch of the log one that this start has made, or one of a start before it? */
+  private regard(incarnation: number, number: number): void {
+    const made = incarnation === this.o.incarnation && isAfter(this.batches.next, number)
+    if (incarnation >= this.o.incarnation && !made) this.o.strange(incarnation, number)
   }
 
   /** The state came as a snapshot: what it contains was applied without a word. */
   restored(): void {
     const last = this.o.feed.lastBatch(this.o.id)
+    this.regard(last.incarnation, last.number)
     for (const b of this.batches.applied(last.incarnation, last.number))
       this.o.feed.end(b.content.content, 'applied')
     this.o.feed.tell()

@@ -11,7 +11,10 @@ test('what a member sent before it was removed is not appended after that', () =
   const ledger = new Ledger()
   const feed = new Clients(1, 1, ledger)
   const linger = { ms: 2 }
-  const forward = new Forward({ id: 1, incarnation: 1, feed, linger, send: () => true, againMs: 1000 })
+  const strange = (): void => assert.fail('it makes no batch here')
+  const forward = new Forward({
+    ...{ id: 1, incarnation: 1, feed, linger, send: () => true, againMs: 1000, strange },
+  })
   const leading = new Leading({
     ...{ id: 1, incarnation: 1, feed, forward, linger },
     held: () => false,

@@ -71,6 +71,16 @@ export const forgotten = (
   )
 }
 
+/**
+ * A start makes its own batches, under an incarnation that no start before it had. If the log has one that it
+ * did not make, another start went on from the folder that this one is a copy of.
+ */
+export const unmade = (incarnation: number, number: number): string =>
+  olderLife(
+    'this replica',
+    `batch ${number} of its start ${incarnation} is in the log, and this start did not make it`,
+  )
+
 export class Lives {
   private readonly self: number
   readonly life: Life
