@@ -69,10 +69,11 @@ export class Replicas {
   newcomers = 0
   /** What replicas that are begun or join from now on run. */
   tree = THIS_TREE
+  /** More options of all that are started from now on. */
+  more: readonly string[]
   /** More options for a version. */
   optionsOf: (tree: Tree) => readonly string[] = () => []
   private readonly free: Seat[]
-  private readonly more: readonly string[]
   readonly keyFile: string
   private readonly token: string
 

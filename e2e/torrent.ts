@@ -63,7 +63,11 @@ export async function makeContent(path: string, name: string, bytes: number, see
 }
 
 /** A torrent of the same content: same info_hash whatever the URLs, each of which is a tier. */
-export const writeTorrent = (path: string, content: Content, tiers: readonly [string, ...string[]]): void => {
+export const writeTorrent = (
+  path: string,
+  content: Pick<Content, 'info'>,
+  tiers: readonly [string, ...string[]],
+): void => {
   const list = tiers.length > 1 ? { 'announce-list': tiers.map((url) => [url]) } : {}
   writeFileSync(path, encode({ announce: tiers[0], ...list, 'creation date': 1, info: content.info }))
 }

@@ -3,8 +3,8 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Host } from './network.ts'
-import { has } from './processes.ts'
+import type { Host } from '../network.ts'
+import { has } from '../processes.ts'
 
 export type Task = {
   readonly host: Host
@@ -53,15 +53,24 @@ const aria2: Client = {
   ],
 }
 
+/**
+ * It ends by itself, with 0, when it happens to look between verifying and starting (seen on a busy machine);
+ * then it is started again, unless it was told to end.
+ */
+export const transmissionCommand = (...args: readonly string[]): string[] => {
+  const again = 'trap "ended=1" TERM; while [ -z "$ended" ]; do transmission-cli "$@" || exit; done'
+  return ['sh', '-c', again, 'sh', ...args]
+}
+
 const transmission: Client = {
   name: 'transmission',
   debian: 'transmission-cli',
   program: 'transmission-cli',
   // By IPv6 and UDP only to a name that has no IPv4 address, from an address of 2000::/3.
   lacks: {},
-  deaf: { udp6: 'version 3.00 was never seen to take IPv6 peers from a UDP answer' },
+  deaf: { udp6: 'version 3.00 takes no IPv6 peers from a UDP answer (findings/)' },
   needsHost: true,
-  command: ({ torrent, content, home, port, seeding }) => {
+  command: ({ torrent, content, home, port }) => {
     mkdirSync(home, { recursive: true })
     const settings = {
       'dht-enabled': false,
@@ -73,8 +82,8 @@ const transmission: Client = {
       'rpc-enabled': false,
     }
     writeFileSync(join(home, 'settings.json'), JSON.stringify(settings))
-    const verify = seeding ? ['--verify'] : []
-    return ['transmission-cli', '-g', home, '-w', content, '-p', String(port), '-M', ...verify, torrent]
+    // What lies there is verified without being told to.
+    return transmissionCommand('-g', home, '-w', content, '-p', String(port), '-M', torrent)
   },
 }
 
@@ -111,9 +120,8 @@ const rtorrent: Client = {
   name: 'rtorrent',
   debian: 'rtorrent',
   program: 'rtorrent',
-  lacks: {
-    udp6: 'version 0.9.8 announces over IPv6, but was never seen to take IPv6 peers from a UDP answer',
-  },
+  lacks: {},
+  deaf: { udp6: 'version 0.9.8 was never seen to take IPv6 peers from a UDP answer' },
   needsHost: false,
   command: ({ torrent, content, home, port, seeding }) => {
     mkdirSync(home, { recursive: true })
@@ -144,8 +152,8 @@ const libtorrent: Client = {
   needsHost: false,
   command: ({ host, torrent, content, port }) => [
     ...['env', `PYTHONPATH=${process.env[LIBTORRENT] ?? ''}`, 'python3', '-u'],
-    ...[join(import.meta.dirname, 'libtorrent-client.py'), torrent, content, String(port)],
-    ...[host.address4, host.address6],
+    ...[join(import.meta.dirname, 'libtorrent-client.py'), content],
+    ...[`${host.address4}:${port},[${host.address6}]:${port}`, '-', torrent],
   ],
 }
 

@@ -6,13 +6,14 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Client } from './bittorrent-clients.ts'
-import { serving } from './cluster-life.ts'
-import { type Replica, Replicas } from './cluster-replicas.ts'
-import { type Host, loseTo } from './network.ts'
-import { logTail, type Program, startProgram, until } from './processes.ts'
-import { scrape } from './scrape.ts'
-import { type Content, makeContent, sha256Of, writeTorrent } from './torrent.ts'
+import { serving } from '../cluster-life.ts'
+import { type Replica, Replicas } from '../cluster-replicas.ts'
+import { type Host, loseTo } from '../network.ts'
+import { logTail, type Program, startProgram, until } from '../processes.ts'
+import { scrape } from '../scrape.ts'
+import { type Content, makeContent, sha256Of, writeTorrent } from '../torrent.ts'
+import { announcePath, knock } from './knock.ts'
+import type { Client } from './programs.ts'
 
 const REPLICAS = 3
 const BYTES = 1 << 20
@@ -185,7 +186,9 @@ class Field {
     const { replicas } = this
     for (const each of replicas.all) replicas.fill(each, true)
     const { address } = this.first!.seat
-    await until('a new peer is refused', FULL_MS * 10, async () => (await refuses(address)) || undefined)
+    await until('a new peer is refused', FULL_MS * 10, async () =>
+      (await knock(address)) !== 'stored' ? true : undefined,
+    )
     const free = sleep(FULL_MS).then(() => {
       for (const each of replicas.all) replicas.fill(each, false)
     })
@@ -247,16 +250,4 @@ class Field {
       await Promise.all(programs.map((program) => program.stop()))
     }
   }
-}
-
-const announcePath = (hash: string, more: string): string =>
-  `/announce?info_hash=${hash}&peer_id=-XX0000-000000000000&port=7777&left=1&compact=1&${more}`
-
-let knocks = 0
-
-/** Whether a peer that nobody knows is told by HTTP that it cannot be stored now. */
-async function refuses(address: string): Promise<boolean> {
-  const hash = `knock${String(knocks++).padStart(15, '0')}`
-  const answer = await fetch(`http://${address}:${HTTP_PORT}${announcePath(hash, 'event=started')}`)
-  return answer.status === 503 || (await answer.text()).includes('failure reason')
 }

@@ -3,8 +3,8 @@
 
 import { spawnSync } from 'node:child_process'
 import { cached } from '@skep/testing/tools/cache.ts'
-import { clientsHere, LIBTORRENT } from './bittorrent-clients.ts'
-import { has } from './processes.ts'
+import { has } from '../processes.ts'
+import { clientsHere, LIBTORRENT } from './programs.ts'
 
 const LIBTORRENT_VERSION = '2.1.1'
 /** An unreachable index is given up after so long. */
