@@ -96,6 +96,8 @@ export async function playMatrix(options: MatrixOptions): Promise<Outcome[]> {
   }
 }
 
+/** What it planned is as old as this at most. */
+type Heard = Told & { readonly lateSeconds: number }
 type Result = { readonly cell: Cell; readonly said: string; readonly fault: string | undefined }
 
 class Field {
@@ -194,23 +196,29 @@ class Field {
   }
 
   /** What the client says of its first try; undefined: it says nothing, or was answered in the meantime. */
-  private async hear(cell: Cell): Promise<Told | undefined> {
+  private async hear(cell: Cell): Promise<Heard | undefined> {
     const { client, hash } = cell
     if (client.told === undefined) return undefined
     const { many, program } = this.running.get(client)!
     let last = ''
+    let askedMs = this.begun
     const until = performance.now() + TOLD_MS
     while (performance.now() < until) {
       if (program.ended() !== undefined)
         throw new Error(`it ended: ${program.ended()}\n${logTail(program.log)}`)
       const said = await client.told(many, hash).catch((error: Error) => void (last = error.message))
-      if (said !== undefined) return said
+      if (said !== undefined) return { ...said, lateSeconds: (performance.now() - askedMs) / 1000 }
+      askedMs = performance.now()
       await sleep(POLL_MS)
     }
     throw new Error(`it says nothing of a first try (${last})`)
   }
 
-  private async judge(cell: Cell, hearing: Promise<Told | undefined>, ended: Promise<void>): Promise<Result> {
+  private async judge(
+    cell: Cell,
+    hearing: Promise<Heard | undefined>,
+    ended: Promise<void>,
+  ): Promise<Result> {
     try {
       const told = await hearing
       const { first, repeats } = REACTIONS[cell.look][cell.client.name as ClientName]
@@ -263,16 +271,14 @@ const isPrompt = ({ client, look }: Cell): boolean =>
   client.told !== undefined &&
   !(look === 'silence' && (client.name === 'transmission' || client.name === 'rtorrent'))
 
-/** What the client plans is what the table says. Its plan was read a moment after it was made. */
-function faultOf(
-  { failed, nextSeconds, text }: Told,
-  look: Look,
-  first: number | 'interval',
-): string | undefined {
+/** What the client plans is what the table says, less the time since it was made. */
+function faultOf(heard: Heard, look: Look, first: number | 'interval'): string | undefined {
+  const { failed, nextSeconds, text, lateSeconds } = heard
   const words = text === '' ? '' : ` ("${text}")`
   if (failed === (look === 'unstored')) return failed ? `it failed${words}` : 'it saw no failure'
   if (nextSeconds === undefined) return undefined
-  const [from, to] = first === 'interval' ? INTERVAL_SECONDS : [first * 0.7 - 3, first * 1.1 + 3]
+  const slack = first === 'interval' ? 0 : Math.max(2, first * 0.1) + 1
+  const [from, to] = first === 'interval' ? INTERVAL_SECONDS : [first - slack - lateSeconds, first + slack]
   if (nextSeconds >= from && nextSeconds <= to) return undefined
   return `its next try is in ${nextSeconds.toFixed(1)} s${words}, not ${first === 'interval' ? 'at the interval' : `in ${first} s`}`
 }
