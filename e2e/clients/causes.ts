@@ -1,5 +1,6 @@
-// Trackers of ours that fail in one way each, and what ends that: a leader that stands still, a disk or a table that is
-// full, connections that are all taken, a list, a setting, a proxy that says nothing. Refuses: to know clients.
+// Trackers of ours that fail in one way each, and what ends that: a leader that stands still, a disk or a
+// table that is full, connections that are all taken, a list, a setting, a proxy that says nothing. Refuses:
+// to know clients.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'

@@ -1,4 +1,5 @@
-// The tables of docs/http.md say what the clients were seen to do. Refuses: to run a client; `npm run e2e:clients` does.
+// The tables of docs/http.md say what the clients were seen to do. Refuses: to run a client; `npm run
+// e2e:clients` does.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'

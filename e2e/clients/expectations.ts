@@ -1,5 +1,6 @@
-// What each real client makes of each failure: the data that `npm run e2e:clients` holds against the clients, and of
-// which the tables of docs/http.md are made. Refuses: what nobody measured; times are the clients' own plans.
+// What each real client makes of each failure: the data that `npm run e2e:clients` holds against the clients,
+// and of which the tables of docs/http.md are made. Refuses: what nobody measured; times are the clients' own
+// plans.
 
 export const CLIENTS = ['libtorrent', 'qbittorrent', 'transmission', 'rtorrent', 'aria2'] as const
 export type ClientName = (typeof CLIENTS)[number]

@@ -1,4 +1,5 @@
-// Asks a tracker by HTTP whether it takes a peer that nobody knows. Refuses: to be a client that anybody finds.
+// Asks a tracker by HTTP whether it takes a peer that nobody knows. Refuses: to be a client that anybody
+// finds.
 
 const HTTP_PORT = 8168
 const ANSWER_MS = 10_000

@@ -1,6 +1,7 @@
-// Each failure that a tracker can have, each real client: what the client makes of it is caused, read from the client
-// itself, and held against expectations.ts; then the cause ends, and the client must come back. All at once, a torrent a
-// cell. Refuses: to wait for what a client plans for much later; it is asked then, as a person would.
+// Each failure that a tracker can have, each real client: what the client makes of it is caused, read from
+// the client itself, and held against expectations.ts; then the cause ends, and the client must come back.
+// All at once, a torrent a cell. Refuses: to wait for what a client plans for much later; it is asked then,
+// as a person would.
 
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
-// Pairs of real clients that find each other through one tracker only: a seeder, a downloader, a transport. Refuses: to
-// find peers any other way; downloads are compared byte for byte.
+// Pairs of real clients that find each other through one tracker only: a seeder, a downloader, a transport.
+// Refuses: to find peers any other way; downloads are compared byte for byte.
 
 import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'

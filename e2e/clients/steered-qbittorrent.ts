@@ -9,7 +9,9 @@ const WORKING = 2
 const NOT_WORKING = 4
 /** The time of the next announce is told from a copy that is this old at most, with room. */
 const STALE_MS = 2500
-/** The copy is made when something of the torrent changes: a plan that is made later than this is not in it. */
+/**
+ * The copy is made when something of the torrent changes: a plan that is made later than this is not in it.
+ */
 const LATE_MS = 3000
 /** When each torrent was first asked for, and first seen to have been tried. */
 const asked = new Map<string, number>()

@@ -1,5 +1,5 @@
-// Real clients that hold many torrents at once and can be asked: what came of the last announce, when is the next one,
-// announce now. Refuses: to know trackers; matrix.ts gives the torrents.
+// Real clients that hold many torrents at once and can be asked: what came of the last announce, when is the
+// next one, announce now. Refuses: to know trackers; matrix.ts gives the torrents.
 
 import type { Host } from '../network.ts'
 
