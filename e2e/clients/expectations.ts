@@ -2,8 +2,7 @@
 // and of which the tables of docs/http.md are made. Refuses: what nobody measured; times are the clients' own
 // plans.
 
-export const CLIENTS = ['libtorrent', 'qbittorrent', 'transmission', 'rtorrent', 'aria2'] as const
-export type ClientName = (typeof CLIENTS)[number]
+export type ClientName = 'libtorrent' | 'qbittorrent' | 'transmission' | 'rtorrent' | 'aria2'
 
 /** How a failure looks to a client. */
 export type Look = 'busy' | 'closed' | 'refused' | 'error' | 'silence' | 'unstored'

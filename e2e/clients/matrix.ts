@@ -66,7 +66,7 @@ export type MatrixOptions = {
 type Outcome = { readonly name: string; readonly failure: string | undefined }
 
 const nameOf = ({ name }: Failure): string => `failure, ${name}`
-export const failuresOf = (only: string | undefined): readonly Failure[] =>
+const failuresOf = (only: string | undefined): readonly Failure[] =>
   FAILURES.filter((failure) => nameOf(failure).includes(only ?? ''))
 /** None where no failure is meant. */
 export function matrixHosts(only: string | undefined): number {
@@ -207,9 +207,10 @@ class Field {
     while (performance.now() < until) {
       if (program.ended() !== undefined)
         throw new Error(`it ended: ${program.ended()}\n${logTail(program.log)}`)
+      const nowMs = performance.now()
       const said = await client.told(many, hash).catch((error: Error) => void (last = error.message))
       if (said !== undefined) return { ...said, lateSeconds: (performance.now() - askedMs) / 1000 }
-      askedMs = performance.now()
+      askedMs = nowMs
       await sleep(POLL_MS)
     }
     throw new Error(`it says nothing of a first try (${last})`)
