@@ -21,6 +21,18 @@ const OUTSIDE =
 const FILE_MS = 600_000
 /** Files of `npm test` at once: most of their time they wait for timers, sockets and disks. */
 const AT_ONCE = availableParallelism() + 1
+/** Slow files at once, beside those that share a process: more, and leaders are missed that are there. */
+const SLOW_AT_ONCE = availableParallelism()
+/** What takes longest begins first, so that the others fill the time beside it; then the rest. */
+const FIRST = [
+  'tracker/replica-thread/moved.slow.test.ts',
+  'tracker/replica-thread/copies.slow.test.ts',
+  'tracker/start.slow.test.ts',
+  'tracker/start/outlives.slow.test.ts',
+  'tracker/start/folder.slow.test.ts',
+  'tracker/start/early-stop.slow.test.ts',
+  'tracker/replica-thread/handle.slow.test.ts',
+]
 /** The last lines of node:test's report. */
 const COUNT = /^ℹ (tests|pass|fail|cancelled|skipped|todo) (\d+)$/gm
 const REST = /^ℹ (suites|duration_ms) .*\n/gm
@@ -62,8 +74,10 @@ function staysInside(path: string, seen = new Set<string>()): boolean {
   return importsOf(path).every((one) => (one.endsWith('.ts') ? staysInside(one, seen) : !OUTSIDE.test(one)))
 }
 
-/** Runs node:test; prints what it says but for its counts. */
-function run(paths: readonly string[], flags: readonly string[]): Promise<{ ok: boolean; counts: Counts }> {
+type End = { ok: boolean; counts: Counts }
+
+/** Runs node:test; prints what it says but for its counts: as it comes, or `whole`, once it has ended. */
+function run(paths: readonly string[], flags: readonly string[], whole = false): Promise<End> {
   const args = ['--test', '--test-reporter=spec', `--test-timeout=${FILE_MS}`, ...flags, ...paths]
   // Each process loads much of the same: what it became is kept.
   const env = { NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/compiled'), ...process.env }
@@ -71,20 +85,40 @@ function run(paths: readonly string[], flags: readonly string[]): Promise<{ ok: 
   const counts: Counts = {}
   let rest = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    const end = (rest + text).lastIndexOf('\n') + 1
-    const lines = (rest + text).slice(0, end)
-    rest = (rest + text).slice(end)
+    rest += text
+    if (!whole) flush()
+  })
+  const flush = (): void => {
+    const end = rest.lastIndexOf('\n') + 1
+    const lines = rest.slice(0, end)
+    rest = rest.slice(end)
     for (const [, what, count] of lines.matchAll(COUNT)) counts[what!] = Number(count)
     process.stdout.write(lines.replace(COUNT, '').replace(REST, ''))
-  })
+  }
   return new Promise((done) =>
     child.once('close', (code, signal) => {
+      flush()
       process.stdout.write(rest)
       const ok = code === 0 && (counts.tests ?? 0) > 0
       if (!ok) process.stdout.write(`node --test ${flags.join(' ')}: ended with ${signal ?? code}\n`)
       done({ ok, counts })
     }),
   )
+}
+
+/** Each in a process of its own, the longest first: node:test itself begins with the first of the alphabet. */
+async function runSlow(paths: readonly string[]): Promise<End[]> {
+  const waiting = [
+    ...FIRST.filter((path) => paths.includes(path)),
+    ...paths.filter((p) => !FIRST.includes(p)),
+  ]
+  const ends: End[] = []
+  const lane = async (): Promise<void> => {
+    for (let path = waiting.shift(); path !== undefined; path = waiting.shift())
+      ends.push(await run([path], [], true))
+  }
+  await Promise.all(Array.from({ length: SLOW_AT_ONCE }, lane))
+  return ends
 }
 
 async function main(): Promise<number> {
@@ -97,10 +131,14 @@ async function main(): Promise<number> {
   const inside = positionals.length > 0 ? [] : files.filter((path) => staysInside(path))
   const others = files.filter((path) => !inside.includes(path))
   const runs = [
-    ...(inside.length > 0 ? [run(inside, ['--test-isolation=none'])] : []),
-    ...(others.length > 0 ? [run(others, values.slow ? [] : [`--test-concurrency=${AT_ONCE}`])] : []),
+    ...(inside.length > 0 ? [run(inside, ['--test-isolation=none']).then((end) => [end])] : []),
+    ...(others.length === 0
+      ? []
+      : [
+          values.slow ? runSlow(others) : run(others, [`--test-concurrency=${AT_ONCE}`]).then((end) => [end]),
+        ]),
   ]
-  const ends = await Promise.all(runs)
+  const ends = (await Promise.all(runs)).flat()
   for (const what of WHAT)
     process.stdout.write(`ℹ ${what} ${ends.reduce((sum, { counts }) => sum + (counts[what] ?? 0), 0)}\n`)
   process.stdout.write(`ℹ duration_ms ${(performance.now() - begun).toFixed(0)}\n`)
