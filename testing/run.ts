@@ -106,7 +106,9 @@ function run(paths: readonly string[], flags: readonly string[], whole = false):
   )
 }
 
-/** Each in a process of its own, the longest first: node:test itself begins with the first of the alphabet. */
+/**
+ * Each in a process of its own, the longest first: node:test itself begins with the first of the alphabet.
+ */
 async function runSlow(paths: readonly string[]): Promise<End[]> {
   const waiting = [
     ...FIRST.filter((path) => paths.includes(path)),
