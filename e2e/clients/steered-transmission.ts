@@ -40,8 +40,8 @@ type Tracker = {
 }
 
 /**
- * The program wants a torrent on its command line, which it starts, pauses and starts: after a lost `started`
- * it then tells the tracker `stopped` first. This one is nobody's.
+ * The program wants a torrent on its command line, and handles it otherwise than those that are added later:
+ * after a lost first announce its next one was answered, and the tracker counted nobody. This one is nobody's.
  */
 function decoy(home: string): string {
   const path = join(home, 'decoy.torrent')

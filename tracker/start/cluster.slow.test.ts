@@ -51,7 +51,9 @@ async function cluster(t: TestContext) {
   const own = [
     `--data-dir=${dataDir}`,
     `--replica-port=${replicaPort}`,
-    '--keepalive=300ms',
+    '--keepalive=600ms',
+    // Else leadership goes to r2 in the middle of it, ten keepalives after the birth.
+    '--prefer-highest=off',
     '--allow-faults',
   ]
   const child: ChildProcess = spawn(process.execPath, [SKEP, 'start', '--replicas', '3', ...flags, ...own], {
