@@ -41,7 +41,8 @@ type Tracker = {
 
 /**
  * The program wants a torrent on its command line, and handles it otherwise than those that are added later:
- * after a lost first announce its next one was answered, and the tracker counted nobody. This one is nobody's.
+ * after a lost first announce its next one was answered, and the tracker counted nobody. This one is
+ * nobody's.
  */
 function decoy(home: string): string {
   const path = join(home, 'decoy.torrent')
