@@ -132,7 +132,7 @@ export async function assemble(opened: Opened, loop: Loop): Promise<Parts> {
       preferHighest: options.cluster?.preferHighest ?? false,
       staysPut: () => bulletin.wasAskedToLead(member.term),
       onLeading: (leads) => {
-        lives.leads(leads)
+        lives.leads(leads, (id, nonce) => network?.transport.isHere(id, nonce) ?? false)
         if (!leads) transfers?.only(null)
       },
       onConfState: (confState, entry) => configured(parts, confState, entry),

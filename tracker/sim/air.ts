@@ -291,6 +291,12 @@ export class Air {
     this.guests.delete(id)
   }
 
+  /** Is this life of a member connected? */
+  isHere(id: number, nonce: string): boolean {
+    const guest = this.guests.get(id)
+    return guest?.left === false && guest.nonce === nonce
+  }
+
   /** The process at the other end is gone. */
   left(member: number): void {
     for (const guest of this.guests.values()) guest.left ||= guest.number === member

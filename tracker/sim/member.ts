@@ -275,7 +275,7 @@ class SimulatedMember implements Member {
         preference: (id) => this.order.get(this.nameOf(id)) ?? -1,
         onLeading: (leads) => {
           place.note(leads ? 'leads' : 'leadsNoMore', this.term)
-          this.lives!.leads(leads)
+          this.lives!.leads(leads, (id, nonce) => this.air.isHere(id, nonce))
           if (!leads) this.transfers?.only(null)
         },
         onConfState: (confState, entry) => this.configured(confState, entry),

@@ -90,9 +90,17 @@ test('a follower lets a new start in for the time being; the leader says which o
 test('whoever comes to lead takes those for good whom it has let in before', () => {
   const lives = knows()
   lives.judge(2, life('b', 5, 50), facts({ leads: false }))
-  lives.leads(true)
+  lives.leads(true, () => true)
   assert.deepEqual(lives.of(2), { id: 2, nonce: 'b', incarnation: 5, batch: 50 })
   assert.equal(lives.unsaved, 'now')
+})
+
+test('a copy that has gone does not count with the next leader, who had let it in before the last one spoke', () => {
+  const lives = knows()
+  lives.judge(2, life('copy', 5, 50), facts({ leads: false }))
+  lives.leads(true, (id, nonce) => id === 2 && nonce !== 'copy')
+  assert.equal(lives.of(2)!.nonce, 'a')
+  assert.equal(lives.judge(2, life('a', 4, 40), facts()), null, 'the original goes on')
 })
 
 test('what is known outlives a restart of those who know; a spoilt memory is none', () => {
@@ -151,7 +159,7 @@ test('a folder that only ever goes on is never refused, however often it starts 
           began = batch
           nonce = `n${++incarnation}`
           batch += 2
-          lives.leads(leads)
+          lives.leads(leads, () => true)
         }
         assert.equal(lives.judge(2, life(nonce, incarnation, began, batch), facts({ leads })), null)
         batch += writes

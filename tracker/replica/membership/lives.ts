@@ -170,9 +170,12 @@ export class Lives {
     for (const id of this.known.keys()) if (this.known.size > MOST_KNOWN) this.known.delete(id)
   }
 
-  /** This member leads from now on, and whoever it has let in counts; or it leads no more. */
-  leads(leads: boolean): void {
-    if (leads) for (const [id, life] of this.present) this.adopt(id, life)
+  /**
+   * This member leads from now on, and whoever it has let in and is still here counts; or it leads no more.
+   * Who has gone meanwhile may have been a copy that the last leader has refused: it is judged anew.
+   */
+  leads(leads: boolean, isHere: (id: number, nonce: string) => boolean): void {
+    if (leads) for (const [id, life] of this.present) if (isHere(id, life.nonce)) this.adopt(id, life)
   }
 
   /** What this member tells the others. `synced`: batches of its own log that are on disk. */

@@ -104,6 +104,10 @@ export class Acceptor {
     for (const a of [...this.all]) if (a.hello?.from === member) a.wire.close(reason)
   }
 
+  isHere(member: number, nonce: string): boolean {
+    return [...this.all].some(({ hello }) => hello?.from === member && hello.life?.nonce === nonce)
+  }
+
   sweep(nowMs: number): void {
     const keys = this.o.security === 'plain' ? null : this.o.security()
     for (const a of [...this.all])

@@ -191,6 +191,11 @@ export class TcpTransport implements ClusterTransport {
     this.acceptor.drop(member, 'another life of this member counts')
   }
 
+  /** Is this life of a member connected? */
+  isHere(member: number, nonce: string): boolean {
+    return this.acceptor.isHere(member, nonce)
+  }
+
   status(): readonly PeerStatus[] {
     return [...this.ways.values()].map((way) => way.status())
   }
