@@ -6,7 +6,9 @@ import { type ClientHttp2Session, connect as connectHttp2, constants } from 'nod
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { decodeAnnounceReply } from '@skep/wire/http-tracker.ts'
+import { monotonicMs } from '../threads/state.ts'
 import { get, hash, query, setUp, until } from './client.case.ts'
+import type { Session } from './session.ts'
 
 async function ask(session: ClientHttp2Session, path: string, method = 'GET') {
   const stream = session.request({ ':method': method, ':path': path })
@@ -134,4 +136,87 @@ test('what is no HTTP/2 after its first bytes ends the connection, and only that
   await once(socket, 'close')
   await until(() => front.counters().connectionsNow === 0)
   assert.equal((await get(port, '/livez')).status, 200)
+})
+
+/** As the sweep of each second does, `ms` from now. */
+function sweepAfter(front: object, ms: number, scarce = false): void {
+  const { connections } = front as { connections: Set<Session> }
+  for (const each of connections) each.sweep(monotonicMs() + ms, scarce)
+}
+
+for (const [name, requests, scarce, stays, ends] of [
+  ['after a request: in a minute', 1, false, 59_000, 61_000],
+  ['before its first request: sooner', 0, false, 9000, 11_000],
+  ['while connections are scarce: much sooner', 1, true, 4500, 5500],
+] as const)
+  test(`an HTTP/2 connection without a request is told to come again, ${name}`, async (t) => {
+    const { port, front } = await setUp(t)
+    const session = connectHttp2(`http://127.0.0.1:${port}`)
+    await once(session, 'remoteSettings')
+    for (let n = 0; n < requests; n++) assert.equal((await ask(session, '/livez')).status, 200)
+    await until(() => front.counters().sessions === 1)
+    sweepAfter(front, stays, scarce)
+    assert.equal(front.counters().sessionsTimedOut, 0)
+    const away = once(session, 'goaway')
+    const closed = once(session, 'close')
+    sweepAfter(front, ends, scarce)
+    assert.equal((await away)[0], constants.NGHTTP2_NO_ERROR)
+    await closed
+    assert.equal(front.counters().sessionsTimedOut, 1)
+    await until(() => front.counters().connectionsNow === 0)
+  })
+
+test('a connection that was told to come again and does not go is cut off', async (t) => {
+  const { port, front } = await setUp(t)
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.write(Buffer.from('505249202a20485454502f322e300d0a0d0a534d0d0a0d0a000000040000000000', 'hex'))
+  await once(socket, 'data')
+  socket.on('error', () => {})
+  sweepAfter(front, 11_000)
+  assert.equal(front.counters().sessionsTimedOut, 1)
+  sweepAfter(front, 14_000)
+  await until(() => front.counters().connectionsNow === 0)
+  socket.destroy()
+})
+
+test('a request that does not arrive whole is reset, and the others of its connection go on', async (t) => {
+  const { port, replica, front } = await setUp(t)
+  replica.outcome = null
+  const session = connectHttp2(`http://127.0.0.1:${port}`)
+  const late = session.request({ ':method': 'POST', ':path': '/skep.tracker.v1.Tracker/Announce' })
+  late.on('error', () => {})
+  late.write('{')
+  const parked = ask(session, `/announce?${query(1)}`)
+  await until(() => front.counters().parkedNow === 1)
+  sweepAfter(front, 9000)
+  assert.equal(front.counters().streamsTimedOut, 0)
+  const closed = once(late, 'close')
+  sweepAfter(front, 11_000)
+  await closed
+  assert.equal(late.rstCode, constants.NGHTTP2_CANCEL)
+  assert.deepEqual([front.counters().streamsTimedOut, front.counters().sessionsTimedOut], [1, 0])
+  replica.outcome = 1
+  replica.turn()
+  assert.equal((await parked).status, 200)
+  session.close()
+})
+
+test('a client that does not take its answer is cut off, and holds nothing after it', async (t) => {
+  const { port, front } = await setUp(t)
+  // No byte of any answer may be sent until the client says so, and it never does.
+  const session = connectHttp2(`http://127.0.0.1:${port}`, { settings: { initialWindowSize: 0 } })
+  session.on('error', () => {})
+  const stream = session.request({ ':path': '/metrics' })
+  stream.on('error', () => {})
+  await once(stream, 'response')
+  const { heldBytes } = front as unknown as { heldBytes: number }
+  assert.ok(heldBytes > 0)
+  sweepAfter(front, 29_000)
+  assert.equal(front.counters().sessionsTimedOut, 0)
+  const closed = once(session, 'close')
+  sweepAfter(front, 31_000)
+  await closed
+  await until(() => front.counters().connectionsNow === 0)
+  assert.equal(front.counters().sessionsTimedOut, 1)
+  assert.equal((front as unknown as { heldBytes: number }).heldBytes, 0)
 })
