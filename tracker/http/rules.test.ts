@@ -1,5 +1,6 @@
 // One set of rules, whatever a request is written in: the same cases by query (BEP 3), by JSON over HTTP/1.1,
-// also in a spelling that only the general path reads, and by gRPC over HTTP/2. Each must come to one outcome.
+// also in a spelling that only the general path reads, and by gRPC over HTTP/2. Each must come to one
+// outcome.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
