@@ -9,6 +9,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { bareEnvironment } from '@skep/testing/environment.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const PROGRAMS: Readonly<Record<string, string>> = {
@@ -34,7 +35,7 @@ function run(line: string): Promise<Ran> {
     .split(' ')
     .filter((word) => word !== '')
   // No kubectl, no cluster, no folder of anybody.
-  const env = { PATH: '/nowhere', HOME: '/nowhere', KUBECTL: '/nowhere/kubectl' }
+  const env = bareEnvironment({ PATH: '/nowhere', HOME: '/nowhere', KUBECTL: '/nowhere/kubectl' })
   return new Promise((resolve) => {
     const args = [join(ROOT, PROGRAMS[name]!), ...words]
     execFile(process.execPath, args, { encoding: 'utf8', env }, (error, stdout, stderr) =>

@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { UsageError } from '@skep/cli/command.ts'
+import { bareEnvironment } from '@skep/testing/environment.ts'
 import { ctlCommand } from './ctl.ts'
 
 const SKEP = fileURLToPath(new URL('../skep.ts', import.meta.url))
@@ -24,7 +25,7 @@ type Ended = { readonly code: number | null; readonly stdout: string; readonly s
 
 /** Runs skep to its end. */
 function skep(args: readonly string[], environment: Record<string, string> = {}, input = ''): Promise<Ended> {
-  const child = spawn(process.execPath, [SKEP, ...args], { env: { PATH: process.env.PATH!, ...environment } })
+  const child = spawn(process.execPath, [SKEP, ...args], { env: bareEnvironment(environment) })
   child.stdin.end(input)
   return ended(child)
 }
@@ -78,7 +79,7 @@ const LOCAL = [
 /** A tracker on free ports; resolves when it answers. */
 async function tracker(t: TestContext, dataDir: string, ...more: string[]) {
   const args = [SKEP, 'tracker', ...LOCAL, '--data-dir', dataDir, '--log-format', 'json', ...more]
-  const child = spawn(process.execPath, args, { env: { PATH: process.env.PATH! } })
+  const child = spawn(process.execPath, args, { env: bareEnvironment() })
   t.after(() => child.kill('SIGKILL'))
   const lines: Record<string, unknown>[] = []
   const end = ended(child)
@@ -225,7 +226,7 @@ test('a damaged log is refused with 74 and what to do', async (t) => {
 test('skep start greets people with URLs to paste; --purge-on-stop leaves no log', async (t) => {
   const dataDir = folder(t)
   const args = [SKEP, 'start', ...LOCAL, '--data-dir', dataDir, '--purge-on-stop']
-  const child = spawn(process.execPath, args, { env: { PATH: process.env.PATH! } })
+  const child = spawn(process.execPath, args, { env: bareEnvironment() })
   t.after(() => child.kill('SIGKILL'))
   child.stdout.on('data', (part) => String(part).includes('Ctrl-C stops it') && child.kill('SIGINT'))
   const { code, stdout } = await ended(child)

@@ -19,9 +19,9 @@ const runs = async (first: number, last: number, members: number, ticks: number)
 }
 
 test('three members keep their word whatever goes wrong, and serve again when it is over', () =>
-  runs(25, 160, 3, 30))
+  runs(25, 60, 3, 30))
 
-test('five members do so, too', () => runs(7, 40, 5, 25))
+test('five members do so, too', () => runs(7, 16, 5, 25))
 
 test('what was found once is not found again', async () => {
   const lines = readFileSync(new URL('testdata/seeds.txt', import.meta.url), 'utf8').split('\n')

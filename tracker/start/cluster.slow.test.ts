@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { newCommand, UsageError } from '@skep/cli/command.ts'
+import { bareEnvironment } from '@skep/testing/environment.ts'
 import { type Answer, decodeAnswer, encodeRequest, type Request } from '@skep/wire/udp-tracker.ts'
 import { addConfigFlags, configOf } from '../config/table.ts'
 import { ctlCommand } from '../ctl.ts'
@@ -57,7 +58,7 @@ async function cluster(t: TestContext) {
     '--allow-faults',
   ]
   const child: ChildProcess = spawn(process.execPath, [SKEP, 'start', '--replicas', '3', ...flags, ...own], {
-    env: { PATH: process.env.PATH! },
+    env: bareEnvironment(),
   })
   let out = ''
   let look = (): void => {}
@@ -276,7 +277,7 @@ test('a replica that still waits for the others says for whom, and stops cleanly
   ]
   const start = (...more: string[]) => {
     const args = [SKEP, 'tracker', `--data-dir=${join(dataDir, 'r0')}`, ...flags, ...own, ...more]
-    const child = spawn(process.execPath, args, { env: { PATH: process.env.PATH! } })
+    const child = spawn(process.execPath, args, { env: bareEnvironment() })
     t.after(() => child.kill('SIGKILL'))
     let out = ''
     child.stdout.on('data', (part) => {

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { bareEnvironment } from '@skep/testing/environment.ts'
 import { ctlCommand } from '../ctl.ts'
 
 const SKEP = fileURLToPath(new URL('../../skep.ts', import.meta.url))
@@ -43,7 +44,7 @@ type Line = { readonly msg: string; readonly http: number; readonly control: num
 /** A tracker on free ports; resolves when a line of its log begins with `until`. */
 async function tracker(t: TestContext, until: string, dataDir: string, ...more: string[]) {
   const args = [SKEP, 'tracker', ...LOCAL, `--data-dir=${dataDir}`, '--log-format=json', ...more]
-  const child = spawn(process.execPath, args, { env: { PATH: process.env.PATH! } })
+  const child = spawn(process.execPath, args, { env: bareEnvironment() })
   t.after(() => child.kill('SIGKILL'))
   const code = once(child, 'close').then(([exit]) => exit as number)
   const lines: string[] = []

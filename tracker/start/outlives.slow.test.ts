@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { freePorts } from '@skep/e2e/processes.ts'
+import { bareEnvironment } from '@skep/testing/environment.ts'
 import { answering, folder, freeStep, get, type Line, LOCAL, skep } from './process.case.ts'
 
 const POSIX = process.platform === 'win32' ? { skip: 'Windows has neither named pipes nor SIGUSR1' } : {}
@@ -113,7 +114,7 @@ test('SIGUSR1 opens no debugger in the operator, nor in what merely asks', POSIX
     contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
   }
   writeFileSync(kubeconfig, JSON.stringify({ ...cluster, ...user, 'current-context': 'x' }))
-  const environment = { PATH: process.env.PATH!, KUBECONFIG: kubeconfig }
+  const environment = bareEnvironment({ KUBECONFIG: kubeconfig })
   const [metrics] = (await freePorts(1)) as [number]
   const args = ['operator', '--leader-elect=off', `--metrics-port=${metrics}`]
   const operator = skep(t, args, { env: environment })

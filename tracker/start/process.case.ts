@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { bareEnvironment } from '@skep/testing/environment.ts'
 
 export const SKEP = fileURLToPath(new URL('../../skep.ts', import.meta.url))
 export const LOCAL = [
@@ -44,7 +45,7 @@ export type Skep = {
 /** Starts skep with these words; it is killed when the test ends. */
 export function skep(t: TestContext, args: readonly string[], options: SpawnOptions = {}): Skep {
   const child = spawn(process.execPath, [SKEP, ...args], {
-    env: { PATH: process.env.PATH! },
+    env: bareEnvironment(),
     stdio: ['ignore', 'pipe', 'pipe'],
     ...options,
   })

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { bareEnvironment } from '@skep/testing/environment.ts'
 
 const SKEP = fileURLToPath(new URL('../../skep.ts', import.meta.url))
 const ANNOUNCE = '/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&left=0&event=started&compact=1'
@@ -25,7 +26,7 @@ test('what a tracker answered is there after it was stopped and started again', 
   ] as const) {
     const command = [SKEP, ...args, '--log-format', 'json']
     const child = spawn(process.execPath, command, {
-      env: { PATH: process.env.PATH },
+      env: bareEnvironment(),
       stdio: ['ignore', 'pipe', 2],
     })
     t.after(() => child.kill('SIGKILL'))
