@@ -28,7 +28,7 @@ import { ANNOUNCE, type HttpTracker, SCRAPE } from './tracker.ts'
 export const CALLS = `/${Tracker.typeName}/`
 /** Largest request, bytes: 256 info_hashes in hex digits are 11 KiB of JSON. */
 export const CALL_MOST_BYTES = 16 * 1024
-/** A call costs as much of a turn as so many announces by query. */
+/** A call that is not read by hand (lean.ts) costs as much of a turn as so many announces by query. */
 export const CALL_UNITS = 8
 
 export type CallRequest = {

@@ -17,12 +17,13 @@ import {
 } from './calls.ts'
 import type { HttpCounts } from './counters.ts'
 import { endOfHead, faultyHead, type Head, NO_HTTP, NOT_YET, readHead } from './head.ts'
+import { type Asked, announceInJson, JsonCall, scrapeInJson } from './lean.ts'
 import type { Page } from './pages.ts'
 import type { Waiter } from './pending.ts'
 import type { PlainRequest } from './plain.ts'
-import { callResponse, httpResponse, pageResponse } from './reply.ts'
+import { callResponse, httpResponse, jsonResponse, pageResponse } from './reply.ts'
 import type { Session } from './session.ts'
-import type { HttpTracker } from './tracker.ts'
+import { ANNOUNCE, type HttpTracker } from './tracker.ts'
 import { CONNECTION_UNITS, PAGE_UNITS, type Place, type Turns, unitsOf } from './turns.ts'
 
 /** Answers to requests sent in one go are written out at this many bytes. */
@@ -63,6 +64,9 @@ export type ConnectionOwner = {
   general(head: Head, asker: Asker | null, waiter: Waiter, nowMs: number): GeneralAnswer
   /** A call of the typed service. Never rejects. */
   call(request: CallRequest): Promise<CallAnswer>
+  /** Such a call was taken by who asks the tracker without `call`; and so many more of them wait. */
+  leanCall(): void
+  leanWaits(more: number): void
   /** HTTP/2 begins with these bytes: the socket is another's from now on. */
   upgrade(connection: Connection, socket: Socket, first: string): void
   /** Requests came: outcomes will have to be waited for, and the turn ends. */
@@ -106,7 +110,7 @@ export class Connection implements Waiter {
   /** The client was told to send the body it holds back. */
   private continued = false
   /** Aborted if the client leaves during its call. */
-  private call: AbortController | null = null
+  private call: { abort(): void } | null = null
   /** Of the answer that is awaited. */
   private closeAfter = false
   private keepAlive = false
@@ -192,6 +196,7 @@ export class Connection implements Waiter {
       }
       const from = at
       let response: string
+      let asked: Asked | null
       if (plain.read(text, at)) {
         const asker = this.trusted ? owner.networks.client(plain.forwardedFor) : this.asker
         this.closeAfter = plain.close
@@ -200,6 +205,9 @@ export class Connection implements Waiter {
         this.busy = !tracker.request(kind, text, queryFrom, queryEnd, asker, this, now)
         response = this.busy ? '' : httpResponse(tracker.status, tracker.body, this.closeAfter)
         at = next
+      } else if (plain.readCall(text, at) && (asked = askedOf(text, plain)) !== null) {
+        at = plain.next
+        response = this.lean(asked, now)
       } else {
         if (text.charCodeAt(at) === 13 && text.charCodeAt(at + 1) === 10) {
           at += 2
@@ -236,6 +244,26 @@ export class Connection implements Waiter {
     if (out !== '') this.write(out)
     owner.worked()
     this.settle()
+  }
+
+  /** An ordinary call in JSON; '' and `busy`: the answer comes later. */
+  private lean(asked: Asked, now: number): string {
+    const { owner } = this
+    const { kind, close, forwardedFor } = owner.plain
+    const asker = this.trusted ? owner.networks.client(forwardedFor) : this.asker
+    this.closeAfter = close
+    this.keepAlive = false
+    owner.leanCall()
+    const form = new JsonCall(asked, this, () => {
+      this.call?.abort()
+      this.call = null
+      this.reply(jsonResponse(form.status, form.body, this.closeAfter))
+    })
+    this.busy = !owner.tracker.request(kind, '', 0, 0, asker, form, now)
+    if (!this.busy) return jsonResponse(form.status, form.body, close)
+    owner.leanWaits(1)
+    this.call = { abort: () => owner.leanWaits(-1) }
+    return ''
   }
 
   /** All that comes is HTTP/2 (RFC 9113, 3.4): sessions have their own bounds. */
@@ -305,8 +333,9 @@ export class Connection implements Waiter {
     this.next = body.next
     owner.turns.use(this.place, CALL_UNITS)
     const { method, path, fields } = head
-    this.call = new AbortController()
-    const { signal } = this.call
+    const gone = new AbortController()
+    const { signal } = gone
+    this.call = gone
     const bytes = Buffer.from(body.text, 'latin1') as Buffer<ArrayBuffer>
     void owner
       .call({ httpVersion: '1.1', method, path, fields, body: bytes, asker, signal })
@@ -450,6 +479,11 @@ export class Connection implements Waiter {
   close(): void {
     this.socket.destroy()
   }
+}
+
+const askedOf = (text: string, { kind, queryFrom, queryEnd }: PlainRequest): Asked | null => {
+  const body = text.slice(queryFrom, queryEnd)
+  return kind === ANNOUNCE ? announceInJson(body) : scrapeInJson(body)
 }
 
 /** How each HTTP/2 connection begins; no request of HTTP/1.1 does. */

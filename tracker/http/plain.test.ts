@@ -31,6 +31,43 @@ test('several X-Forwarded-For are one list, and the next request begins without 
   assert.equal(plain.forwardedFor, '')
 })
 
+const CALL = '/skep.tracker.v1.Tracker/Announce HTTP/1.1\r\nHost: t\r\n'
+const JSON_CALL = `POST ${CALL}Content-Type: application/json\r\n`
+test('typed calls in JSON, sent together, are read one after the other', () => {
+  const text = `${JSON_CALL}Content-Length: 2\r\n\r\n{}${JSON_CALL.replace('Announce', 'Scrape')}content-length: 0\r\n\r\n`
+  assert(plain.readCall(text, 0))
+  assert.deepEqual([plain.kind, text.slice(plain.queryFrom, plain.queryEnd)], [ANNOUNCE, '{}'])
+  assert(plain.readCall(text, plain.next))
+  assert.deepEqual([plain.kind, plain.queryFrom, plain.queryEnd], [SCRAPE, text.length, text.length])
+})
+
+const otherCalls: readonly (readonly [string, string])[] = [
+  ['half a body', `${JSON_CALL}Content-Length: 2\r\n\r\n{`],
+  ['no length', `${JSON_CALL}\r\n`],
+  ['two lengths', `${JSON_CALL}Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}`],
+  ['a length that is none', `${JSON_CALL}Content-Length: 0x2\r\n\r\n{}`],
+  ['a body that is too long', `${JSON_CALL}Content-Length: 16385\r\n\r\n${'{'.repeat(16_385)}`],
+  ['a body in chunks', `${JSON_CALL}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}`],
+  ['an expectation', `${JSON_CALL}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n{}`],
+  ['a deadline', `${JSON_CALL}Content-Length: 2\r\nConnect-Timeout-Ms: 50\r\n\r\n{}`],
+  ['a compressed body', `${JSON_CALL}Content-Length: 2\r\nContent-Encoding: gzip\r\n\r\n{}`],
+  ['another type', `POST ${CALL}Content-Type: application/proto\r\nContent-Length: 2\r\n\r\n{}`],
+  ['no type', `POST ${CALL}Content-Length: 2\r\n\r\n{}`],
+  ['two types', `${JSON_CALL}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`],
+  ['a header with a zero byte', `${JSON_CALL}Content-Length: 2\r\nA: \0\r\n\r\n{}`],
+  ['another method', `GET ${CALL}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`],
+  ['a query', JSON_CALL.replace(' HTTP', '?a HTTP')],
+]
+for (const [name, text] of otherCalls)
+  test(`a call that is left to the general parser: ${name}`, () => {
+    assert.equal(plain.readCall(text, 0), false)
+  })
+
+test('an announce behind a call has no body', () => {
+  assert(plain.readCall(`${JSON_CALL}Content-Length: 2\r\n\r\n{}`, 0))
+  assert.equal(plain.read(`${GET}Content-Length: 2\r\n\r\n{}`, 0), false)
+})
+
 const others: readonly (readonly [string, string])[] = [
   ['half a request', GET],
   ['half a line end', `${GET}\r`],

@@ -138,6 +138,11 @@ export function pageResponse(page: Page, headOnly: boolean, close: boolean, keep
   )
 }
 
+/** The same of one in JSON whose text is ASCII. */
+export const jsonResponse = (status: number, body: string, close: boolean): string =>
+  `HTTP/1.1 ${status} ${STATUS_TEXT[status]}\r\ncontent-type: application/json\r\n` +
+  `Content-Length: ${body.length}\r\n${connectionHeader(close, false)}\r\n${body}`
+
 /** The answer of a typed call as a whole response, one character a byte. */
 export function callResponse({ status, header, body }: CallAnswer, close: boolean): string {
   let fields = ''

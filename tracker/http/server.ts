@@ -203,6 +203,14 @@ class FrontEnd implements HttpFrontEnd, ConnectionOwner {
     }
   }
 
+  leanCall(): void {
+    this.counts.calls++
+  }
+
+  leanWaits(more: number): void {
+    this.calls.now += more
+  }
+
   left(connection: Connection | Session): void {
     this.connections.delete(connection)
     this.places.leave(connection.place, connection.asker)

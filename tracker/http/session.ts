@@ -14,10 +14,12 @@ import type { Asker } from './address.ts'
 import { CALL_MOST_BYTES, CALL_UNITS, CALLS, type CallAnswer } from './calls.ts'
 import type { ConnectionOwner } from './connection.ts'
 import { type Head, plainPath } from './head.ts'
+import { announceInProto, ProtoCall, scrapeInProto } from './lean.ts'
 import type { Page } from './pages.ts'
 import type { Waiter } from './pending.ts'
 import { MAX_TARGET_BYTES } from './query.ts'
 import { PAGE_FIELDS } from './reply.ts'
+import { ANNOUNCE, SCRAPE } from './tracker.ts'
 import { PAGE_UNITS, type Place, unitsOf } from './turns.ts'
 
 /** Requests of one connection at once. */
@@ -38,6 +40,7 @@ const UNREAD_MS = 30_000
 /** And over the end. */
 const CLOSING_MS = 2000
 
+type Names = { readonly [name: string]: string }
 type Fields = { readonly [name: string]: string | string[] | undefined }
 type Asked = {
   readonly stream: ServerHttp2Stream
@@ -49,6 +52,11 @@ type Asked = {
   whole: boolean
   held: number
 }
+
+const GRPC = new Set(['application/grpc', 'application/grpc+proto'])
+const GRPC_FIELDS: Names = { 'content-type': 'application/grpc+proto' }
+const ANNOUNCE_CALL = `${CALLS}Announce`
+const SCRAPE_CALL = `${CALLS}Scrape`
 
 export class Session {
   readonly asker: Asker
@@ -151,8 +159,39 @@ export class Session {
     const query = mark < 0 ? '' : target.slice(mark + 1)
     const asker = this.trusted ? owner.networks.client(text(asked.fields['x-forwarded-for'])) : this.asker
     owner.turns.use(place, unitsOf(target.length + asked.body.length, 0) + CALL_UNITS)
-    if (path.startsWith(CALLS)) this.call(asked, path, asker)
-    else this.general(asked, path, query, asker)
+    if (!path.startsWith(CALLS)) this.general(asked, path, query, asker)
+    else if (!this.lean(asked, target, asker)) this.call(asked, path, asker)
+  }
+
+  /** An ordinary call by gRPC; false: it is none. */
+  private lean(asked: Asked, target: string, asker: Asker | null): boolean {
+    const { stream, fields, body } = asked
+    const { owner } = this
+    if (!GRPC.has(text(fields['content-type'])) || fields[':method'] !== 'POST') return false
+    if (fields['grpc-timeout'] !== undefined || fields['grpc-encoding'] !== undefined) return false
+    const kind = target === ANNOUNCE_CALL ? ANNOUNCE : target === SCRAPE_CALL ? SCRAPE : -1
+    if (kind < 0) return false
+    const said = kind === ANNOUNCE ? announceInProto(body) : scrapeInProto(body)
+    if (said === null) return false
+    owner.leanCall()
+    const client = {
+      get gone() {
+        return stream.destroyed
+      },
+    }
+    const waited = () => owner.leanWaits(-1)
+    const form = new ProtoCall(said, client, () => {
+      stream.off('close', waited)
+      waited()
+      this.respond(asked, 200, GRPC_FIELDS, form.body, form.trailer)
+    })
+    if (owner.tracker.request(kind, '', 0, 0, asker, form, monotonicMs()))
+      this.respond(asked, 200, GRPC_FIELDS, form.body, form.trailer)
+    else {
+      owner.leanWaits(1)
+      stream.once('close', waited)
+    }
+    return true
   }
 
   private call(asked: Asked, path: string, asker: Asker | null): void {
@@ -201,6 +240,17 @@ export class Session {
   }
 
   private answer(asked: Asked, { status, header, body, trailer }: CallAnswer): void {
+    const trailers = trailer === null ? null : Object.fromEntries(trailer)
+    this.respond(asked, status, Object.fromEntries(header), body, trailers)
+  }
+
+  private respond(
+    asked: Asked,
+    status: number,
+    header: Names,
+    body: Uint8Array<ArrayBuffer>,
+    trailer: Names | null,
+  ): void {
     const { stream, fields } = asked
     if (stream.destroyed || this.session.destroyed || !this.open.has(asked)) return
     this.activeMs = monotonicMs()
@@ -211,10 +261,10 @@ export class Session {
       this.session.destroy()
       return
     }
-    const headers = { ':status': status, ...Object.fromEntries(header) }
+    const headers = { ':status': status, ...header }
     // A body that still comes is not waited for.
     stream.resume()
-    if (trailer !== null) stream.once('wantTrailers', () => stream.sendTrailers(Object.fromEntries(trailer)))
+    if (trailer !== null) stream.once('wantTrailers', () => stream.sendTrailers(trailer))
     const bodiless = fields[':method'] === 'HEAD' || (body.length === 0 && trailer === null)
     stream.respond(headers, { endStream: bodiless, waitForTrailers: trailer !== null && !bodiless })
     if (!bodiless) stream.end(body)
