@@ -1,6 +1,7 @@
 // The calls that nearly all typed traffic consists of, read and written by hand: an announce or a scrape in
-// ordinary JSON or binary Protocol Buffers (measured: an eighth of what they cost on the general path). Refuses:
-// everything else, valid or not, among it whatever the schema does not allow; calls.ts knows what to answer.
+// ordinary JSON or binary Protocol Buffers (measured: an eighth of what they cost on the general path).
+// Refuses: everything else, valid or not, among it whatever the schema does not allow; calls.ts knows what to
+// answer.
 
 import { formatIPv4, formatIPv6 } from '@skep/wire/ip.ts'
 import type { Asker } from './address.ts'

@@ -1,7 +1,7 @@
 // Recognises the requests that nearly all traffic consists of, `GET /announce?...`, `GET /scrape?...` and
-// typed calls in JSON, of HTTP/1.1 with plain headers, so that they need no general parser (measured: 8.5 against 15 us CPU a
-// request). Refuses: everything else, including whatever two parsers could read differently (a body, an odd
-// line end, a folded header, no Host); head.ts knows what to do or to answer.
+// typed calls in JSON, of HTTP/1.1 with plain headers, so that they need no general parser (measured: 8.5
+// against 15 us CPU a request). Refuses: everything else, including whatever two parsers could read
+// differently (a body, an odd line end, a folded header, no Host); head.ts knows what to do or to answer.
 
 import { CALL_MOST_BYTES, CALLS } from './calls.ts'
 import { MAX_HEAD_BYTES } from './head.ts'
