@@ -4,14 +4,24 @@
 
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, type Socket } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { announceQuery, decodeAnnounceReply } from '@skep/wire/http-tracker.ts'
+import {
+  CONNECTIONS,
+  constantServer,
+  drive,
+  median,
+  ours,
+  randomOf,
+  scattered,
+  start,
+  type Tally,
+  type Target,
+} from './http-servers.ts'
 import { cpuMicroseconds } from './process-cost.ts'
-import { freePort, has, type Server, startServer } from './servers.ts'
+import { has } from './servers.ts'
 import { table } from './table.ts'
 
 /**
@@ -19,7 +29,6 @@ import { table } from './table.ts'
  * the goal).
  */
 const GOAL_MICROSECONDS = 20
-const CONNECTIONS = 32
 const NUMWANT = 30
 
 const HELP = `npm run bench:http -- [options]
@@ -35,24 +44,7 @@ const HELP = `npm run bench:http -- [options]
 
 wrk generates the load where it is installed (Debian: apt-get install wrk), else this program does.`
 
-type Target = {
-  readonly name: string
-  readonly port: number
-  readonly pid: number
-  readonly server: Server | null
-}
 type Round = { readonly perSecond: number; readonly microseconds: number }
-
-/** A small seeded generator (mulberry32), so that every run asks the same. */
-function randomOf(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 /**
  * One request a peer: skewed over the torrents, one in four leeching, all from this host by different ports.
@@ -74,43 +66,6 @@ function requestsOf(torrents: number, peers: number): string[] {
   })
 }
 
-type Tally = { requests: number; peers: number; wrong: string[] }
-
-/**
- * Sends `requests` from `next()` on over kept connections, one at a time each; checks every answer when
- * asked.
- */
-function drive(port: number, next: () => string | null, check: boolean): Promise<Tally> {
-  const tally: Tally = { requests: 0, peers: 0, wrong: [] }
-  const client = () =>
-    new Promise<void>((done) => {
-      const socket: Socket = connect(port, '127.0.0.1')
-      let got = Buffer.alloc(0)
-      const send = () => {
-        const request = next()
-        if (request === null) socket.end()
-        else socket.write(request, 'latin1')
-      }
-      socket.setNoDelay(true)
-      socket.on('connect', send)
-      socket.on('error', (error) => tally.wrong.push(error.message))
-      socket.on('close', () => done())
-      socket.on('data', (chunk: Buffer<ArrayBuffer>) => {
-        got = got.length === 0 ? chunk : Buffer.concat([got, chunk])
-        const end = got.indexOf('\r\n\r\n')
-        if (end < 0) return
-        const head = got.toString('latin1', 0, end)
-        const length = Number(/content-length: *(\d+)/i.exec(head)?.[1])
-        if (got.length < end + 4 + length) return
-        tally.requests++
-        if (check) checkAnswer(head, got.subarray(end + 4, end + 4 + length), tally)
-        got = got.subarray(end + 4 + length)
-        send()
-      })
-    })
-  return Promise.all(Array.from({ length: CONNECTIONS }, client)).then(() => tally)
-}
-
 function checkAnswer(head: string, body: Uint8Array, tally: Tally): void {
   const reply = decodeAnnounceReply(body)
   if (!head.startsWith('HTTP/1.1 200 ') || reply.kind !== 'announce') {
@@ -121,13 +76,6 @@ function checkAnswer(head: string, body: Uint8Array, tally: Tally): void {
   const total = (reply.complete ?? 0) + (reply.incomplete ?? 0)
   if (reply.peers.length > NUMWANT || reply.peers.length !== Math.min(NUMWANT, total - 1))
     tally.wrong.push(`${reply.peers.length} peers of ${total}`)
-}
-
-/** Walks through all requests in a scattered order, for `seconds`. */
-function scattered(requests: readonly string[], seconds: number): () => string | null {
-  const until = performance.now() + seconds * 1000
-  let n = 0
-  return () => (performance.now() > until ? null : requests[(n++ * 7919) % requests.length]!)
 }
 
 const wrkScript = (file: string): string => `local lines = {}
@@ -149,7 +97,7 @@ async function round(
   let elapsed: number
   if (script === null) {
     const start = performance.now()
-    const tally = await drive(target.port, scattered(requests, seconds), false)
+    const tally = await drive(target.port, scattered(requests, seconds), null)
     if (tally.wrong.length > 0) throw new Error(`${target.name}: ${tally.wrong[0]}`)
     count = tally.requests
     elapsed = (performance.now() - start) / 1000
@@ -163,92 +111,6 @@ async function round(
     elapsed = Number(result[2]) / 1e6
   }
   return { perSecond: count / elapsed, microseconds: (cpuMicroseconds([target.pid]) - before) / count }
-}
-
-const median = (numbers: readonly number[]): number =>
-  [...numbers].sort((a, b) => a - b)[numbers.length >> 1]!
-
-/** The floor for anything on node:http: one fixed body, as long as an average answer. */
-const constantServer = (bytes: number): string => `
-const body = Buffer.alloc(${bytes}, 97)
-require('node:http').createServer((request, response) => {
-  response.writeHead(200, { 'Content-Length': ${bytes} })
-  response.end(body)
-}).listen(Number(process.argv[1]), '127.0.0.1')`
-
-async function reachable(port: number, server: Server): Promise<void> {
-  const answers = () =>
-    new Promise<boolean>((done) => {
-      const socket = connect(port, '127.0.0.1')
-      let got = ''
-      socket.on('connect', () => socket.write('GET /readyz HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n'))
-      socket.on('data', (chunk: Buffer<ArrayBuffer>) => {
-        got += chunk.toString('latin1')
-      })
-      socket.on('error', () => {})
-      socket.on('close', () => done(got.startsWith('HTTP/1.1 200 ')))
-    })
-  let ended = ''
-  server.ended.then((reason) => {
-    ended = reason
-  })
-  for (let tries = 0; tries < 300; tries++) {
-    if (ended !== '') throw new Error(ended)
-    if (await answers()) return
-    await new Promise((done) => setTimeout(done, 100))
-  }
-  throw new Error('not ready after 30 s')
-}
-
-async function start(
-  name: string,
-  folder: string,
-  core: string | undefined,
-  command: (port: number) => string[],
-): Promise<Target> {
-  const port = await freePort()
-  const environment = Object.fromEntries(
-    Object.entries(process.env).filter(([key]) => !key.startsWith('SKEP_')),
-  )
-  const server = startServer(command(port), {
-    cores: core,
-    log: join(folder, `${name}.log`),
-    cwd: folder,
-    env: environment,
-  })
-  await reachable(port, server)
-  return { name, port, pid: server.pid, server }
-}
-
-const skep = fileURLToPath(new URL('../../skep.ts', import.meta.url))
-
-async function ours(
-  folder: string,
-  core: string | undefined,
-  url: string | undefined,
-  pid: string | undefined,
-): Promise<Target> {
-  if (url !== undefined) {
-    const { hostname, port } = new URL(url)
-    if (hostname !== '127.0.0.1' && hostname !== 'localhost')
-      throw new Error('only local trackers are measured')
-    return { name: 'tracker', port: Number(port || 80), pid: Number(pid ?? 0), server: null }
-  }
-  const udpPort = await freePort()
-  return start('skep', folder, core, (port) => [
-    process.execPath,
-    ...[skep, 'tracker', '--host', '127.0.0.1', '--http-port', String(port), '--udp-port', String(udpPort)],
-    ...[
-      '--control-port',
-      '0',
-      '--replica-port',
-      '0',
-      '--data-dir',
-      join(folder, 'data'),
-      '--log-level',
-      'warn',
-    ],
-  ])
 }
 
 async function main(args: string[]): Promise<number> {
@@ -306,9 +168,9 @@ async function main(args: string[]): Promise<number> {
  */
 async function preload(tracker: Target, requests: readonly string[]): Promise<number> {
   let n = 0
-  const joins = await drive(tracker.port, () => requests[n++] ?? null, false)
+  const joins = await drive(tracker.port, () => requests[n++] ?? null, null)
   n = 0
-  const checked = await drive(tracker.port, () => requests[n++] ?? null, true)
+  const checked = await drive(tracker.port, () => requests[n++] ?? null, checkAnswer)
   const wrong = [...joins.wrong, ...checked.wrong]
   if (wrong.length > 0) throw new Error(`${wrong.length} wrong answers, the first: ${wrong[0]}`)
   const peers = checked.peers / checked.requests
