@@ -318,3 +318,22 @@ test('clients that leave while their calls wait are let go, and nothing is left 
   await until(() => front.counters().parkedNow === 0)
   assert.deepEqual([front.counters().gone, front.counters().callsNow, replica.store.peerCount], [2, 0, 2])
 })
+
+const SAID = [10, 20, ...hash(1), 18, 20, ...hash(2)]
+const OTHERS: readonly (readonly [string, readonly number[]])[] = [
+  ['a port of 33 bits, of which Protocol Buffers drop one', [...SAID, 24, 0x81, 0x80, 0x80, 0x80, 0x10]],
+  ['a field twice', [...SAID, 24, 1, 24, 2]],
+  ['a hash twice', [...SAID, 10, 20, ...hash(3)]],
+  ['a field that nobody knows', [...SAID, 80, 1]],
+  ['a number in four fixed bytes', [...SAID, 29, 1, 0, 0, 0]],
+  ['a number that does not end', [...SAID, 24, 0x80]],
+  ['an amount of 2^49', [...SAID, 32, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1]],
+  ['no hash', SAID.slice(22)],
+  ['half a hash', SAID.slice(0, -1)],
+]
+for (const [name, message] of OTHERS)
+  test(`a message that is left to the general path: ${name}`, () => {
+    const framed = (bytes: readonly number[]) => Buffer.from([0, 0, 0, 0, bytes.length, ...bytes])
+    assert.notEqual(announceInProto(framed([...SAID, 24, 1])), null)
+    assert.equal(announceInProto(framed(message)), null)
+  })
