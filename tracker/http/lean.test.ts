@@ -321,7 +321,7 @@ test('clients that leave while their calls wait are let go, and nothing is left 
 
 const SAID = [10, 20, ...hash(1), 18, 20, ...hash(2)]
 const OTHERS: readonly (readonly [string, readonly number[]])[] = [
-  ['a port of 33 bits, of which Protocol Buffers drop one', [...SAID, 24, 0x81, 0x80, 0x80, 0x80, 0x10]],
+  ['a key of 33 bits, of which Protocol Buffers drop one', [...SAID, 56, 0x81, 0x80, 0x80, 0x80, 0x10]],
   ['a field twice', [...SAID, 24, 1, 24, 2]],
   ['a hash twice', [...SAID, 10, 20, ...hash(3)]],
   ['a field that nobody knows', [...SAID, 80, 1]],
