@@ -23,6 +23,8 @@ const LET_IN_MOST_MS = 15_000
 const ASIDE_MOST_MS = 4000
 /** Less than this many voters: two of them, one a copy, could be a majority. */
 const VOTERS_LEAST = 4
+/** Calm for so long: who was cut off has been heard again, and is no longer taken for gone. Milliseconds. */
+const HEARD_MS = 600
 /** As long as an election takes, and more. */
 const DOWN_MOST_MS = 3000
 
@@ -113,6 +115,7 @@ export class Copies {
         if (where === 'aside') this.aside(copy.number, number)
         this.turnedAway(copy.number, `was started from a copy of m${number}'s disk`, done)
       },
+      HEARD_MS,
     )
   }
 
@@ -244,13 +247,15 @@ export class Copies {
     return this.kept.get(number)?.find((c) => c.batch + UNSYNCED_MOST < least) ?? null
   }
 
-  /** Looks until it is so, or time is up. */
-  private when(right: () => boolean, mostMs: number, then: (right: boolean) => void): void {
+  /** Looks until it has been so for `forMs`, or time is up. */
+  private when(right: () => boolean, mostMs: number, then: (right: boolean) => void, forMs = 0): void {
     const { cluster, stopped } = this.o
     const untilMs = cluster.clock.now() + mostMs
+    let sinceMs = Number.POSITIVE_INFINITY
     const look = (): void => {
       if (stopped()) return
-      if (right()) then(true)
+      sinceMs = right() ? Math.min(sinceMs, cluster.clock.now()) : Number.POSITIVE_INFINITY
+      if (cluster.clock.now() - sinceMs >= forMs) then(true)
       else if (cluster.clock.now() >= untilMs) then(false)
       else cluster.clock.after(LOOK_MS, look)
     }
