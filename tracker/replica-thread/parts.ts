@@ -276,7 +276,8 @@ function connect(parts: Parts, network: Network): void {
 function hear(parts: Parts, network: Network, frame: Frame, said: readonly Known[]): void {
   const { leader, term } = parts.member.replica.status
   const byLeader = frame.from === leader && frame.term === term
-  for (const id of parts.lives.told(said, byLeader)) network.transport.turnOut(id)
+  for (const id of parts.lives.told(said, byLeader ? { id: leader, term } : null))
+    network.transport.turnOut(id)
 }
 
 function configured(parts: Parts, confState: ConfState, entry: Entry | null): void {

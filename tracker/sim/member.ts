@@ -307,9 +307,8 @@ class SimulatedMember implements Member {
       frame: (frame) => {
         const word = bulletin!.take(frame)
         const { leader, term } = replica.status
-        if (word !== null)
-          for (const id of lives!.told(word.lives, frame.from === leader && frame.term === term))
-            air.turnOut(id)
+        const by = frame.from === leader && frame.term === term ? { id: leader, term } : null
+        if (word !== null) for (const id of lives!.told(word.lives, by)) air.turnOut(id)
         member.receive(frame, clock.now())
       },
       received: () => this.wakeAfter(() => this.publish()),

@@ -19,7 +19,7 @@ const judge = (stored: Uint8Array | null = null): Lives => new Lives(SELF, life(
 const knows = (): Lives => {
   const lives = judge()
   assert.equal(lives.judge(2, life('a', 4, 40), facts()), null)
-  lives.told([{ id: 2, nonce: 'a', incarnation: 4, batch: 50 }], false)
+  lives.told([{ id: 2, nonce: 'a', incarnation: 4, batch: 50 }], null)
   return lives
 }
 
@@ -80,9 +80,9 @@ test('a follower lets a new start in for the time being; the leader says which o
   assert.equal(lives.judge(2, life('a', 4, 40), follows), null)
   // Nobody but the leader makes another one count.
   const word: Known = { id: 2, nonce: 'b', incarnation: 5, batch: 60 }
-  assert.deepEqual(lives.told([word], false), [])
+  assert.deepEqual(lives.told([word], null), [])
   assert.equal(lives.of(2)!.nonce, 'a')
-  assert.deepEqual(lives.told([word], true), [2])
+  assert.deepEqual(lives.told([word], { id: 1, term: 3 }), [2])
   assert.deepEqual(lives.of(2), word)
   assert.equal(lives.judge(2, life('a', 4, 40), follows)!.code, 'older life')
 })
@@ -101,6 +101,17 @@ test('a copy that has gone does not count with the next leader, who had let it i
   lives.leads(true, (id, nonce) => id === 2 && nonce !== 'copy')
   assert.equal(lives.of(2)!.nonce, 'a')
   assert.equal(lives.judge(2, life('a', 4, 40), facts()), null, 'the original goes on')
+})
+
+test('a copy of the leader has no say in its name: a start leads to its end, or to that of its term', () => {
+  const lives = knows()
+  const word = (nonce: string): Known => ({ id: 2, nonce, incarnation: nonce === 'a' ? 4 : 5, batch: 60 })
+  lives.told([word('a')], { id: 2, term: 3 })
+  assert.deepEqual(lives.told([word('copy')], { id: 2, term: 3 }), [])
+  assert.equal(lives.of(2)!.nonce, 'a')
+  // It was started anew, and elected.
+  lives.told([word('b')], { id: 2, term: 4 })
+  assert.equal(lives.of(2)!.nonce, 'b')
 })
 
 test('what is known outlives a restart of those who know; a spoilt memory is none', () => {
@@ -163,7 +174,7 @@ test('a folder that only ever goes on is never refused, however often it starts 
         }
         assert.equal(lives.judge(2, life(nonce, incarnation, began, batch), facts({ leads })), null)
         batch += writes
-        if (heard) lives.told([{ id: 2, nonce, incarnation, batch }], false)
+        if (heard) lives.told([{ id: 2, nonce, incarnation, batch }], null)
       }
     }),
   )

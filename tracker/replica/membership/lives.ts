@@ -87,6 +87,8 @@ export class Lives {
   private readonly known = new Map<number, Known>()
   /** Lives that were let in and that no leader has spoken of yet. */
   private readonly present = new Map<number, Life>()
+  /** Whose word was the leader's last: of which term, and which start of it. */
+  private ruler = { id: 0, term: 0, nonce: '' }
   /** Why this folder is not to be used any more; '' as long as it is. */
   private verdict = ''
   /** Something is to be stored: 'soon', or 'now' because a life began. */
@@ -184,9 +186,13 @@ export class Lives {
     return [{ id: this.self, nonce, incarnation, batch: synced }, ...this.known.values()]
   }
 
-  /** What another one has told. Returns whose connections may be of a life that does not count. */
-  told(said: readonly Known[], byLeader: boolean): number[] {
+  /**
+   * What another one has told; `leader`: it leads that term, by its ID. Returns whose connections may be of a
+   * life that does not count.
+   */
+  told(said: readonly Known[], leader: { readonly id: number; readonly term: number } | null): number[] {
     const out: number[] = []
+    const byLeader = leader !== null && this.rules(said, leader)
     for (const k of said) {
       if (k.id === this.self) continue
       const mine = this.known.get(k.id)
@@ -204,6 +210,15 @@ export class Lives {
       }
     }
     return out
+  }
+
+  /** A start leads to the end of it or of its term: another one that says so in that term is its copy. */
+  private rules(said: readonly Known[], { id, term }: { id: number; term: number }): boolean {
+    const nonce = said.find((k) => k.id === id)?.nonce ?? ''
+    const { ruler } = this
+    if (ruler.id === id && ruler.term === term) return ruler.nonce === nonce
+    this.ruler = { id, term, nonce }
+    return true
   }
 
   /** Members that were removed need not be remembered: their IDs are never used again. */

@@ -21,7 +21,7 @@ const said = (nonce: string, incarnation: number, address: string): Whereabout =
 const standing = () => {
   const lives = new Lives(SELF, life('self', 1), null)
   const counts = (nonce: string, incarnation: number): void => {
-    lives.told([{ id: 1, nonce, incarnation, batch: 0 }], true)
+    lives.told([{ id: 1, nonce, incarnation, batch: 0 }], { id: 3, term: 1 })
   }
   return { counts, w: new Whereabouts((s) => lives.standing(s)) }
 }
