@@ -252,7 +252,7 @@ export class Session {
     trailer: Names | null,
   ): void {
     const { stream, fields } = asked
-    if (stream.destroyed || this.session.destroyed || !this.open.has(asked)) return
+    if (stream.destroyed || stream.closed || this.session.destroyed || !this.open.has(asked)) return
     this.activeMs = monotonicMs()
     asked.answeredMs = this.activeMs
     asked.held = body.length
