@@ -46,17 +46,19 @@ test('no crowd of others takes the places of those who are known', () => {
   assert.ok(!away.includes('member'))
 })
 
-test('who takes too long has to go', async () => {
-  const { promise, resolve } = Promise.withResolvers<string>()
+test('who takes too long has to go', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const gone: string[] = []
   const strangers = new Strangers<string>(
     { ...LIMITS, forMs: 5 },
-    (who, why) => resolve(`${who} ${why}`),
+    (who, why) => void gone.push(`${who} ${why}`),
     () => false,
   )
   strangers.came('slow', '10.0.0.1')
-  const alive = setTimeout(() => {}, 60_000)
-  assert.equal(await promise, 'slow late')
-  clearTimeout(alive)
+  t.mock.timers.tick(4)
+  assert.deepEqual(gone, [])
+  t.mock.timers.tick(1)
+  assert.deepEqual(gone, ['slow late'])
   assert.equal(strangers.count, 0)
 })
 
